@@ -1,0 +1,47 @@
+"""The environment variables corom reads, all in one place.
+
+| variable | meaning |
+|---|---|
+| `COROM_CACHE` | where corom keeps what it made (int8 forms); default `$XDG_CACHE_HOME/corom` |
+| `COROM_OFFLINE`, `HF_HUB_OFFLINE` | `1`: never open a connection, not even when a download is asked for |
+| `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` | as huggingface_hub reads them |
+| `MODELSCOPE_CACHE`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_API_TOKEN` | as ModelScope reads them |
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_TRUE = {"1", "true", "yes", "on"}
+
+
+def cache_folder() -> Path:
+    """Return corom's own cache folder (not created)."""
+    if own := os.environ.get("COROM_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "corom"
+
+
+def is_offline() -> bool:
+    """Whether the user forbade every connection."""
+    return any(
+        os.environ.get(name, "").lower() in _TRUE for name in ("COROM_OFFLINE", "HF_HUB_OFFLINE")
+    )
+
+
+def modelscope_cache() -> Path:
+    """Return the folder ModelScope keeps models in: `$MODELSCOPE_CACHE/models`."""
+    root = os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope/hub"
+    return Path(root).expanduser() / "models"
+
+
+def modelscope_endpoint() -> str:
+    """Return the address of the ModelScope hub, without a trailing slash."""
+    return (os.environ.get("MODELSCOPE_ENDPOINT") or "https://www.modelscope.cn").rstrip("/")
+
+
+def modelscope_token() -> str | None:
+    """Return the user's ModelScope token, if any."""
+    return os.environ.get("MODELSCOPE_API_TOKEN") or None

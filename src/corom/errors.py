@@ -1,0 +1,51 @@
+"""Every error corom raises on purpose.
+
+    CoromError
+    ├── InputError           a value you passed cannot be used (also a ValueError)
+    ├── FormatError          a data file cannot be read; carries file and line
+    ├── ArtifactError        a model folder or an index is missing, corrupt or incompatible
+    ├── MissingExtraError    an optional dependency is not installed (also an ImportError)
+    ├── DownloadError        a download failed, was refused or is forbidden (offline)
+    └── ServiceError         a request the server cannot answer now
+
+A message says what is wrong, names the offending value, file or line, and says what to do.
+It never repeats the text of a user: medical text is private.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class CoromError(Exception):
+    """The root of corom's errors: catch it to catch all of them."""
+
+
+class InputError(CoromError, ValueError):
+    """A value passed to corom cannot be used."""
+
+
+class FormatError(CoromError):
+    """A data file does not have the form it should; `path` and `line` (from 1) say where."""
+
+    def __init__(self, message: str, *, path: Path | str, line: int | None = None) -> None:
+        self.path = Path(path)
+        self.line = line
+        place = f"{path}" if line is None else f"{path}, line {line}"
+        super().__init__(f"{place}: {message}")
+
+
+class ArtifactError(CoromError):
+    """A model folder or an index is missing, corrupt, or does not fit what uses it."""
+
+
+class MissingExtraError(CoromError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class DownloadError(CoromError):
+    """A download failed, does not match its checksum, or is not allowed."""
+
+
+class ServiceError(CoromError):
+    """The server cannot answer this request now."""

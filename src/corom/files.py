@@ -1,0 +1,138 @@
+"""Files that are never half written.
+
+A file is written to a temporary sibling, fsynced and renamed; a folder gets its `manifest.json`
+(name, size and SHA-256 of every file) last and is renamed into place as a whole. A reader
+therefore sees the old state or the new one, whatever kills the writer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from corom.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+_CHUNK = 1 << 20
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits (about 1 s per GB)."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a binary file that becomes `path` when the block ends, and never existed if it raises."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    # The mask can only be read by setting it.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically."""
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever json can write
+    """Write `value` to `path` as readable JSON, atomically."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    write_bytes(path, text.encode("utf-8"))
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `target` when the block ends, manifest and all.
+
+    An existing target is refused: replacing a folder cannot be done in one step everywhere.
+    What must change in place commits by replacing one file (see the index's manifest).
+    """
+    target = Path(target)
+    if target.exists():
+        raise ArtifactError(f"{target} exists already; remove it or choose another name")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        yield draft
+        draft.chmod(0o777 & ~_umask())
+        write_manifest(draft)
+        draft.rename(target)
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def write_manifest(folder: Path) -> None:
+    """Write `manifest.json`: name, size and SHA-256 of every other file below `folder`, fsynced."""
+    entries = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name != MANIFEST:
+            _sync(path)
+            entries[name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    write_json(folder / MANIFEST, {"files": entries})
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever json holds
+    """Return what a JSON file holds; raise ArtifactError naming the file when it is broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{path} is not valid JSON ({error}); fetch or make it again") from None
+
+
+def check_manifest(folder: Path, *, deep: bool = True) -> None:
+    """Raise ArtifactError naming the first file that is missing, of another size or changed.
+
+    `deep=False` compares sizes only (no reading). A folder without a manifest is refused.
+    """
+    entries = read_json(folder / MANIFEST).get("files", {})
+    for name, entry in entries.items():
+        path = folder / name
+        if not path.is_file():
+            raise ArtifactError(f"{path} is missing; its folder's manifest lists it")
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise ArtifactError(f"{path} has {size} bytes, its manifest says {entry['bytes']}")
+        if deep and sha256(path) != entry["sha256"]:
+            raise ArtifactError(f"{path} is corrupt: its checksum differs from its manifest's")

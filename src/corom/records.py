@@ -1,0 +1,44 @@
+"""The values that stages hand to each other.
+
+Text enters as `Passage` and `Query`, labels as `Qrel`, and leaves as `Hit` lists, one per query:
+a `Run`. Identifiers are strings everywhere; vectors are `(n, dim) float32` arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+
+class Passage(NamedTuple):
+    """A text that can be found."""
+
+    id: str
+    text: str
+    title: str = ""
+
+
+class Query(NamedTuple):
+    """A text that is searched with."""
+
+    id: str
+    text: str
+
+
+class Qrel(NamedTuple):
+    """A judgement: how relevant a passage is to a query (0 = not, higher = more)."""
+
+    query_id: str
+    passage_id: str
+    grade: int
+
+
+class Hit(NamedTuple):
+    """One ranked passage; a higher score is better."""
+
+    id: str
+    score: float
+
+
+Run: TypeAlias = Mapping[str, Sequence[Hit]]
+"""Query id -> hits in rank order (score descending, then id ascending)."""
