@@ -1,0 +1,296 @@
+"""BERT in torch without padding waste: the torch engine's and the trainer's core.
+
+Token ids come in padded; inside, every matrix product runs on the real tokens only ("packed",
+longest text first), and attention runs in blocks of texts of similar length. With [CLS] pooling
+the last layer is computed for [CLS] alone. Weights go in and out under their Hugging Face names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - what everybody calls it
+from torch import Tensor, nn
+
+from corom.errors import ArtifactError, InputError
+
+if TYPE_CHECKING:
+    from corom.models.checkpoint import Shape
+    from numpy.typing import NDArray
+
+# A block of texts ends where a text is shorter than this share of the block's longest one.
+_BLOCK_SHARE = 0.8
+
+
+class _Block(NamedTuple):
+    """Neighbouring texts that attention pads to the longest of them."""
+
+    rows: slice
+    texts: int
+    longest: int
+    places: Tensor | None  # of each token in the padded (texts * longest) grid; None: no padding
+    mask: Tensor | None  # (texts, 1, 1, longest), True where a token is
+
+
+class Packing(NamedTuple):
+    """Where the tokens of a padded batch lie once the padding is gone."""
+
+    places: Tensor  # (n,) of each packed token in the padded (texts * width) grid
+    positions: Tensor  # (n,) of each token in its text
+    owners: Tensor  # (n,) the text of each token
+    firsts: Tensor  # (texts,) packed row of each text's [CLS], longest text first
+    back: Tensor  # (texts,) where a text of the batch went in the order longest first
+    lengths: Tensor  # (texts,) in the order of the batch
+    blocks: tuple[_Block, ...]
+
+
+def pack(lengths: Tensor, *, width: int, device: torch.device | None = None) -> Packing:
+    """Return the packing of texts of these `lengths` (1 to `width` each; best kept on the CPU)."""
+    counts = lengths.to("cpu", torch.int64)
+    if counts.ndim != 1 or (len(counts) and not 1 <= int(counts.min()) <= counts.max() <= width):
+        raise InputError(f"lengths must be one number from 1 to {width} for each text")
+    order = torch.argsort(counts, descending=True, stable=True)
+    ordered = counts[order]
+    starts = torch.cumsum(ordered, 0) - ordered
+    owners = torch.repeat_interleave(order, ordered)
+    positions = torch.arange(len(owners)) - torch.repeat_interleave(starts, ordered)
+
+    def there(tensor: Tensor) -> Tensor:
+        return tensor.to(device, non_blocking=True)
+
+    return Packing(
+        places=there(owners * width + positions),
+        positions=there(positions),
+        owners=there(owners),
+        firsts=there(starts),
+        back=there(torch.argsort(order)),
+        lengths=there(counts),
+        blocks=tuple(_blocks(ordered.tolist(), device=device)),
+    )
+
+
+def _blocks(ordered: list[int], *, device: torch.device | None) -> list[_Block]:
+    blocks, row, begin = [], 0, 0
+    for end in range(1, len(ordered) + 1):
+        if end < len(ordered) and ordered[end] >= _BLOCK_SHARE * ordered[begin]:
+            continue
+        longest, tokens = ordered[begin], sum(ordered[begin:end])
+        places = mask = None
+        if tokens < longest * (end - begin):
+            grid = torch.arange(longest) < torch.tensor(ordered[begin:end])[:, None]
+            places = grid.flatten().nonzero().flatten().to(device, non_blocking=True)
+            mask = grid[:, None, None, :].to(device, non_blocking=True)
+        blocks.append(_Block(slice(row, row + tokens), end - begin, longest, places, mask))
+        row, begin = row + tokens, end
+    return blocks
+
+
+class _Spread(torch.autograd.Function):  # type: ignore[misc]
+    """Rows put at distinct places of a zeroed grid; its gradient is `_Collect`, and vice versa.
+
+    torch's own indexing would sort or add up in the backward pass, for places that never repeat.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, places: Tensor, size: int) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(places)
+        return rows.new_zeros(size, rows.shape[1]).index_copy_(0, places, rows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        return grad.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class _Collect(torch.autograd.Function):  # type: ignore[misc]
+    """The rows at distinct places of a grid."""
+
+    @staticmethod
+    def forward(ctx: Any, grid: Tensor, places: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(places)
+        ctx.size = len(grid)
+        return grid.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        zeros = grad.new_zeros(ctx.size, grad.shape[1])
+        return zeros.index_copy_(0, ctx.saved_tensors[0], grad), None
+
+
+def _attention(
+    qkv: Tensor, packing: Packing, *, heads: int, dropout: float, first_only: bool
+) -> Tensor:
+    """Return the attention of packed queries, keys and values (n, 3 * hidden), packed again."""
+    hidden = qkv.shape[1] // 3
+    parts = []
+    for block in packing.blocks:
+        part, size = qkv[block.rows], block.texts * block.longest
+        if block.places is not None:
+            part = _Spread.apply(part, block.places, size)
+        split = part.view(block.texts, block.longest, 3, heads, hidden // heads)
+        q, k, v = split.permute(2, 0, 3, 1, 4)
+        if first_only:
+            q = q[:, :, :1]
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask, dropout_p=dropout)
+        out = out.transpose(1, 2).reshape(-1, hidden)
+        if block.places is not None and not first_only:
+            out = _Collect.apply(out, block.places)
+        parts.append(out)
+    return torch.cat(parts)
+
+
+class Layer(nn.Module):  # type: ignore[misc]
+    """One transformer layer (post-norm, as in BERT) on packed rows."""
+
+    def __init__(self, shape: Shape, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.dropout = shape.heads, dropout
+        self.gelu = "tanh" if shape.activation in ("gelu_new", "gelu_tanh") else "none"
+        self.qkv = nn.Linear(shape.hidden, 3 * shape.hidden)
+        self.attended = nn.Linear(shape.hidden, shape.hidden)
+        self.attended_norm = nn.LayerNorm(shape.hidden, eps=shape.layer_norm_eps)
+        self.inner = nn.Linear(shape.hidden, shape.intermediate)
+        self.outer = nn.Linear(shape.intermediate, shape.hidden)
+        self.outer_norm = nn.LayerNorm(shape.hidden, eps=shape.layer_norm_eps)
+
+    def forward(self, rows: Tensor, packing: Packing, *, first_only: bool = False) -> Tensor:
+        """Return the layer's packed rows, or each text's [CLS] row, longest text first."""
+        dropout = self.dropout if self.training else 0.0
+        attended = _attention(
+            self.qkv(rows), packing, heads=self.heads, dropout=dropout, first_only=first_only
+        )
+        if first_only:
+            rows = rows.index_select(0, packing.firsts)
+        rows = self.attended_norm(rows + F.dropout(self.attended(attended), dropout))
+        inner = F.gelu(self.inner(rows), approximate=self.gelu)
+        return self.outer_norm(rows + F.dropout(self.outer(inner), dropout))
+
+
+class TorchBert(nn.Module):  # type: ignore[misc]
+    """A BERT encoder of a `Shape`, randomly initialised (normal, 0.02) until weights are loaded."""
+
+    def __init__(self, shape: Shape, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.shape, self.dropout = shape, dropout
+        self.words = nn.Embedding(shape.vocabulary, shape.hidden)
+        self.positions = nn.Embedding(shape.positions, shape.hidden)
+        self.types = nn.Embedding(shape.types, shape.hidden)
+        self.norm = nn.LayerNorm(shape.hidden, eps=shape.layer_norm_eps)
+        self.layers = nn.ModuleList(Layer(shape, dropout=dropout) for _ in range(shape.layers))
+        self.apply(_initialise)
+
+    def pack(self, ids: Tensor, lengths: Tensor) -> Packing:
+        """Return the packing of padded `ids` (b, t) with `lengths` (b,)."""
+        if ids.ndim != 2 or ids.shape[1] > self.shape.positions or len(ids) != len(lengths):
+            raise InputError(
+                f"ids of shape {tuple(ids.shape)} for {len(lengths)} lengths: expected "
+                f"(texts, tokens) with at most {self.shape.positions} tokens"
+            )
+        return pack(lengths, width=ids.shape[1], device=ids.device)
+
+    def embed(self, ids: Tensor, packing: Packing) -> Tensor:
+        """Return the packed embedding rows (n, hidden) of padded `ids` (b, t)."""
+        words = self.words(ids.flatten().index_select(0, packing.places))
+        rows = self.norm(words + self.positions(packing.positions) + self.types.weight[0])
+        return F.dropout(rows, self.dropout, self.training)
+
+    def hidden_states(self, ids: Tensor, packing: Packing) -> list[Tensor]:
+        """Return the packed rows (n, hidden) of the embeddings and of every layer."""
+        states = [self.embed(ids, packing)]
+        for layer in self.layers:
+            states.append(layer(states[-1], packing))
+        return states
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Return the last layer (b, t, hidden), zero where `ids` is padding."""
+        packing = self.pack(ids, lengths)
+        rows = self.embed(ids, packing)
+        for layer in self.layers:
+            rows = layer(rows, packing)
+        return _Spread.apply(rows, packing.places, ids.numel()).view(*ids.shape, -1)
+
+    def encode(self, ids: Tensor, lengths: Tensor, *, pooling: str, normalize: bool) -> Tensor:
+        """Return one float32 vector per text (b, hidden), `pooling` as ModelScope names it."""
+        if not len(lengths):
+            return self.norm.weight.new_zeros(0, self.shape.hidden, dtype=torch.float32)
+        packing = self.pack(ids, lengths)
+        if pooling == "cls":
+            vectors = self._first_rows(ids, packing)
+        else:
+            vectors = _average(self.hidden_states(ids, packing), packing, pooling=pooling)
+        return F.normalize(vectors, dim=1) if normalize else vectors
+
+    def _first_rows(self, ids: Tensor, packing: Packing) -> Tensor:
+        rows = self.embed(ids, packing)
+        for layer in self.layers[:-1]:
+            rows = layer(rows, packing)
+        return self.layers[-1](rows, packing, first_only=True).index_select(0, packing.back).float()
+
+    def load_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        """Copy in weights by their Hugging Face names; a missing or misshapen one is refused."""
+        with torch.no_grad():
+            for name, target in _named_parts(self):
+                if name not in weights:
+                    raise ArtifactError(f"the weights lack {name}; is this a BERT encoder?")
+                if weights[name].shape != tuple(target.shape):
+                    raise ArtifactError(
+                        f"{name} has shape {weights[name].shape}, "
+                        f"the model's shape asks for {tuple(target.shape)}"
+                    )
+                target.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
+
+    def export_weights(self) -> dict[str, NDArray[np.float32]]:
+        """Return copies of all weights as float32 arrays under their Hugging Face names."""
+        return {
+            name: part.detach().to("cpu", torch.float32, copy=True).numpy()
+            for name, part in _named_parts(self)
+        }
+
+
+def _average(states: list[Tensor], packing: Packing, *, pooling: str) -> Tensor:
+    """Return the mean over each text's tokens; of two layers, of their mean (as ModelScope's)."""
+    pairs = {"avg": (-1, -1), "avg_first_last": (1, -1), "avg_top2": (-2, -1)}
+    if pooling not in pairs:
+        raise InputError(f"pooling {pooling!r} is none of cls, {', '.join(pairs)}")
+    one, other = (states[layer].float() for layer in pairs[pooling])
+    rows = one if pooling == "avg" else (one + other) / 2
+    sums = rows.new_zeros(len(packing.lengths), rows.shape[1]).index_add(0, packing.owners, rows)
+    return sums / packing.lengths[:, None]
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)
+
+
+_LAYER_NAMES = {
+    "attended": "attention.output.dense",
+    "attended_norm": "attention.output.LayerNorm",
+    "inner": "intermediate.dense",
+    "outer": "output.dense",
+    "outer_norm": "output.LayerNorm",
+}
+
+
+def _named_parts(model: TorchBert) -> list[tuple[str, Tensor]]:
+    """Return every weight (or a view of its part) with its Hugging Face name."""
+    parts: list[tuple[str, Tensor]] = [
+        ("embeddings.word_embeddings.weight", model.words.weight),
+        ("embeddings.position_embeddings.weight", model.positions.weight),
+        ("embeddings.token_type_embeddings.weight", model.types.weight),
+        ("embeddings.LayerNorm.weight", model.norm.weight),
+        ("embeddings.LayerNorm.bias", model.norm.bias),
+    ]
+    for number, layer in enumerate(model.layers):
+        prefix = f"encoder.layer.{number}"
+        for kind in ("weight", "bias"):
+            thirds = getattr(layer.qkv, kind).chunk(3)
+            for name, third in zip(("query", "key", "value"), thirds, strict=True):
+                parts.append((f"{prefix}.attention.self.{name}.{kind}", third))
+            for own, theirs in _LAYER_NAMES.items():
+                parts.append((f"{prefix}.{theirs}.{kind}", getattr(getattr(layer, own), kind)))
+    return parts
