@@ -1,0 +1,1 @@
+"""Training: pre-train, train, mine, average. See docs/training.md."""
