@@ -1,0 +1,239 @@
+"""corom.downloads against a local server that loses connections, lies and redirects."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from corom import downloads
+from corom.downloads import fetch
+from corom.errors import DownloadError, InputError
+
+BODY = "血压偏高应当少盐。".encode() * 40_000
+DIGEST = hashlib.sha256(BODY).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        server = self.server
+        server.seen.append((self.path, dict(self.headers)))
+        name = self.path.split("?")[0]
+        if name in server.redirects:
+            self.send_response(302)
+            self.send_header("Location", server.redirects[name])
+            self.end_headers()
+            return
+        if server.statuses:
+            self.send_error(server.statuses.pop(0))
+            return
+        if name != "/file":
+            self.send_error(404)
+            return
+        self.send_file(server)
+
+    def send_file(self, server: ThreadingHTTPServer) -> None:
+        asked = self.headers.get("Range")
+        start = int(asked[6:-1]) if asked and server.ranges else 0
+        if start >= len(server.body) > 0:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(server.body)}")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            end = len(server.body) - 1
+            self.send_header("Content-Range", f"bytes {start}-{end}/{len(server.body)}")
+        self.send_header("Content-Length", str(len(server.body) - start))
+        self.end_headers()
+        end = min(len(server.body), start + server.cuts.pop(0)) if server.cuts else None
+        self.wfile.write(server.body[start:end])
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    with serve() as each:
+        yield each
+
+
+class serve:  # noqa: N801 - reads as a verb
+    def __enter__(self) -> ThreadingHTTPServer:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.body, server.seen, server.statuses, server.cuts = BODY, [], [], []
+        server.redirects, server.ranges = {}, True
+        server.url = f"http://127.0.0.1:{server.server_port}/file"
+        self.server = server
+        self.thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        self.thread.start()
+        return server
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    waits: list[float] = []
+    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    for name in ("COROM_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    return waits
+
+
+def left(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_file_arrives_whole_with_progress(server, tmp_path: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    target = tmp_path / "new" / "a.tsv"
+    fetch(
+        server.url,
+        target,
+        size=len(BODY),
+        sha256=DIGEST.upper(),
+        progress=lambda a, b: told.append((a, b)),
+    )
+    assert target.read_bytes() == BODY
+    assert left(target.parent) == {"a.tsv"}
+    assert told[-1] == (len(BODY), len(BODY))
+    assert told == sorted(told)
+
+
+def test_lost_connections_are_continued(server, tmp_path: Path) -> None:
+    server.cuts = [100_000, 0, 300_000]
+    fetch(server.url, tmp_path / "a", sha256=DIGEST)
+    assert (tmp_path / "a").read_bytes() == BODY
+    ranges = [headers.get("Range") for _, headers in server.seen]
+    assert ranges == [None, "bytes=100000-", "bytes=100000-", "bytes=400000-"]
+
+
+def test_a_server_without_ranges_starts_over(server, tmp_path: Path) -> None:
+    server.ranges, server.cuts = False, [100_000]
+    fetch(server.url, tmp_path / "a", sha256=DIGEST)
+    assert (tmp_path / "a").read_bytes() == BODY
+
+
+def test_a_lasting_loss_keeps_the_part_for_the_next_call(server, tmp_path: Path, quick) -> None:
+    server.cuts = [1000, 0, 0, 0]
+    with pytest.raises(DownloadError, match="1000 bytes are kept"):
+        fetch(server.url, tmp_path / "a", retries=2)
+    assert left(tmp_path) == {"a.part"}
+    assert quick == [0.5, 1.0]
+    server.cuts = []
+    fetch(server.url, tmp_path / "a", sha256=DIGEST)
+    assert server.seen[-1][1]["Range"] == "bytes=1000-"
+    assert (tmp_path / "a").read_bytes() == BODY
+
+
+def test_a_whole_part_needs_no_byte_more(server, tmp_path: Path) -> None:
+    (tmp_path / "a.part").write_bytes(BODY)
+    fetch(server.url, tmp_path / "a", size=len(BODY), sha256=DIGEST)
+    assert server.seen == []
+    (tmp_path / "b.part").write_bytes(BODY)
+    fetch(server.url, tmp_path / "b", sha256=DIGEST)  # answered 416 with the same length
+    assert (tmp_path / "b").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("old", [b"x" * 500, b"x" * (len(BODY) + 7)])
+def test_a_part_of_another_version_is_dropped(server, tmp_path: Path, old: bytes) -> None:
+    (tmp_path / "a.part").write_bytes(old)
+    fetch(server.url, tmp_path / "a", sha256=DIGEST)
+    assert (tmp_path / "a").read_bytes() == BODY
+    (tmp_path / "b.part").write_bytes(b"x" * (len(BODY) + 7))
+    fetch(server.url, tmp_path / "b", size=len(BODY))
+    assert (tmp_path / "b").read_bytes() == BODY
+
+
+def test_wrong_size_and_checksum_leave_no_file(server, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=f"{len(BODY)} bytes, expected 5"):
+        fetch(server.url, tmp_path / "a", size=5)
+    with pytest.raises(DownloadError, match="SHA-256"):
+        fetch(server.url, tmp_path / "a", sha256="0" * 64)
+    assert left(tmp_path) == set()
+
+
+def test_an_old_target_survives_a_failure(server, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(DownloadError):
+        fetch(server.url, tmp_path / "a", sha256="0" * 64)
+    assert (tmp_path / "a").read_bytes() == b"old"
+    fetch(server.url, tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == BODY
+
+
+def test_busy_servers_are_asked_again_and_missing_files_are_not(server, tmp_path: Path) -> None:
+    server.statuses = [503, 429, 500]
+    fetch(server.url, tmp_path / "a")
+    assert len(server.seen) == 4
+    with pytest.raises(DownloadError, match=r"/nothing answered HTTP 404") as caught:
+        fetch(server.url.replace("file", "nothing?token=geheim"), tmp_path / "b")
+    assert "geheim" not in str(caught.value)
+    assert len(server.seen) == 5
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    with serve() as server:
+        url = server.url
+    with pytest.raises(DownloadError, match="could not be fetched"):
+        fetch(url, tmp_path / "a", retries=1)
+
+
+def test_credentials_stay_with_their_host(server, tmp_path: Path) -> None:
+    with serve() as other:
+        server.redirects = {"/here": server.url, "/away": other.url}
+        headers = {"Authorization": "Bearer geheim", "Cookie": "k=v", "X-Kept": "1"}
+        base = server.url.removesuffix("/file")
+        fetch(f"{base}/here", tmp_path / "a", headers=headers)
+        assert server.seen[-1][1]["Authorization"] == "Bearer geheim"
+        fetch(f"{base}/away", tmp_path / "b", headers=headers)
+        assert server.seen[-1][1]["Authorization"] == "Bearer geheim"
+        got = other.seen[-1][1]
+        assert "Authorization" not in got
+        assert "Cookie" not in got
+        assert got["X-Kept"] == "1"
+
+
+def test_no_redirect_leaves_http(server, tmp_path: Path) -> None:
+    server.redirects = {"/away": "ftp://127.0.0.1/x"}
+    with pytest.raises(DownloadError, match="not http"):
+        fetch(server.url.replace("/file", "/away"), tmp_path / "a")
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://a/b", "", "http://", "a.tsv"])
+def test_other_addresses_are_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="http or https"):
+        fetch(url, tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["COROM_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_opens_no_connection(server, tmp_path: Path, monkeypatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(DownloadError, match="offline"):
+        fetch(server.url, tmp_path / "a")
+    assert server.seen == []
+
+
+def test_an_empty_file(server, tmp_path: Path) -> None:
+    server.body = b""
+    fetch(server.url, tmp_path / "a", size=0)
+    assert (tmp_path / "a").read_bytes() == b""
+
+
+def test_a_full_disk_is_not_retried(server, tmp_path: Path, monkeypatch, quick) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(downloads.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        fetch(server.url, tmp_path / "a")
+    assert quick == []
