@@ -6,6 +6,7 @@
     ├── ArtifactError        a model folder or an index is missing, corrupt or incompatible
     ├── MissingExtraError    an optional dependency is not installed (also an ImportError)
     ├── DownloadError        a download failed, was refused or is forbidden (offline)
+    ├── TrainingError        training cannot go on: the loss is no longer a finite number
     └── ServiceError         a request the server cannot answer now
 
 A message says what is wrong, names the offending value, file or line, and says what to do.
@@ -45,6 +46,10 @@ class MissingExtraError(CoromError, ImportError):
 
 class DownloadError(CoromError):
     """A download failed, does not match its checksum, or is not allowed."""
+
+
+class TrainingError(CoromError):
+    """Training cannot go on; what was saved before is intact."""
 
 
 class ServiceError(CoromError):
