@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,21 +9,12 @@ torch = pytest.importorskip("torch")
 
 from corom.engines.torch_bert import TorchBert, pack  # noqa: E402
 from corom.errors import ArtifactError, InputError  # noqa: E402
+from corom.models.config import Shape  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
 
-@dataclass(frozen=True)
-class TinyShape:
-    vocabulary: int = 50
-    hidden: int = 16
-    layers: int = 3
-    heads: int = 2
-    intermediate: int = 32
-    positions: int = 20
-    types: int = 2
-    layer_norm_eps: float = 1e-12
-    activation: str = "gelu"
+SHAPE = Shape(vocabulary=50, hidden=16, layers=3, heads=2, intermediate=32, positions=20)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +25,7 @@ def _one_thread():
 @pytest.fixture
 def model():
     torch.manual_seed(3)
-    model = TorchBert(TinyShape()).double().eval()
+    model = TorchBert(SHAPE).double().eval()
     for parameter in model.parameters():  # no zero bias, no unit norm: every weight must matter
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
     return model
@@ -149,7 +140,7 @@ def test_no_text_gives_no_vector(model):
 
 def test_weights_survive_a_round_trip(model):
     weights = model.float().export_weights()
-    other = TorchBert(TinyShape())
+    other = TorchBert(SHAPE)
     other.load_weights(weights)
     for name, array in other.export_weights().items():
         np.testing.assert_array_equal(array, weights[name])
@@ -193,8 +184,23 @@ def test_wrong_inputs_are_refused(model):
         model.encode(*batch(4), pooling="max", normalize=True)
 
 
+def test_every_activation_is_its_own():
+    ids, counts = batch(*LENGTHS)
+    weights = TorchBert(SHAPE).export_weights()
+    vectors = []
+    for activation in ("gelu", "gelu_tanh", "relu"):
+        model = TorchBert(replace(SHAPE, activation=activation)).eval()
+        model.load_weights(weights)
+        for layer in model.layers:  # large enough for the two gelus to differ
+            layer.inner.weight.data.mul_(50)
+        vectors.append(model.encode(ids, counts, pooling="cls", normalize=True))
+    assert not torch.equal(vectors[0], vectors[1])
+    torch.testing.assert_close(vectors[0], vectors[1], atol=5e-3, rtol=0)
+    assert (vectors[0] - vectors[2]).abs().max() > 5e-3
+
+
 def test_dropout_works_in_training_only():
-    model = TorchBert(TinyShape(), dropout=0.5)
+    model = TorchBert(SHAPE, dropout=0.5)
     ids, counts = batch(*LENGTHS)
 
     def twice():
@@ -209,7 +215,7 @@ def test_dropout_works_in_training_only():
 
 def test_bf16_autocast_stays_close():
     torch.manual_seed(1)
-    model = TorchBert(replace(TinyShape(), hidden=32, layers=2)).eval()
+    model = TorchBert(replace(SHAPE, hidden=32, layers=2)).eval()
     ids, counts = batch(*LENGTHS)
     exact = model.encode(ids, counts, pooling="cls", normalize=True)
     with torch.autocast("cpu", torch.bfloat16):

@@ -7,7 +7,8 @@ the last layer is computed for [CLS] alone. Weights go in and out under their Hu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from corom.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
-    from corom.models.checkpoint import Shape
     from numpy.typing import NDArray
+
+    from corom.models.config import Pooling, Shape
 
 # A block of texts ends where a text is shorter than this share of the block's longest one.
 _BLOCK_SHARE = 0.8
@@ -141,13 +143,20 @@ def _attention(
     return torch.cat(parts)
 
 
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
 class Layer(nn.Module):  # type: ignore[misc]
     """One transformer layer (post-norm, as in BERT) on packed rows."""
 
     def __init__(self, shape: Shape, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads, self.dropout = shape.heads, dropout
-        self.gelu = "tanh" if shape.activation in ("gelu_new", "gelu_tanh") else "none"
+        self.activation = _ACTIVATIONS[shape.activation]
         self.qkv = nn.Linear(shape.hidden, 3 * shape.hidden)
         self.attended = nn.Linear(shape.hidden, shape.hidden)
         self.attended_norm = nn.LayerNorm(shape.hidden, eps=shape.layer_norm_eps)
@@ -164,7 +173,7 @@ class Layer(nn.Module):  # type: ignore[misc]
         if first_only:
             rows = rows.index_select(0, packing.firsts)
         rows = self.attended_norm(rows + F.dropout(self.attended(attended), dropout))
-        inner = F.gelu(self.inner(rows), approximate=self.gelu)
+        inner = self.activation(self.inner(rows))
         return self.outer_norm(rows + F.dropout(self.outer(inner), dropout))
 
 
@@ -176,7 +185,7 @@ class TorchBert(nn.Module):  # type: ignore[misc]
         self.shape, self.dropout = shape, dropout
         self.words = nn.Embedding(shape.vocabulary, shape.hidden)
         self.positions = nn.Embedding(shape.positions, shape.hidden)
-        self.types = nn.Embedding(shape.types, shape.hidden)
+        self.types = nn.Embedding(shape.token_types, shape.hidden)
         self.norm = nn.LayerNorm(shape.hidden, eps=shape.layer_norm_eps)
         self.layers = nn.ModuleList(Layer(shape, dropout=dropout) for _ in range(shape.layers))
         self.apply(_initialise)
@@ -211,7 +220,7 @@ class TorchBert(nn.Module):  # type: ignore[misc]
             rows = layer(rows, packing)
         return _Spread.apply(rows, packing.places, ids.numel()).view(*ids.shape, -1)
 
-    def encode(self, ids: Tensor, lengths: Tensor, *, pooling: str, normalize: bool) -> Tensor:
+    def encode(self, ids: Tensor, lengths: Tensor, *, pooling: Pooling, normalize: bool) -> Tensor:
         """Return one float32 vector per text (b, hidden), `pooling` as ModelScope names it."""
         if not len(lengths):
             return self.norm.weight.new_zeros(0, self.shape.hidden, dtype=torch.float32)
@@ -249,7 +258,7 @@ class TorchBert(nn.Module):  # type: ignore[misc]
         }
 
 
-def _average(states: list[Tensor], packing: Packing, *, pooling: str) -> Tensor:
+def _average(states: list[Tensor], packing: Packing, *, pooling: Pooling) -> Tensor:
     """Return the mean over each text's tokens; of two layers, of their mean (as ModelScope's)."""
     pairs = {"avg": (-1, -1), "avg_first_last": (1, -1), "avg_top2": (-2, -1)}
     if pooling not in pairs:

@@ -25,7 +25,9 @@ class Encode(Protocol[Chunk_contra]):
 
     def __call__(
         self, chunk: Chunk_contra, *, vectors_only: bool = False
-    ) -> tuple[Tensor, Tensor | None]: ...
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return (texts, dim) vectors and the chunk's own loss."""
+        ...
 
 
 class _RandomState:
