@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from corom.engines.torch_bert import TorchBert, pack  # noqa: E402
+from corom.engines.torch_bert import TorchBert  # noqa: E402
 from corom.errors import ArtifactError, InputError  # noqa: E402
 from corom.models.config import Shape  # noqa: E402
 
@@ -167,12 +167,6 @@ def test_a_missing_or_misshapen_weight_is_named(model):
     name = "encoder.layer.1.attention.self.key.weight"
     with pytest.raises(ArtifactError, match=r"layer\.1\.attention\.self\.key\.weight has shape"):
         model.load_weights({**weights, name: weights[name][:3]})
-
-
-@pytest.mark.parametrize("lengths", [(0, 2), (3, 5), (-1, 1)])
-def test_impossible_lengths_are_refused(lengths):
-    with pytest.raises(InputError, match="from 1 to 4"):
-        pack(torch.tensor(lengths), width=4)
 
 
 def test_wrong_inputs_are_refused(model):

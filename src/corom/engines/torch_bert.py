@@ -9,116 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor, nn
 
+from corom.engines.packing import Collect, Packing, Spread, pack
 from corom.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from corom.models.config import Pooling, Shape
-
-# A block of texts ends where a text is shorter than this share of the block's longest one.
-_BLOCK_SHARE = 0.8
-
-
-class _Block(NamedTuple):
-    """Neighbouring texts that attention pads to the longest of them."""
-
-    rows: slice
-    texts: int
-    longest: int
-    places: Tensor | None  # of each token in the padded (texts * longest) grid; None: no padding
-    mask: Tensor | None  # (texts, 1, 1, longest), True where a token is
-
-
-class Packing(NamedTuple):
-    """Where the tokens of a padded batch lie once the padding is gone."""
-
-    places: Tensor  # (n,) of each packed token in the padded (texts * width) grid
-    positions: Tensor  # (n,) of each token in its text
-    owners: Tensor  # (n,) the text of each token
-    firsts: Tensor  # (texts,) packed row of each text's [CLS], longest text first
-    back: Tensor  # (texts,) where a text of the batch went in the order longest first
-    lengths: Tensor  # (texts,) in the order of the batch
-    blocks: tuple[_Block, ...]
-
-
-def pack(lengths: Tensor, *, width: int, device: torch.device | None = None) -> Packing:
-    """Return the packing of texts of these `lengths` (1 to `width` each; best kept on the CPU)."""
-    counts = lengths.to("cpu", torch.int64)
-    if counts.ndim != 1 or (len(counts) and not 1 <= int(counts.min()) <= counts.max() <= width):
-        raise InputError(f"lengths must be one number from 1 to {width} for each text")
-    order = torch.argsort(counts, descending=True, stable=True)
-    ordered = counts[order]
-    starts = torch.cumsum(ordered, 0) - ordered
-    owners = torch.repeat_interleave(order, ordered)
-    positions = torch.arange(len(owners)) - torch.repeat_interleave(starts, ordered)
-
-    def there(tensor: Tensor) -> Tensor:
-        return tensor.to(device, non_blocking=True)
-
-    return Packing(
-        places=there(owners * width + positions),
-        positions=there(positions),
-        owners=there(owners),
-        firsts=there(starts),
-        back=there(torch.argsort(order)),
-        lengths=there(counts),
-        blocks=tuple(_blocks(ordered.tolist(), device=device)),
-    )
-
-
-def _blocks(ordered: list[int], *, device: torch.device | None) -> list[_Block]:
-    blocks, row, begin = [], 0, 0
-    for end in range(1, len(ordered) + 1):
-        if end < len(ordered) and ordered[end] >= _BLOCK_SHARE * ordered[begin]:
-            continue
-        longest, tokens = ordered[begin], sum(ordered[begin:end])
-        places = mask = None
-        if tokens < longest * (end - begin):
-            grid = torch.arange(longest) < torch.tensor(ordered[begin:end])[:, None]
-            places = grid.flatten().nonzero().flatten().to(device, non_blocking=True)
-            mask = grid[:, None, None, :].to(device, non_blocking=True)
-        blocks.append(_Block(slice(row, row + tokens), end - begin, longest, places, mask))
-        row, begin = row + tokens, end
-    return blocks
-
-
-class _Spread(torch.autograd.Function):  # type: ignore[misc]
-    """Rows put at distinct places of a zeroed grid; its gradient is `_Collect`, and vice versa.
-
-    torch's own indexing would sort or add up in the backward pass, for places that never repeat.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, places: Tensor, size: int) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(places)
-        return rows.new_zeros(size, rows.shape[1]).index_copy_(0, places, rows)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
-        return grad.index_select(0, ctx.saved_tensors[0]), None, None
-
-
-class _Collect(torch.autograd.Function):  # type: ignore[misc]
-    """The rows at distinct places of a grid."""
-
-    @staticmethod
-    def forward(ctx: Any, grid: Tensor, places: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(places)
-        ctx.size = len(grid)
-        return grid.index_select(0, places)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        zeros = grad.new_zeros(ctx.size, grad.shape[1])
-        return zeros.index_copy_(0, ctx.saved_tensors[0], grad), None
 
 
 def _attention(
@@ -130,7 +34,7 @@ def _attention(
     for block in packing.blocks:
         part, size = qkv[block.rows], block.texts * block.longest
         if block.places is not None:
-            part = _Spread.apply(part, block.places, size)
+            part = Spread.apply(part, block.places, size)
         split = part.view(block.texts, block.longest, 3, heads, hidden // heads)
         q, k, v = split.permute(2, 0, 3, 1, 4)
         if first_only:
@@ -138,7 +42,7 @@ def _attention(
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask, dropout_p=dropout)
         out = out.transpose(1, 2).reshape(-1, hidden)
         if block.places is not None and not first_only:
-            out = _Collect.apply(out, block.places)
+            out = Collect.apply(out, block.places)
         parts.append(out)
     return torch.cat(parts)
 
@@ -218,7 +122,7 @@ class TorchBert(nn.Module):  # type: ignore[misc]
         rows = self.embed(ids, packing)
         for layer in self.layers:
             rows = layer(rows, packing)
-        return _Spread.apply(rows, packing.places, ids.numel()).view(*ids.shape, -1)
+        return Spread.apply(rows, packing.places, ids.numel()).view(*ids.shape, -1)
 
     def encode(self, ids: Tensor, lengths: Tensor, *, pooling: Pooling, normalize: bool) -> Tensor:
         """Return one float32 vector per text (b, hidden), `pooling` as ModelScope names it."""
