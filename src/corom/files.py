@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -121,13 +121,18 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever json holds
         raise ArtifactError(f"{path} is not valid JSON ({error}); fetch or make it again") from None
 
 
-def check_manifest(folder: Path, *, deep: bool = True) -> None:
+def check_manifest(
+    folder: Path, *, deep: bool = True, names: Collection[str] | None = None
+) -> None:
     """Raise ArtifactError naming the first file that is missing, of another size or changed.
 
-    `deep=False` compares sizes only (no reading). A folder without a manifest is refused.
+    `deep=False` compares sizes only (no reading). `names` checks these files alone, if listed.
+    A folder without a manifest is refused.
     """
     entries = read_json(folder / MANIFEST).get("files", {})
     for name, entry in entries.items():
+        if names is not None and name not in names:
+            continue
         path = folder / name
         if not path.is_file():
             raise ArtifactError(f"{path} is missing; its folder's manifest lists it")

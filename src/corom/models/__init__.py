@@ -1,0 +1,1 @@
+"""Model folders: read, checked, converted, written, found by name."""

@@ -1,0 +1,240 @@
+"""How the model folders of this world say what `Encoding` and `Shape` say.
+
+Each reader returns only what its layout states. ModelScope and sentence-transformers files may
+stand side by side; what both state must agree, and what neither states has ModelScope's default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from corom.errors import ArtifactError, InputError
+from corom.files import read_json
+from corom.models.config import LONGEST, Activation, Encoding, Pooling, Shape
+
+_ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+_SIZES = {
+    "layers": "num_hidden_layers",
+    "hidden": "hidden_size",
+    "heads": "num_attention_heads",
+    "intermediate": "intermediate_size",
+    "vocabulary": "vocab_size",
+    "positions": "max_position_embeddings",
+}
+_POOLERS: dict[str, Pooling] = {
+    "cls": "cls",
+    "cls_token": "cls",
+    "mean": "avg",
+    "mean_tokens": "avg",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stated:
+    """The settings one file layout states; None where it is silent."""
+
+    pooling: str | None = None
+    normalize: bool | None = None
+    max_length: int | None = None
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    query_suffix: str | None = None
+    passage_suffix: str | None = None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`; anything else is refused by the file's name."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path} must hold a JSON object, not {type(value).__name__}")
+    return value
+
+
+def read_shape(folder: Path) -> Shape:
+    """Return the shape of the BERT encoder in `folder`, from config.json.
+
+    ModelScope also allows the same keys in the `model` part of configuration.json.
+    """
+    path = folder / "config.json"
+    if path.is_file() or not (folder / "configuration.json").is_file():
+        config = read_object(path)
+    else:
+        path = folder / "configuration.json"
+        part = _part(read_object(path), "model", path)
+        config = {**part, "model_type": part.get("model_type", part.get("type"))}
+    _refuse_other_models(config, path)
+    try:
+        sizes = {ours: config[theirs] for ours, theirs in _SIZES.items()}
+        return Shape(
+            **sizes,
+            token_types=config.get("type_vocab_size", 2),
+            layer_norm_eps=config.get("layer_norm_eps", 1e-12),
+            activation=_ACTIVATIONS[config.get("hidden_act", "gelu")],
+        )
+    except KeyError as error:
+        raise ArtifactError(f"{path} lacks {error.args[0]}") from None
+    except InputError as error:
+        raise ArtifactError(f"{path}: {error}") from None
+
+
+def _refuse_other_models(config: dict[str, Any], path: Path) -> None:
+    architectures = config.get("architectures") or [""]
+    kind = config.get("model_type") or str(architectures[0])
+    if not str(kind).lower().startswith("bert"):
+        raise ArtifactError(f"{path}: model_type {kind!r} is not supported, only BERT encoders are")
+    known = {
+        "position_embedding_type": ("absolute",),
+        "hidden_act": tuple(_ACTIVATIONS),
+        "is_decoder": (False,),
+    }
+    for key, values in known.items():
+        if (found := config.get(key, values[0])) not in values:
+            listed = ", ".join(str(value) for value in values)
+            raise ArtifactError(f"{path}: {key} {found!r} is not supported, only {listed}")
+
+
+def read_encoding(folder: Path, *, positions: int) -> Encoding:
+    """Return the encoding the files in `folder` state, for a model of that many `positions`."""
+    modelscope = _read_modelscope(folder)
+    sentence_transformers = _read_sentence_transformers(folder)
+    settings: dict[str, Any] = {}
+    for name in (field.name for field in fields(_Stated)):
+        one, other = getattr(modelscope, name), getattr(sentence_transformers, name)
+        if None not in (one, other) and one != other:
+            raise ArtifactError(
+                f"{folder}: configuration.json states {name} {_shown(name, one)}, the "
+                f"sentence-transformers files {_shown(name, other)}; make them agree"
+            )
+        if (value := other if one is None else one) is not None:
+            settings[name] = value
+    if settings.get("max_length", 0) > positions:
+        raise ArtifactError(
+            f"{folder}: max_length {settings['max_length']} is more than the model's "
+            f"{positions} positions"
+        )
+    if "max_length" not in settings and (folder / "modules.json").is_file():
+        settings["max_length"] = min(positions, LONGEST)  # as sentence-transformers does
+    elif "max_length" not in settings:
+        settings["max_length"] = min(positions, Encoding.max_length)
+    try:
+        return Encoding(**settings)
+    except InputError as error:
+        raise ArtifactError(f"{folder}: {error}") from None
+
+
+def _shown(name: str, value: object) -> str:
+    # A prefix may be long, and someone's private wording.
+    return f"a text of {len(str(value))} characters" if "fix" in name else repr(value)
+
+
+def _part(config: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
+    part = config.get(name) or {}
+    if not isinstance(part, dict):
+        raise ArtifactError(f"{path}: {name} must be an object, not {type(part).__name__}")
+    return part
+
+
+def _typed(config: dict[str, Any], key: str, *, kind: type, path: Path) -> Any:  # noqa: ANN401
+    value = config.get(key)
+    if value is None or type(value) is kind:
+        return value
+    raise ArtifactError(f"{path}: {key} must be a {kind.__name__}, not {value!r}")
+
+
+def _read_modelscope(folder: Path) -> _Stated:
+    # Source: modelscope 1.40, preprocessors/nlp/sentence_embedding_preprocessor.py and
+    # models/nlp/bert/sentence_embedding.py.
+    path = folder / "configuration.json"
+    if not path.is_file():
+        return _Stated()
+    config = read_object(path)
+    model, preprocessor = _part(config, "model", path), _part(config, "preprocessor", path)
+    texts = {**model, **preprocessor}
+    return _Stated(
+        pooling=_typed(model, "emb_pooler_type", kind=str, path=path),
+        normalize=_typed(model, "normalize", kind=bool, path=path),
+        max_length=_typed(preprocessor, "max_length", kind=int, path=path),
+        query_prefix=_typed(texts, "boq", kind=str, path=path),
+        passage_prefix=_typed(texts, "bod", kind=str, path=path),
+        query_suffix=_typed(texts, "eoq", kind=str, path=path),
+        passage_suffix=_typed(texts, "eod", kind=str, path=path),
+    )
+
+
+def _read_sentence_transformers(folder: Path) -> _Stated:
+    path = folder / "modules.json"
+    if not path.is_file():
+        return _Stated()
+    modules = _read_modules(path)
+    pooling = folder / modules.get("Pooling", "1_Pooling") / "config.json"
+    length = folder / "sentence_bert_config.json"
+    prompts = folder / "config_sentence_transformers.json"
+    texts = _part(read_object(prompts), "prompts", prompts) if prompts.is_file() else {}
+    passage = "document" if texts.get("document") is not None else "passage"
+    stated = _Stated(
+        pooling=_read_pooling(pooling),
+        normalize="Normalize" in modules,
+        max_length=_read_length(length) if length.is_file() else None,
+        query_prefix=_typed(texts, "query", kind=str, path=prompts),
+        passage_prefix=_typed(texts, passage, kind=str, path=prompts),
+    )
+    prefixed = stated.query_prefix or stated.passage_prefix
+    if stated.pooling == "avg" and prefixed and read_object(pooling).get("include_prompt") is False:
+        raise ArtifactError(f"{pooling}: include_prompt false is not supported with prompts")
+    return stated
+
+
+def _read_modules(path: Path) -> dict[str, str]:
+    """Return module -> its folder; only Transformer, Pooling and Normalize in this order pass.
+
+    Old (`sentence_transformers.models.Pooling`) and new paths end in the same class names.
+    """
+    entries = read_json(path)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ArtifactError(f"{path} must hold a list of modules")
+    modules = {
+        str(entry.get("type")).rpartition(".")[2]: str(entry.get("path") or "") for entry in entries
+    }
+    names = list(modules)
+    if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise ArtifactError(
+            f"{path} lists {', '.join(names) or 'nothing'}; corom reads Transformer, Pooling and "
+            "perhaps Normalize"
+        )
+    if modules["Transformer"]:
+        raise ArtifactError(
+            f"{path}: the Transformer lies in {modules['Transformer']!r}; move its files up, "
+            "beside modules.json, and empty that path"
+        )
+    return modules
+
+
+def _read_pooling(path: Path) -> Pooling:
+    """Return the pooling of a 1_Pooling/config.json: old booleans, new string, or both agreeing."""
+    config = read_object(path)
+    prefix = "pooling_mode_"
+    modes = {key.removeprefix(prefix) for key in config if key.startswith(prefix) and config[key]}
+    found = {_POOLERS.get(mode, mode) for mode in modes}
+    if (new := config.get("pooling_mode")) is not None:
+        listed = [new] if isinstance(new, str) else list(new)
+        found |= {_POOLERS.get(mode, mode) for mode in map(str, listed)}
+    if len(found) != 1 or not found <= set(_POOLERS.values()):
+        shown = " and ".join(sorted(found)) or "nothing"
+        raise ArtifactError(f"{path}: pooling {shown} is not supported, only cls or mean")
+    return cast(Pooling, found.pop())
+
+
+def _read_length(path: Path) -> int | None:
+    config = read_object(path)
+    if config.get("do_lower_case"):
+        raise ArtifactError(
+            f"{path}: do_lower_case is not supported; state it in tokenizer_config.json"
+        )
+    return cast("int | None", _typed(config, "max_seq_length", kind=int, path=path))

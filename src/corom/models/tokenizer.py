@@ -1,0 +1,97 @@
+"""The tokenizer of a model folder, as the text of a `tokenizer.json`.
+
+`tokenizer.json` is taken as it is; a `vocab.txt` alone becomes BERT's WordPiece, token for token
+what transformers' BertTokenizerFast (and so ModelScope) makes of it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from corom.errors import ArtifactError
+from corom.models.config import Encoding, Shape
+from corom.models.layouts import read_object
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def read_tokenizer(folder: Path, *, shape: Shape, encoding: Encoding) -> str:
+    """Return the tokenizer of `folder` without truncation and padding (the encoder does these).
+
+    Raises ArtifactError when there is none, when it is not a WordPiece one, when its ids exceed
+    the model's vocabulary, and when a suffix of `encoding` is not one of its tokens.
+    """
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        tokenizer = read_object(path)
+        tokenizer.update(truncation=None, padding=None)
+    else:
+        path = folder / "vocab.txt"
+        if not path.is_file():
+            raise ArtifactError(f"{folder} holds neither tokenizer.json nor vocab.txt")
+        tokenizer = json.loads(_from_vocabulary(path, config=_read_options(folder)))
+    vocabulary = _checked_vocabulary(tokenizer, path=path, shape=shape)
+    for name in ("query_suffix", "passage_suffix"):
+        if (suffix := getattr(encoding, name)) and suffix not in vocabulary:
+            raise ArtifactError(f"{path}: the {name} must be one token of the vocabulary")
+    return json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
+
+
+def vocabulary(tokenizer_json: str) -> list[str]:
+    """Return the tokens of a WordPiece tokenizer in the order of their ids."""
+    tokens: dict[str, int] = json.loads(tokenizer_json)["model"]["vocab"]
+    return sorted(tokens, key=tokens.__getitem__)
+
+
+def _checked_vocabulary(tokenizer: dict[str, Any], *, path: Path, shape: Shape) -> dict[str, int]:
+    model = tokenizer.get("model")
+    if not isinstance(model, dict) or model.get("type") != "WordPiece":
+        kind = model.get("type") if isinstance(model, dict) else model
+        raise ArtifactError(f"{path}: tokenizer {kind!r} is not supported, only WordPiece is")
+    tokens: dict[str, int] = model.get("vocab") or {}
+    if missing := [token for token in SPECIAL[:4] if token not in tokens]:
+        raise ArtifactError(f"{path} lacks the token {missing[0]}")
+    added = [entry["id"] for entry in tokenizer.get("added_tokens") or []]
+    if (highest := max(*tokens.values(), *added)) >= shape.vocabulary:
+        raise ArtifactError(
+            f"{path} goes up to token id {highest}, the model's vocabulary has "
+            f"{shape.vocabulary} entries"
+        )
+    return tokens
+
+
+def _read_options(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    return read_object(path) if path.is_file() else {}
+
+
+def _from_vocabulary(path: Path, *, config: dict[str, Any]) -> str:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    try:
+        with path.open(encoding="utf-8") as file:  # str.splitlines would split at U+2028 too
+            tokens = {line.rstrip("\n"): number for number, line in enumerate(file)}
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{path} is not UTF-8 ({error.reason}); fetch it again") from None
+    if missing := [token for token in SPECIAL[:4] if token not in tokens]:
+        raise ArtifactError(f"{path} lacks the token {missing[0]}")
+    tokenizer = Tokenizer(
+        models.WordPiece(tokens, unk_token="[UNK]", max_input_chars_per_word=100)  # noqa: S106
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+        strip_accents=config.get("strip_accents"),
+        lowercase=config.get("do_lower_case", True),
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[(token, tokens[token]) for token in ("[CLS]", "[SEP]")],
+    )
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.add_special_tokens([token for token in SPECIAL if token in tokens])
+    return str(tokenizer.to_str())
