@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from corom.engines.packing import Collect, Spread, pack  # noqa: E402
+from corom.engines.packing import collect, pack, spread  # noqa: E402
 from corom.errors import InputError  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -35,10 +35,10 @@ def test_no_text_at_all():
 def test_spread_and_collect_are_each_others_gradient():
     rows = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     places = torch.tensor([4, 0, 2])
-    assert torch.autograd.gradcheck(lambda r: Spread.apply(r, places, 6), rows)
+    assert torch.autograd.gradcheck(lambda r: spread(r, places, size=6), rows)
     grid = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda g: Collect.apply(g, places), grid)
-    assert torch.equal(Collect.apply(Spread.apply(rows, places, 6), places), rows)
+    assert torch.autograd.gradcheck(lambda g: collect(g, places), grid)
+    assert torch.equal(collect(spread(rows, places, size=6), places), rows)
 
 
 @pytest.mark.parametrize("lengths", [(0, 2), (3, 5), (-1, 1)])

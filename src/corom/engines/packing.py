@@ -80,12 +80,21 @@ def _blocks(ordered: list[int], *, device: torch.device | None) -> list[Block]:
     return blocks
 
 
-class Spread(torch.autograd.Function):  # type: ignore[misc]
-    """Rows put at distinct places of a zeroed grid; its gradient is `Collect`, and vice versa.
+def spread(rows: Tensor, places: Tensor, *, size: int) -> Tensor:
+    """Return a zeroed (size, dim) grid with `rows` at distinct `places`."""
+    return _Spread.apply(rows, places, size)
 
-    torch's own indexing would sort or add up in the backward pass, for places that never repeat.
-    """
 
+def collect(grid: Tensor, places: Tensor) -> Tensor:
+    """Return the rows of a (size, dim) grid at distinct `places`."""
+    return _Collect.apply(grid, places)
+
+
+# Each is the other's gradient. torch's own indexing would sort or add up in the backward pass,
+# for places that never repeat.
+
+
+class _Spread(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, rows: Tensor, places: Tensor, size: int) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(places)
@@ -96,9 +105,7 @@ class Spread(torch.autograd.Function):  # type: ignore[misc]
         return grad.index_select(0, ctx.saved_tensors[0]), None, None
 
 
-class Collect(torch.autograd.Function):  # type: ignore[misc]
-    """The rows at distinct places of a grid."""
-
+class _Collect(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, grid: Tensor, places: Tensor) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(places)

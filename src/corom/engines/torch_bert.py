@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor, nn
 
-from corom.engines.packing import Collect, Packing, Spread, pack
+from corom.engines.packing import Packing, collect, pack, spread
 from corom.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _attention(
     for block in packing.blocks:
         part, size = qkv[block.rows], block.texts * block.longest
         if block.places is not None:
-            part = Spread.apply(part, block.places, size)
+            part = spread(part, block.places, size=size)
         split = part.view(block.texts, block.longest, 3, heads, hidden // heads)
         q, k, v = split.permute(2, 0, 3, 1, 4)
         if first_only:
@@ -42,7 +42,7 @@ def _attention(
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask, dropout_p=dropout)
         out = out.transpose(1, 2).reshape(-1, hidden)
         if block.places is not None and not first_only:
-            out = Collect.apply(out, block.places)
+            out = collect(out, block.places)
         parts.append(out)
     return torch.cat(parts)
 
@@ -122,7 +122,7 @@ class TorchBert(nn.Module):  # type: ignore[misc]
         rows = self.embed(ids, packing)
         for layer in self.layers:
             rows = layer(rows, packing)
-        return Spread.apply(rows, packing.places, ids.numel()).view(*ids.shape, -1)
+        return spread(rows, packing.places, size=ids.numel()).view(*ids.shape, -1)
 
     def encode(self, ids: Tensor, lengths: Tensor, *, pooling: Pooling, normalize: bool) -> Tensor:
         """Return one float32 vector per text (b, hidden), `pooling` as ModelScope names it."""
