@@ -1,0 +1,72 @@
+"""Which rows make up which batch: a pure function of (seed, epoch), the same after every resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.int64]
+
+
+def row_weights(sources: Sequence[str], patterns: Mapping[str, float]) -> NDArray[np.float64]:
+    """Return how often each row is used per epoch: its source's first matching pattern, or 1."""
+    known = {
+        source: next((w for pattern, w in patterns.items() if fnmatchcase(source, pattern)), 1.0)
+        for source in set(sources)
+    }
+    return np.array([known[source] for source in sources], dtype=np.float64)
+
+
+def uses(weights: NDArray[np.float64], *, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return how often each row is used in one epoch: `weights` on average, and in total.
+
+    A weight of 1.3 is one use, and a second one in three epochs of ten (systematic sampling: one
+    random number decides for all rows, so the total varies by at most one).
+    """
+    edges = np.floor(np.concatenate([[0.0], np.cumsum(weights)]) + rng.random())
+    return np.diff(edges).astype(np.int64)
+
+
+def plan_epoch(
+    weights: NDArray[np.float64], *, size: int, seed: int, epoch: int, keys: Keys | None = None
+) -> NDArray[np.int64]:
+    """Return the rows of an epoch's batches, shuffled, as (batches, size).
+
+    With `keys` (rows, any) no two rows of a batch share a key, so none can be another's false
+    negative by text; a row that would clash waits for a later batch. What does not fill a whole
+    batch at the end is left for other epochs.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    order = np.repeat(np.arange(len(weights)), uses(weights, rng=rng))
+    rng.shuffle(order)
+    if keys is None:
+        batches = len(order) // size
+        return order[: batches * size].reshape(batches, size)
+    return _without_clashes(order.tolist(), size=size, keys=keys)
+
+
+def _without_clashes(order: list[int], *, size: int, keys: Keys) -> NDArray[np.int64]:
+    keys_of, coming = keys.tolist(), iter(order)
+    batches: list[list[int]] = []
+    waiting: list[int] = []
+    while True:
+        batch: list[int] = []
+        clashing: list[int] = []
+        taken: set[int] = set()
+        earlier = iter(waiting)
+        for row in chain(earlier, coming):
+            if taken.isdisjoint(keys_of[row]):
+                batch.append(row)
+                taken.update(keys_of[row])
+                if len(batch) == size:
+                    break
+            else:
+                clashing.append(row)
+        if len(batch) < size:
+            return np.array(batches, dtype=np.int64).reshape(len(batches), size)
+        batches.append(batch)
+        waiting = [*clashing, *earlier]

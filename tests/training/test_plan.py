@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corom.training.plan import plan_epoch, row_weights, uses
+
+
+def test_the_first_matching_pattern_weighs_a_source():
+    patterns = {"toyhom_2": 3.0, "toyhom*": 2.0, "kg_*": 0.0}
+    sources = ["toyhom_1", "toyhom_2", "kg_a", "book", "toyhom_1"]
+    assert row_weights(sources, patterns).tolist() == [2.0, 3.0, 0.0, 1.0, 2.0]
+    assert row_weights([], patterns).shape == (0,)
+
+
+@given(st.lists(st.floats(0, 3), max_size=30), st.integers(0, 2**32))
+def test_rows_are_used_as_often_as_they_weigh(weights, seed):
+    counts = uses(np.array(weights), rng=np.random.default_rng(seed))
+    assert abs(counts.sum() - sum(weights)) < 1
+    for count, weight in zip(counts, weights, strict=True):
+        assert abs(count - weight) <= 1
+
+
+def test_a_fractional_weight_is_met_over_epochs():
+    weights = np.full(100, 0.3)
+    totals = sum(uses(weights, rng=np.random.default_rng(seed)) for seed in range(400))
+    assert totals.min() > 80
+    assert totals.max() < 160
+
+
+def test_an_epoch_uses_every_row_once_in_another_order():
+    one, other = (plan_epoch(np.ones(10), size=3, seed=1, epoch=epoch) for epoch in (0, 1))
+    assert one.shape == other.shape == (3, 3)
+    assert len(set(one.flatten().tolist())) == 9
+    assert one.tolist() != other.tolist()
+
+
+def test_an_epoch_is_a_pure_function_of_seed_and_epoch():
+    keys = np.arange(40).reshape(20, 2) % 13
+    for given_keys in (None, keys):
+        plans = [
+            plan_epoch(np.ones(20), size=4, seed=seed, epoch=2, keys=given_keys).tolist()
+            for seed in (5, 5, 6)
+        ]
+        assert plans[0] == plans[1] != plans[2]
+
+
+def test_rows_that_share_a_key_never_meet():
+    rng = np.random.default_rng(0)
+    keys = rng.integers(0, 60, (300, 2))
+    plan = plan_epoch(np.full(300, 1.5), size=8, seed=0, epoch=0, keys=keys)
+    assert len(plan) > 40
+    for batch in plan:
+        seen = Counter(key for row in batch for key in set(keys[row].tolist()))
+        assert max(seen.values()) == 1
+    assert max(Counter(plan.flatten().tolist()).values()) == 2
+
+
+def test_a_key_that_all_rows_share_leaves_no_batch():
+    assert plan_epoch(np.ones(9), size=2, seed=0, epoch=0, keys=np.ones((9, 1))).shape == (0, 2)
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_too_few_rows_for_a_batch(rows):
+    for keys in (None, np.arange(rows)[:, None]):
+        assert plan_epoch(np.ones(rows), size=4, seed=0, epoch=0, keys=keys).shape == (0, 4)
