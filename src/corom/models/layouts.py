@@ -20,7 +20,7 @@ _ACTIVATIONS: dict[str, Activation] = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
 }
-_SIZES = {
+CONFIG_KEYS = {
     "layers": "num_hidden_layers",
     "hidden": "hidden_size",
     "heads": "num_attention_heads",
@@ -28,6 +28,8 @@ _SIZES = {
     "vocabulary": "vocab_size",
     "positions": "max_position_embeddings",
 }
+"""Field of Shape -> key of config.json, for the sizes no model may leave out."""
+
 _POOLERS: dict[str, Pooling] = {
     "cls": "cls",
     "cls_token": "cls",
@@ -71,7 +73,7 @@ def read_shape(folder: Path) -> Shape:
         config = {**part, "model_type": part.get("model_type", part.get("type"))}
     _refuse_other_models(config, path)
     try:
-        sizes = {ours: config[theirs] for ours, theirs in _SIZES.items()}
+        sizes = {ours: config[theirs] for ours, theirs in CONFIG_KEYS.items()}
         return Shape(
             **sizes,
             token_types=config.get("type_vocab_size", 2),
@@ -174,14 +176,13 @@ def _read_sentence_transformers(folder: Path) -> _Stated:
         return _Stated()
     modules = _read_modules(path)
     pooling = folder / modules.get("Pooling", "1_Pooling") / "config.json"
-    length = folder / "sentence_bert_config.json"
     prompts = folder / "config_sentence_transformers.json"
     texts = _part(read_object(prompts), "prompts", prompts) if prompts.is_file() else {}
     passage = "document" if texts.get("document") is not None else "passage"
     stated = _Stated(
         pooling=_read_pooling(pooling),
         normalize="Normalize" in modules,
-        max_length=_read_length(length) if length.is_file() else None,
+        max_length=_read_length(folder),
         query_prefix=_typed(texts, "query", kind=str, path=prompts),
         passage_prefix=_typed(texts, passage, kind=str, path=prompts),
     )
@@ -231,10 +232,17 @@ def _read_pooling(path: Path) -> Pooling:
     return cast(Pooling, found.pop())
 
 
-def _read_length(path: Path) -> int | None:
-    config = read_object(path)
+def _read_length(folder: Path) -> int | None:
+    """Return max_seq_length, which since version 5.4 is the tokenizer's model_max_length."""
+    path = folder / "sentence_bert_config.json"
+    config = read_object(path) if path.is_file() else {}
     if config.get("do_lower_case"):
         raise ArtifactError(
             f"{path}: do_lower_case is not supported; state it in tokenizer_config.json"
         )
-    return cast("int | None", _typed(config, "max_seq_length", kind=int, path=path))
+    if (length := _typed(config, "max_seq_length", kind=int, path=path)) is not None:
+        return cast(int, length)
+    path = folder / "tokenizer_config.json"
+    length = read_object(path).get("model_max_length") if path.is_file() else None
+    # transformers writes 10^30 for "no limit".
+    return length if type(length) is int and length <= LONGEST else None

@@ -15,6 +15,11 @@ from corom.models.config import Encoding, Shape
 from corom.models.layouts import read_object
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_OPTIONS = {
+    "lowercase": "do_lower_case",
+    "strip_accents": "strip_accents",
+    "handle_chinese_chars": "tokenize_chinese_chars",
+}
 
 
 def read_tokenizer(folder: Path, *, shape: Shape, encoding: Encoding) -> str:
@@ -31,7 +36,8 @@ def read_tokenizer(folder: Path, *, shape: Shape, encoding: Encoding) -> str:
         path = folder / "vocab.txt"
         if not path.is_file():
             raise ArtifactError(f"{folder} holds neither tokenizer.json nor vocab.txt")
-        tokenizer = json.loads(_from_vocabulary(path, config=_read_options(folder)))
+        tokenizer = json.loads(_from_vocabulary(path))
+    _apply_options(tokenizer, folder / "tokenizer_config.json")
     vocabulary = _checked_vocabulary(tokenizer, path=path, shape=shape)
     for name in ("query_suffix", "passage_suffix"):
         if (suffix := getattr(encoding, name)) and suffix not in vocabulary:
@@ -39,10 +45,10 @@ def read_tokenizer(folder: Path, *, shape: Shape, encoding: Encoding) -> str:
     return json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
 
 
-def vocabulary(tokenizer_json: str) -> list[str]:
-    """Return the tokens of a WordPiece tokenizer in the order of their ids."""
-    tokens: dict[str, int] = json.loads(tokenizer_json)["model"]["vocab"]
-    return sorted(tokens, key=tokens.__getitem__)
+def vocabulary(tokenizer: dict[str, Any]) -> list[str]:
+    """Return the tokens of a WordPiece tokenizer by id; an id without one gets a placeholder."""
+    tokens = {number: token for token, number in tokenizer["model"]["vocab"].items()}
+    return [tokens.get(number, f"[unused-id-{number}]") for number in range(max(tokens) + 1)]
 
 
 def _checked_vocabulary(tokenizer: dict[str, Any], *, path: Path, shape: Shape) -> dict[str, int]:
@@ -62,12 +68,15 @@ def _checked_vocabulary(tokenizer: dict[str, Any], *, path: Path, shape: Shape) 
     return tokens
 
 
-def _read_options(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    return read_object(path) if path.is_file() else {}
+def _apply_options(tokenizer: dict[str, Any], path: Path) -> None:
+    """Let tokenizer_config.json have the last word on the normalizer, as in transformers."""
+    config = read_object(path) if path.is_file() else {}
+    normalizer = tokenizer.get("normalizer") or {}
+    if normalizer.get("type") == "BertNormalizer":
+        normalizer.update({ours: config[key] for ours, key in _OPTIONS.items() if key in config})
 
 
-def _from_vocabulary(path: Path, *, config: dict[str, Any]) -> str:
+def _from_vocabulary(path: Path) -> str:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     try:
@@ -81,10 +90,7 @@ def _from_vocabulary(path: Path, *, config: dict[str, Any]) -> str:
         models.WordPiece(tokens, unk_token="[UNK]", max_input_chars_per_word=100)  # noqa: S106
     )
     tokenizer.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
-        strip_accents=config.get("strip_accents"),
-        lowercase=config.get("do_lower_case", True),
+        clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(

@@ -1,0 +1,213 @@
+"""The portable model folder: one that ModelScope, sentence-transformers and transformers load too.
+
+It has the old sentence-transformers form: what version 6 saves is not read by version 5.3, by
+text-embeddings-inference or by vLLM, while all versions read the old one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from corom.errors import ArtifactError, InputError
+from corom.files import atomic_folder, write_bytes, write_json
+from corom.models.config import Encoding, Shape
+from corom.models.layouts import CONFIG_KEYS
+from corom.models.tokenizer import SPECIAL, vocabulary
+from corom.models.weights import SINGLE, Weights, canonical
+
+Dtype: TypeAlias = Literal["float32", "float16"]
+
+_POOLING_FLAGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "avg",
+    "pooling_mode_max_tokens": None,
+    "pooling_mode_mean_sqrt_len_tokens": None,
+}
+
+
+def write_portable(
+    target: Path,
+    *,
+    shape: Shape,
+    encoding: Encoding,
+    weights: Weights,
+    tokenizer_json: str,
+    card: str | None = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Write the model folder `target`, all of it or nothing; an existing one is refused.
+
+    `weights` are float32 by canonical name and are checked against `shape`; `card` is the
+    README.md (a short one is made if None). What sentence-transformers cannot express (pooling
+    avg_top2 and avg_first_last, suffixes) is written without its files, so that it cannot load
+    the folder and give other vectors.
+    """
+    target = Path(target)
+    if dtype not in ("float32", "float16"):
+        raise InputError(f"dtype must be float32 or float16, not {dtype!r}")
+    tokenizer = json.loads(tokenizer_json)
+    _refuse_foreign(tokenizer, target)
+    stored = _stored(canonical(weights, shape=shape, source=target), dtype=dtype)
+    from safetensors.numpy import save_file
+
+    with atomic_folder(target) as folder:
+        save_file(stored, folder / SINGLE, metadata={"format": "pt"})
+        write_json(folder / "config.json", _config(shape, encoding))
+        write_json(folder / "configuration.json", _configuration(encoding))
+        _write_tokenizer(folder, tokenizer, max_length=encoding.max_length)
+        if is_expressible(encoding):
+            _write_sentence_transformers(folder, encoding, hidden=shape.hidden)
+        text = card or _card(target.name, shape=shape, encoding=encoding)
+        write_bytes(folder / "README.md", text.encode("utf-8"))
+
+
+def is_expressible(encoding: Encoding) -> bool:
+    """Whether sentence-transformers can give the same vectors."""
+    suffixed = encoding.query_suffix or encoding.passage_suffix
+    return encoding.pooling in ("cls", "avg") and not suffixed
+
+
+def _refuse_foreign(tokenizer: dict[str, Any], target: Path) -> None:
+    # ModelScope and transformers make a BERT tokenizer of the folder, whatever its JSON holds.
+    expected = {"normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer"}
+    for part, kind in expected.items():
+        if (found := (tokenizer.get(part) or {}).get("type")) != kind:
+            raise ArtifactError(
+                f"{target} cannot be written: the tokenizer's {part} is {found}, and other "
+                f"libraries would read it as {kind}"
+            )
+
+
+def _stored(weights: Weights, *, dtype: Dtype) -> dict[str, np.ndarray[Any, Any]]:
+    if dtype == "float32":
+        return dict(weights)
+    stored = {}
+    for name, weight in weights.items():
+        with np.errstate(over="ignore"):
+            stored[name] = weight.astype(np.float16)
+        if not np.isfinite(stored[name]).all():
+            raise ArtifactError(f"{name} has values too large for float16; write float32")
+    return stored
+
+
+def _config(shape: Shape, encoding: Encoding) -> dict[str, Any]:
+    activation = {"gelu_tanh": "gelu_new"}.get(shape.activation, shape.activation)
+    config = {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        **{theirs: getattr(shape, ours) for ours, theirs in CONFIG_KEYS.items()},
+        "hidden_act": activation,
+        "layer_norm_eps": shape.layer_norm_eps,
+        "type_vocab_size": shape.token_types,
+        "position_embedding_type": "absolute",
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+        "pad_token_id": 0,
+        # transformers 5 computes in this type: float32 also for weights stored as float16.
+        "torch_dtype": "float32",
+    }
+    if encoding.pooling in ("avg_top2", "avg_first_last"):
+        config["output_hidden_states"] = True  # ModelScope's poolers need them
+    return config
+
+
+def _configuration(encoding: Encoding) -> dict[str, Any]:
+    around = {
+        "boq": encoding.query_prefix,
+        "bod": encoding.passage_prefix,
+        "eoq": encoding.query_suffix,
+        "eod": encoding.passage_suffix,
+    }
+    return {
+        "framework": "pytorch",
+        "task": "sentence-embedding",
+        "model": {
+            "type": "bert",
+            "emb_pooler_type": encoding.pooling,
+            "normalize": encoding.normalize,
+        },
+        "pipeline": {"type": "sentence-embedding"},
+        "preprocessor": {
+            "type": "sentence-embedding",
+            "max_length": encoding.max_length,
+            **{key: text for key, text in around.items() if text},
+        },
+    }
+
+
+def _write_tokenizer(folder: Path, tokenizer: dict[str, Any], *, max_length: int) -> None:
+    tokens = vocabulary(tokenizer)
+    special = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL if token in tokens}
+    normalizer = tokenizer["normalizer"]
+    write_json(folder / "tokenizer.json", tokenizer)
+    write_json(folder / "special_tokens_map.json", special)
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "BertTokenizer",
+            "model_max_length": max_length,
+            "do_lower_case": normalizer["lowercase"],
+            "strip_accents": normalizer["strip_accents"],
+            "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
+            **special,
+        },
+    )
+    write_bytes(folder / "vocab.txt", "".join(f"{token}\n" for token in tokens).encode("utf-8"))
+
+
+def _write_sentence_transformers(folder: Path, encoding: Encoding, *, hidden: int) -> None:
+    modules = ["Transformer", "Pooling", *(["Normalize"] if encoding.normalize else [])]
+    paths = ("", "1_Pooling", "2_Normalize")
+    write_json(
+        folder / "modules.json",
+        [
+            {
+                "idx": number,
+                "name": str(number),
+                "path": path,
+                "type": f"sentence_transformers.models.{module}",
+            }
+            for number, (module, path) in enumerate(zip(modules, paths, strict=False))
+        ],
+    )
+    flags = {flag: pooling == encoding.pooling for flag, pooling in _POOLING_FLAGS.items()}
+    mode = {"cls": "cls", "avg": "mean"}[encoding.pooling]
+    write_json(
+        folder / "1_Pooling" / "config.json",
+        {"word_embedding_dimension": hidden, **flags, "pooling_mode": mode},
+    )
+    write_json(
+        folder / "sentence_bert_config.json",
+        {"max_seq_length": encoding.max_length, "do_lower_case": False},
+    )
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {
+            "prompts": {"query": encoding.query_prefix, "document": encoding.passage_prefix},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine" if encoding.normalize else "dot",
+        },
+    )
+
+
+def _card(name: str, *, shape: Shape, encoding: Encoding) -> str:
+    similarity = "cosine" if encoding.normalize else "dot product"
+    return f"""---
+language: zh
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags:
+- sentence-transformers
+- sentence-similarity
+- feature-extraction
+---
+
+# {name}
+
+A BERT text encoder: {shape.layers} layers, {shape.hidden} dimensions, {shape.vocabulary} tokens,
+{encoding.pooling} pooling, compared by {similarity}, texts cut at {encoding.max_length} tokens.
+"""
