@@ -1,0 +1,53 @@
+"""Run inside an environment of another library: `check.py LIBRARY FOLDER` (see run.py)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+TOLERANCE = 1e-5
+
+
+def sentence_transformers_vectors(folder: Path, texts: list[str], *, save_to: Path) -> dict:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cpu")
+    model.save(str(save_to))
+    return {"query": model.encode_query(texts), "passage": model.encode_document(texts)}
+
+
+def modelscope_vectors(folder: Path, texts: list[str]) -> dict:
+    from modelscope.pipelines import pipeline
+    from modelscope.utils.constant import Tasks
+
+    encode = pipeline(Tasks.sentence_embedding, model=str(folder), device="cpu")
+    result = encode(input={"source_sentence": texts, "sentences_to_compare": texts})
+    vectors = result["text_embedding"]
+    return {"query": vectors[: len(texts)], "passage": vectors[len(texts) :]}
+
+
+def main(library: str, folder: Path) -> None:
+    texts = json.loads((folder / "texts.json").read_text())
+    truth = np.load(folder / "truth.npz")
+    failed = False
+    for name in sorted({key.partition(".")[0] for key in truth}):
+        if library == "modelscope":
+            vectors = modelscope_vectors(folder / name, texts)
+        elif (folder / name / "modules.json").is_file():
+            saved = folder / f"{name}.saved-by-{library}"
+            vectors = sentence_transformers_vectors(folder / name, texts, save_to=saved)
+        else:
+            continue
+        for kind, found in vectors.items():
+            difference = float(np.abs(found - truth[f"{name}.{kind}"]).max())
+            failed |= not difference <= TOLERANCE
+            sys.stdout.write(f"{library} {name} {kind}: off by at most {difference:.1e}\n")
+    if failed:
+        sys.exit(f"{library} gives other vectors")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,123 @@
+"""Other libraries load the folders corom writes, give the same vectors, and corom reads theirs.
+
+Run by `make test-interop`: one virtual environment per library in `.venv-interop/` (made on the
+first run, about 5 GB), `check.py` inside each, then a look at what sentence-transformers saved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+
+from conftest import VOCABULARY, random_weights  # noqa: E402
+from models.numpy_bert import embed  # noqa: E402
+
+from corom.models.checkpoint import load_checkpoint  # noqa: E402
+from corom.models.config import Encoding, Shape  # noqa: E402
+from corom.models.portable import write_portable  # noqa: E402
+from corom.models.tokenizer import read_tokenizer  # noqa: E402
+
+TORCH = "torch==2.13.0"
+ENVIRONMENTS = {
+    "st5": ("sentence-transformers==5.7.0", "transformers<5", TORCH),
+    "st6": ("sentence-transformers==6.2.0", TORCH),
+    "modelscope": ("modelscope[nlp]==1.40.2", "transformers<5", TORCH),
+}
+SHAPE = Shape(layers=3, hidden=32, heads=4, intermediate=64, vocabulary=len(VOCABULARY))
+CASES = {
+    "plain": Encoding(),
+    "prompts": Encoding(
+        pooling="avg", normalize=True, max_length=16, query_prefix="问：", passage_prefix="a1 "
+    ),
+    "half": Encoding(normalize=True),
+    "cased": Encoding(pooling="avg"),
+    "top2": Encoding(pooling="avg_top2"),
+    "first_last": Encoding(pooling="avg_first_last", normalize=True),
+}
+TEXTS = (
+    "上消化道出血手术大约多久",
+    "头痛发热吃什么药？",
+    "CT/MRI 检查 ABC ａｂｃ １２３ café naïve",
+    "糖尿病，高血压。" * 40,
+    "[MASK] 患者 [SEP] 咳嗽\u3000\u200b\u0007",
+    "",
+    "😷𠮷龘",
+)
+TOLERANCE = 1e-5
+
+
+def make_cases(folder: Path) -> None:
+    """Write one portable folder per case, the texts, and the vectors they should get."""
+    plain = folder / "vocabulary"
+    plain.mkdir()
+    (plain / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
+    tokenizer = read_tokenizer(plain, shape=SHAPE, encoding=Encoding())
+    truth = {}
+    for name, encoding in CASES.items():
+        activation = "gelu_tanh" if name == "half" else "gelu"
+        shape = replace(SHAPE, activation=activation)
+        own = tokenizer.replace('"lowercase":true', '"lowercase":false')
+        write_portable(
+            folder / name,
+            shape=shape,
+            encoding=encoding,
+            weights=random_weights(shape),
+            tokenizer_json=own if name == "cased" else tokenizer,
+            dtype="float16" if name == "half" else "float32",
+        )
+        checkpoint = load_checkpoint(folder / name)
+        for kind in ("query", "passage"):
+            truth[f"{name}.{kind}"] = embed(checkpoint, TEXTS, query=kind == "query")
+    np.savez(folder / "truth.npz", **truth)
+    (folder / "texts.json").write_text(json.dumps(TEXTS))
+
+
+def prepare(name: str) -> Path:
+    """Return the Python of an environment, made and filled if it is not there."""
+    environment = ROOT / ".venv-interop" / name
+    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    done = environment / "installed.json"
+    wanted = json.dumps(ENVIRONMENTS[name])
+    if not done.is_file() or done.read_text() != wanted:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
+        install = [python, "-m", "pip", "install", "--quiet", *ENVIRONMENTS[name]]
+        subprocess.run(install, check=True)
+        done.write_text(wanted)
+    return python
+
+
+def check_saved(folder: Path) -> None:
+    """Compare corom's reading of what sentence-transformers saved with the truth."""
+    truth = np.load(folder / "truth.npz")
+    for saved in sorted(folder.glob("*.saved-by-*")):
+        name = saved.name.partition(".")[0]
+        vectors = embed(load_checkpoint(saved), TEXTS)
+        difference = float(np.abs(vectors - truth[f"{name}.query"]).max())
+        sys.stdout.write(f"{saved.name}: read by corom, off by at most {difference:.1e}\n")
+        if difference > TOLERANCE:
+            sys.exit(f"corom reads {saved.name} differently")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        make_cases(folder)
+        offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+        for name in sys.argv[1:] or ENVIRONMENTS:
+            check = [prepare(name), Path(__file__).with_name("check.py"), name, folder]
+            subprocess.run(check, check=True, env=offline)
+        check_saved(folder)
+
+
+if __name__ == "__main__":
+    main()
