@@ -1,0 +1,168 @@
+"""cMedQA2 as its repository ships it: csv files, plain or each in a zip.
+
+| file | columns |
+|---|---|
+| `question.csv` | `question_id,content` |
+| `answer.csv` | `ans_id,question_id,content`; the corpus |
+| `train_candidates.txt` | `question_id,pos_ans_id,neg_ans_id` |
+| `dev_candidates.txt`, `test_candidates.txt` | `question_id,ans_id,cnt,label` |
+
+A question and an answer may share a number: their ids live in spaces of their own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from corom.errors import FormatError
+from corom.readers.dataset import Dataset, Folder
+from corom.readers.fields import require_grade, require_id, require_text, require_unique
+from corom.readers.lines import BadRecordError, SkipReport, leave_out, open_bytes
+from corom.records import Passage, Qrel, Query
+
+_SPLITS = ("train", "dev", "test")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CmedqaDataset(Dataset):
+    """A cMedQA2 folder."""
+
+    answers: Path
+    questions: Path
+    candidates: Mapping[str, Path]
+
+    def passages(self) -> Iterator[Passage]:
+        """Yield every answer; its id is the answer's."""
+        unique = require_unique()
+
+        def parse(id_: str, text: str) -> Passage:
+            passage = Passage(require_id(id_, name="ans_id"), require_text(text, name="content"))
+            unique(id_)
+            return passage
+
+        return _read_csv(self.answers, ("ans_id", "content"), parse, skips=self.skips)
+
+    def queries(self, split: str) -> Iterator[Query]:
+        """Yield the questions that the split's candidates name, in the order of the questions."""
+        named = {qrel.query_id for qrel in self.qrels(split)}
+        return (query for query in self._all_queries() if query.id in named)
+
+    def qrels(self, split: str) -> Iterator[Qrel]:
+        """Yield the judged pairs of a split, each once.
+
+        In train only the positive answers: the negative ones were drawn at random, five million
+        of them. In dev and test the label of every candidate, 0 or 1.
+        """
+        path = self.candidates[self._require_split(split)]
+        if split == "train":
+            columns: tuple[str, ...] = ("question_id", "pos_ans_id")
+        else:
+            columns = ("question_id", "ans_id", "label")
+        grades: dict[tuple[str, str], int] = {}
+
+        def parse(question: str, answer: str, label: str = "1") -> Qrel | None:
+            pair = (require_id(question, name=columns[0]), require_id(answer, name=columns[1]))
+            grade = require_grade(label)
+            if pair not in grades:
+                grades[pair] = grade
+                return Qrel(*pair, grade)
+            if grades[pair] != grade:
+                raise BadRecordError("contradiction", "grades a pair unlike an earlier line")
+            return None
+
+        records = _read_csv(path, columns, parse, skips=self.skips)
+        return (qrel for qrel in records if qrel is not None)
+
+    def stray_queries(self) -> int:
+        """How many questions are in no split's candidates."""
+        named = {qrel.query_id for split in self.splits for qrel in self.qrels(split)}
+        return sum(query.id not in named for query in self._all_queries())
+
+    def _all_queries(self) -> Iterator[Query]:
+        unique = require_unique()
+
+        def parse(id_: str, text: str) -> Query:
+            query = Query(require_id(id_, name="question_id"), require_text(text, name="content"))
+            unique(id_)
+            return query
+
+        return _read_csv(self.questions, ("question_id", "content"), parse, skips=self.skips)
+
+
+def _read_csv(
+    path: Path,
+    columns: tuple[str, ...],
+    parse: Callable[..., T],
+    *,
+    skips: SkipReport | None,
+) -> Iterator[T]:
+    """Yield `parse(*row)` with the named columns of each row."""
+    # Undecodable bytes become surrogates, so one bad record does not end the parser.
+    with (
+        open_bytes(path) as raw,
+        io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as text,
+    ):
+        reader = csv.reader(text)
+        try:
+            header = next(reader, [])
+            if missing := [name for name in columns if name not in header]:
+                raise FormatError(f"its header lacks {', '.join(missing)}", path=path, line=1)
+            places = [header.index(name) for name in columns]
+            start = reader.line_num + 1
+            for row in reader:
+                line, start = start, reader.line_num + 1
+                try:
+                    record = parse(*_cells(row, header, places))
+                except BadRecordError as bad:
+                    leave_out(bad, path, line, skips)
+                else:
+                    yield record
+        except csv.Error as error:
+            raise FormatError(f"is not csv ({error})", path=path, line=reader.line_num) from None
+
+
+def _cells(row: list[str], header: list[str], places: list[int]) -> list[str]:
+    if len(row) != len(header):
+        raise BadRecordError(
+            "wrong columns",
+            f"has {len(row)} columns instead of {len(header)} ({', '.join(header)})",
+        )
+    try:
+        "".join(row).encode("utf-8")
+    except UnicodeEncodeError:
+        raise BadRecordError("invalid UTF-8", "is not UTF-8; convert the file to UTF-8") from None
+    return [row[place] for place in places]
+
+
+def recognise_cmedqa(folder: Folder, skips: SkipReport | None) -> Dataset | None:
+    """Return the cMedQA2 data set in `folder`, or None when it holds none."""
+    # question.csv and question.csv.gz go by their csv name, question.zip by "question".
+    answers = folder.files.get("answer.csv") or folder.files.get("answer")
+    questions = folder.files.get("question.csv") or folder.files.get("question")
+    if answers is None or questions is None:
+        return None
+    candidates = {
+        split: path
+        for split in _SPLITS
+        for name in (f"{split}_candidates.txt", f"{split}_candidates")
+        if (path := folder.files.get(name)) is not None
+    }
+    files = (answers, questions, *candidates.values())
+    return CmedqaDataset(
+        path=folder.path,
+        format="cmedqa2",
+        splits=tuple(candidates),
+        files=files,
+        unused=folder.unused(*files),
+        skips=skips,
+        answers=answers,
+        questions=questions,
+        candidates=candidates,
+    )

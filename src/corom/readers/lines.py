@@ -1,0 +1,228 @@
+"""Lines and records of data files: opened whatever the compression, numbered and checked.
+
+Lines end at a line feed only (a carriage return before it is dropped): the other characters that
+Python calls line ends occur inside medical texts. A byte order mark is skipped.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, TypeVar, cast
+
+from corom.errors import FormatError, InputError
+from corom.extras import need
+
+COMPRESSIONS = (".gz", ".xz", ".zst", ".zip")
+_FIRST = 10
+_CHUNK = 1 << 16
+_BOM = b"\xef\xbb\xbf"
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+
+T = TypeVar("T")
+
+
+class BadRecordError(Exception):
+    """One record cannot be used; `reason` is the short name it is counted under."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+@dataclass
+class SkipReport:
+    """The records that readers left out: how many for which reason, and where the first ones lie.
+
+    Pass one to a reader to go on after a bad record; without one the first bad record raises.
+    A record counts once, however often its file is read.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: list[str] = field(default_factory=list)
+    _places: set[tuple[Path, int | None]] = field(default_factory=set, repr=False)
+
+    @property
+    def total(self) -> int:
+        """How many records were left out."""
+        return self.counts.total()
+
+    def add(self, error: FormatError, *, reason: str) -> None:
+        """Count the record at the error's place as left out."""
+        place = (error.path, error.line)
+        if place in self._places:
+            return
+        self._places.add(place)
+        self.counts[reason] += 1
+        if len(self.first) < _FIRST:
+            self.first.append(str(error))
+
+    def describe(self) -> str:
+        """Return one line that says what was left out; it repeats no text of the data."""
+        if not self.counts:
+            return "nothing was left out"
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts.most_common())
+        return f"{self.total} records were left out ({reasons}); the first: {self.first[0]}"
+
+
+def plain_name(name: str) -> str:
+    """Return a file's name without the ending of its compression."""
+    return next((name.removesuffix(end) for end in COMPRESSIONS if name.endswith(end)), name)
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """Yield the uncompressed bytes of a file: plain, .gz, .xz, .zst or a .zip that holds one file.
+
+    Raises InputError when there is no such file, FormatError when it is broken or cut short.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; check the path")
+    try:
+        with _opened(path) as file:
+            yield file
+    except _BROKEN as error:
+        raise FormatError(
+            f"cannot be read ({type(error).__name__}: {error}); check it or fetch it again",
+            path=path,
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive, archive.open(_only_member(archive)) as member:
+            yield member
+        return
+    with path.open("rb") as raw:
+        if path.suffix == ".gz":
+            with gzip.open(raw) as file:
+                yield cast("IO[bytes]", file)
+        elif path.suffix == ".xz":
+            with lzma.open(raw) as file:
+                yield cast("IO[bytes]", file)
+        elif path.suffix == ".zst":
+            yield io.BufferedReader(_BlockFile(_zstd_blocks(raw)), _CHUNK)
+        else:
+            yield raw
+
+
+def _only_member(archive: zipfile.ZipFile) -> str:
+    names = [
+        name
+        for name in archive.namelist()
+        if not name.endswith("/") and not name.startswith("__MACOSX/")
+    ]
+    if len(names) != 1:
+        raise zipfile.BadZipFile(f"it holds {len(names)} files instead of one")
+    if archive.getinfo(names[0]).flag_bits & 1:
+        raise zipfile.BadZipFile("it is encrypted")
+    return names[0]
+
+
+def _zstd_blocks(raw: IO[bytes]) -> Iterator[bytes]:
+    # zstandard's own stream reader takes a file that was cut short for a whole one.
+    zstandard = need("zstandard", extra="data")
+    frame = None
+    while chunk := raw.read(_CHUNK):
+        while chunk:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            try:
+                yield frame.decompress(chunk)
+            except zstandard.ZstdError as error:
+                raise OSError(str(error)) from None
+            chunk, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+    if frame is not None:
+        raise EOFError("it ends inside a frame")
+
+
+class _BlockFile(io.RawIOBase):
+    """The bytes of an iterator of blocks as a file."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the signature of io
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._rest = memoryview(block)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def numbered_lines(*paths: Path) -> Iterator[tuple[Path, int, bytes]]:
+    """Yield (file, line number from 1, line without its end); several files are one byte stream.
+
+    That is how Multi-CPR cut its medical corpus: anywhere, even inside a character. A line that
+    crosses a border is reported where it begins.
+    """
+    rest, start = b"", (Path(), 0)
+    for path in paths:
+        with open_bytes(path) as file:
+            for number, line in enumerate(file, 1):
+                if rest:
+                    line = rest + line
+                else:
+                    start = (path, number)
+                if not line.endswith(b"\n"):
+                    rest = line
+                    continue
+                rest = b""
+                yield *start, _content(line, first=start == (paths[0], 1))
+    if rest:
+        yield *start, _content(rest, first=start == (paths[0], 1))
+
+
+def _content(line: bytes, *, first: bool) -> bytes:
+    line = line.removesuffix(b"\n").removesuffix(b"\r")
+    return line.removeprefix(_BOM) if first else line
+
+
+def read_records(
+    paths: Sequence[Path], parse: Callable[[str], T], *, skips: SkipReport | None
+) -> Iterator[T]:
+    """Yield `parse(line)` of every line; a BadRecordError is counted in `skips` or raised.
+
+    Raises FormatError with file and line.
+    """
+    for path, number, raw in numbered_lines(*paths):
+        try:
+            record = parse(decoded(raw))
+        except BadRecordError as bad:
+            leave_out(bad, path, number, skips)
+        else:
+            yield record
+
+
+def leave_out(bad: BadRecordError, path: Path, line: int, skips: SkipReport | None) -> None:
+    """Count a bad record in `skips`, or raise it as a FormatError when there is none."""
+    error = FormatError(str(bad), path=path, line=line)
+    if skips is None:
+        raise error from None
+    skips.add(error, reason=bad.reason)
+
+
+def decoded(raw: bytes) -> str:
+    """Return a line as text; it must be UTF-8."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRecordError(
+            "invalid UTF-8", f"is not UTF-8 at byte {error.start + 1}; convert the file to UTF-8"
+        ) from None

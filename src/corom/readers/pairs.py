@@ -1,0 +1,76 @@
+"""Training pairs: a query and a text that answers it or means the same.
+
+One jsonl line: `{"query", "positive"}`, and as far as known `"kind"` (what the pair is),
+`"source"` (where it is from), `"negatives"` (texts), `"label"` (a grade; 0: not the same after
+all). A .tsv holds text, text, label: the form of question matching sets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from corom.readers.fields import (
+    JsonObject,
+    json_object,
+    list_field,
+    optional_text,
+    require_grade,
+    require_text,
+    split_columns,
+    text_field,
+)
+from corom.readers.lines import BadRecordError, SkipReport, plain_name, read_records
+from corom.readers.writing import write_lines
+
+
+class Pair(NamedTuple):
+    """Two texts that belong together; with a label, how much."""
+
+    query: str
+    positive: str
+    kind: str = ""
+    source: str = ""
+    negatives: tuple[str, ...] = ()
+    label: int | None = None
+
+
+def read_pairs(path: Path, *, skips: SkipReport | None = None) -> Iterator[Pair]:
+    """Yield the pairs of a .jsonl file or of a .tsv with text, text, label."""
+    parse = _parse_columns if plain_name(path.name).endswith(".tsv") else _parse_object
+    return read_records([path], parse, skips=skips)
+
+
+def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
+    """Write pairs so that `read_pairs` returns them; what is empty is left out."""
+    write_lines(path, (json.dumps(_record(pair), ensure_ascii=False) for pair in pairs))
+
+
+def _parse_columns(line: str) -> Pair:
+    query, positive, label = split_columns(line, "text", "text", "label")
+    return Pair(require_text(query), require_text(positive), label=require_grade(label))
+
+
+def _parse_object(line: str) -> Pair:
+    record = json_object(line)
+    label = record.get("label")
+    if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
+        raise BadRecordError("bad grade", "has a label that is not an integer")
+    negatives = list_field(record, "negatives")
+    if not all(isinstance(text, str) for text in negatives):
+        raise BadRecordError("bad field", "has a negative that is not a string")
+    return Pair(
+        text_field(record, "query"),
+        text_field(record, "positive"),
+        optional_text(record, "kind"),
+        optional_text(record, "source"),
+        tuple(require_text(text, name="negative") for text in negatives),
+        label,
+    )
+
+
+def _record(pair: Pair) -> JsonObject:
+    wanted = pair._asdict()
+    return {name: value for name, value in wanted.items() if value not in ("", (), None)}

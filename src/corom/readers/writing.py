@@ -1,0 +1,45 @@
+"""Lines of text written atomically, compressed as the file's name says."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+from corom.errors import InputError
+from corom.extras import need
+from corom.files import atomic_write
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write `lines`, each ended by a line feed, as UTF-8: plain, or .gz, .xz, .zst by the name.
+
+    The same lines give the same bytes. The file appears whole or, when `lines` raises, not at all.
+    """
+    path = Path(path)
+    if path.suffix == ".zip":
+        raise InputError(f"{path} cannot be written as .zip; name it .gz, .xz or .zst")
+    with atomic_write(path) as raw, _compressed(path, raw) as file:
+        for line in lines:
+            file.write(line.encode("utf-8"))
+            file.write(b"\n")
+
+
+@contextmanager
+def _compressed(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
+    if path.suffix == ".gz":
+        # No name and no time in the header: they would make equal contents unequal files.
+        with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
+            yield cast("IO[bytes]", file)
+    elif path.suffix == ".xz":
+        with lzma.open(raw, "wb") as file:
+            yield cast("IO[bytes]", file)
+    elif path.suffix == ".zst":
+        compressor = need("zstandard", extra="data").ZstdCompressor()
+        with compressor.stream_writer(raw, closefd=False) as file:
+            yield file
+    else:
+        yield raw
