@@ -24,11 +24,15 @@ def cache_folder() -> Path:
     return Path(base).expanduser() / "corom"
 
 
+def offline_variable() -> str | None:
+    """Return the name of the variable that forbids every connection, if one is set."""
+    names = ("COROM_OFFLINE", "HF_HUB_OFFLINE")
+    return next((name for name in names if os.environ.get(name, "").lower() in _TRUE), None)
+
+
 def is_offline() -> bool:
     """Whether the user forbade every connection."""
-    return any(
-        os.environ.get(name, "").lower() in _TRUE for name in ("COROM_OFFLINE", "HF_HUB_OFFLINE")
-    )
+    return offline_variable() is not None
 
 
 def modelscope_cache() -> Path:

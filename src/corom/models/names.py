@@ -1,0 +1,61 @@
+"""From the name of a model to its folder on this machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from corom.errors import ArtifactError, InputError
+from corom.models import hub
+
+EMBEDDED = ("corom-medical",)
+"""The models that come inside the package."""
+
+_EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_MODELSCOPE_OWNERS = ("damo", "iic")
+
+
+def resolve(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    cache: Path | None = None,
+    download: bool = True,
+    progress: hub.Progress | None = None,
+) -> Path:
+    """Return the folder of the model called `name`.
+
+    A name is, in this order: a folder that exists; `corom-medical`, which is embedded;
+    `damo/…` or `iic/…` on ModelScope; `owner/name` on Hugging Face (both need the hub extra). A
+    model in the cache (`cache`, else the hub's own) is used without a connection; else it is
+    downloaded, resuming what was interrupted, unless `download` is false or an offline variable
+    is set. `revision` pins a tag, branch or commit of a hub.
+
+    Raises InputError for a name that cannot be one, ArtifactError for a folder that is not there,
+    DownloadError when the hub does not deliver or must not be asked.
+    """
+    text = str(name)
+    if text and Path(text).expanduser().is_dir():
+        _refuse_revision(text, revision)
+        return Path(text).expanduser()
+    if text in EMBEDDED:
+        _refuse_revision(text, revision)
+        return _EMBEDDED_FOLDER / text
+    if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text:
+        raise ArtifactError(f"{text} is not a model folder: there is no such folder")
+    if not _REPOSITORY.fullmatch(text):
+        raise InputError(
+            f"{text!r} names no model; possible are a folder, {', '.join(EMBEDDED)}, damo/… or "
+            "iic/… (ModelScope) and owner/name (Hugging Face)"
+        )
+    owner = text.partition("/")[0]
+    fetch = hub.from_modelscope if owner in _MODELSCOPE_OWNERS else hub.from_hugging_face
+    return fetch(text, revision=revision, cache=cache, download=download, progress=progress)
+
+
+def _refuse_revision(name: str, revision: str | None) -> None:
+    if revision is not None:
+        raise InputError(
+            f"{name} is on this machine and has no revision {revision!r}; leave it out"
+        )
