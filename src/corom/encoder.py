@@ -1,0 +1,238 @@
+"""The encoder: texts in, vectors out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+
+from corom.engines.base import Engine, EngineName, Precision
+from corom.engines.loading import open_engine
+from corom.errors import InputError
+from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models.names import resolve
+from corom.text import check_texts
+from corom.tokens import TokenCutter, batches
+from corom.vectors import Vectors, normalized, truncated
+
+Side: TypeAlias = Literal["query", "passage"]
+
+EMBEDDED = "corom-medical"
+# Texts sorted by length together: enough for full batches of equal length, little memory.
+CHUNK = 8192
+
+
+class Progress(NamedTuple):
+    """What a long encoding has done so far."""
+
+    done: int
+    """texts"""
+    truncated: int
+    """texts longer than `max_length` tokens, cut there"""
+    tokens: int
+    """tokens, special ones included"""
+
+
+class Encoder:
+    """A model that turns queries and passages into vectors.
+
+    The same text gets the same vector whatever its neighbours: to 1e-5 in every precision.
+    Safe to use from several threads; they take turns.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        engine: EngineName = "auto",
+        precision: Precision = "auto",
+        max_length: int | None = None,
+        threads: int | None = None,
+        device: str = "auto",
+    ) -> None:
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise InputError(f"threads must be a whole number above 0, not {threads!r}")
+        self.name, self.fingerprint = checkpoint.name, checkpoint.fingerprint
+        self.encoding = checkpoint.encoding
+        if max_length is not None and max_length != self.encoding.max_length:
+            self.encoding = _with_length(checkpoint, max_length)
+            # Another length gives other vectors: an index must be able to tell.
+            changed = f"{self.fingerprint} {max_length}".encode()
+            self.fingerprint = hashlib.sha256(changed).hexdigest()[:16]
+        self.max_length = self.encoding.max_length
+        self._engine: Engine = open_engine(
+            checkpoint, engine=engine, precision=precision, threads=threads, device=device
+        )
+        self.engine, self.precision = self._engine.name, self._engine.precision
+        self.dim = self._engine.dim
+        self._cutters: dict[Side, TokenCutter] = {
+            "query": self._cutter(
+                checkpoint, self.encoding.query_prefix, self.encoding.query_suffix
+            ),
+            "passage": self._cutter(
+                checkpoint, self.encoding.passage_prefix, self.encoding.passage_suffix
+            ),
+        }
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path = EMBEDDED,
+        *,
+        engine: EngineName = "auto",
+        precision: Precision = "auto",
+        max_length: int | None = None,
+        threads: int | None = None,
+        device: str = "auto",
+        revision: str | None = None,
+    ) -> Encoder:
+        """Return the encoder called `name`.
+
+        `name`: a folder, `corom-medical` (embedded), `damo/…` or `iic/…` (ModelScope), `org/name`
+        (Hugging Face); the last two are downloaded once unless the environment forbids it.
+        `engine`: `openvino` (CPU) or `torch`; auto takes torch for a CUDA device, else openvino.
+        `precision`: auto takes int8 for a model that has an int8 form proven faithful, else bf16
+        where the chip multiplies it, else fp32. `int8` makes the form on first use (a minute or
+        more) and keeps it in the cache folder.
+        `max_length`: 2 to 512 tokens, [CLS] and [SEP] included; None takes the model's own.
+        Raises ArtifactError for a folder that cannot be used, DownloadError, InputError.
+        """
+        folder = resolve(str(name), revision=revision)
+        return cls(
+            load_checkpoint(folder, name=str(name)),
+            engine=engine,
+            precision=precision,
+            max_length=max_length,
+            threads=threads,
+            device=device,
+        )
+
+    def encode_queries(
+        self,
+        texts: Iterable[str],
+        *,
+        normalize: bool | None = None,
+        truncate_dim: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Vectors:
+        """Return one vector per query, `(n, dim) float32`; no texts give shape (0, dim).
+
+        `normalize` scales to length 1 (None: as the model folder says); `truncate_dim` keeps the
+        first numbers of a Matryoshka model, before normalising. An empty text has a vector too,
+        that of [CLS] [SEP]. Raises InputError for what is not an iterable of str.
+        """
+        return self._all("query", texts, normalize, truncate_dim, progress)
+
+    def encode_passages(
+        self,
+        texts: Iterable[str],
+        *,
+        normalize: bool | None = None,
+        truncate_dim: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Vectors:
+        """Return one vector per passage, `(n, dim) float32`, as `encode_queries` does."""
+        return self._all("passage", texts, normalize, truncate_dim, progress)
+
+    def stream_passages(
+        self,
+        texts: Iterable[str],
+        *,
+        chunk: int = CHUNK,
+        normalize: bool | None = None,
+        truncate_dim: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Iterator[Vectors]:
+        """Yield the vectors of `chunk` passages at a time, in order, reading texts as needed."""
+        if type(chunk) is not int or chunk < 1:
+            raise InputError(f"chunk must be a whole number above 0, not {chunk!r}")
+        return self._stream("passage", texts, normalize, truncate_dim, progress, chunk)
+
+    def count_tokens(self, texts: Iterable[str], *, side: Side = "passage") -> list[int]:
+        """Return how many tokens of each text take part, special ones included."""
+        if side not in get_args(Side):
+            raise InputError(f"side must be query or passage, not {side!r}")
+        return self._cutters[side].count(list(check_texts(texts)))
+
+    def _cutter(self, checkpoint: Checkpoint, prefix: str, suffix: str) -> TokenCutter:
+        return TokenCutter(
+            checkpoint.tokenizer_json, max_length=self.max_length, prefix=prefix, suffix=suffix
+        )
+
+    def _all(
+        self,
+        side: Side,
+        texts: Iterable[str],
+        normalize: bool | None,
+        truncate_dim: int | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> Vectors:
+        parts = list(self._stream(side, texts, normalize, truncate_dim, progress, CHUNK))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _stream(
+        self,
+        side: Side,
+        texts: Iterable[str],
+        normalize: bool | None,
+        truncate_dim: int | None,
+        progress: Callable[[Progress], None] | None,
+        chunk: int,
+    ) -> Iterator[Vectors]:
+        """Yield chunks of finished vectors; of no texts, one empty chunk."""
+        unit = self.encoding.normalize if normalize is None else normalize
+        checked, so_far = check_texts(texts), Progress(0, 0, 0)
+        part = list(islice(checked, chunk))
+        while True:
+            vectors, so_far = self._encode(side, part, so_far, progress)
+            if truncate_dim is not None:
+                vectors = truncated(vectors, truncate_dim)
+            yield normalized(vectors) if unit else vectors
+            if not (part := list(islice(checked, chunk))):
+                return
+
+    def _encode(
+        self,
+        side: Side,
+        texts: list[str],
+        so_far: Progress,
+        progress: Callable[[Progress], None] | None,
+    ) -> tuple[Vectors, Progress]:
+        tokens = self._cutters[side].cut(texts)
+        cut = np.fromiter((item.truncated for item in tokens), bool, count=len(tokens))
+        vectors = np.empty((len(texts), self.dim), np.float32)
+        done, truncated_texts, used = so_far
+
+        def receive(batch: object, found: Vectors) -> None:
+            nonlocal done, truncated_texts, used
+            rows, _, lengths = batch  # type: ignore[misc]
+            vectors[rows] = found
+            done += len(rows)
+            truncated_texts += int(cut[rows].sum())
+            used += int(lengths.sum())
+            if progress:
+                progress(Progress(done, truncated_texts, used))
+
+        self._engine.run(
+            batches(
+                [item.ids for item in tokens],
+                budget=self._engine.batch_tokens,
+                longest=self.max_length,
+            ),
+            receive,
+        )
+        return vectors, Progress(done, truncated_texts, used)
+
+
+def _with_length(checkpoint: Checkpoint, max_length: int) -> object:
+    if type(max_length) is int and max_length > checkpoint.shape.positions:
+        raise InputError(
+            f"max_length {max_length} is more than the {checkpoint.shape.positions} positions "
+            f"of {checkpoint.name}"
+        )
+    return replace(checkpoint.encoding, max_length=max_length)

@@ -1,0 +1,25 @@
+"""What every engine promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, Protocol, TypeAlias
+
+from corom.tokens import Batch
+from corom.vectors import Vectors
+
+Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
+EngineName: TypeAlias = Literal["auto", "openvino", "torch"]
+
+
+class Engine(Protocol):
+    """A model in memory: batches of token ids in, pooled vectors out (not normalised)."""
+
+    name: str
+    precision: str
+    dim: int
+    batch_tokens: int
+    """The padded tokens of a batch at which throughput is best."""
+
+    def run(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
+        """Compute every batch and hand each to `receive` with its vectors, in any order."""

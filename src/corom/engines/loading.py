@@ -1,0 +1,98 @@
+"""Which engine and which precision run a checkpoint."""
+
+from __future__ import annotations
+
+import warnings
+from typing import get_args
+
+from corom.engines.base import Engine, EngineName, Precision
+from corom.errors import InputError
+from corom.extras import need
+from corom.files import atomic_folder, check_manifest
+from corom.models.checkpoint import Checkpoint
+from corom.models.int8 import Int8Weights, read_fidelity, read_int8, save_int8
+from corom.models.weights import INT8
+
+
+def open_engine(
+    checkpoint: Checkpoint,
+    *,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    threads: int | None = None,
+    device: str = "auto",
+) -> Engine:
+    """Return the engine that fits: see `Encoder.load` for what `auto` means."""
+    for option, value, known in (
+        ("engine", engine, get_args(EngineName)),
+        ("precision", precision, get_args(Precision)),
+    ):
+        if value not in known:
+            raise InputError(f"{option} {value!r} is none of {', '.join(known)}")
+    chosen = engine
+    if engine == "auto":
+        chosen = "torch" if device not in ("auto", "cpu") else "openvino"
+    if chosen == "torch":
+        return _open_torch(checkpoint, precision=precision, device=device)
+    if device not in ("auto", "cpu"):
+        raise InputError(f"the openvino engine runs on the cpu, not on {device!r}; take torch")
+    return _open_openvino(checkpoint, precision=precision, threads=threads)
+
+
+def _open_torch(checkpoint: Checkpoint, *, precision: Precision, device: str) -> Engine:
+    torch = need("torch", extra="torch")
+    from corom.engines.torch_engine import TorchEngine
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        precision = "fp32" if device == "cpu" else "bf16"
+    return TorchEngine(
+        checkpoint.shape,
+        checkpoint.load_weights(),
+        pooling=checkpoint.encoding.pooling,
+        precision=precision,
+        device=device,
+    )
+
+
+def _open_openvino(checkpoint: Checkpoint, *, precision: Precision, threads: int | None) -> Engine:
+    from corom.engines.openvino_engine import OpenVinoEngine, has_bf16
+
+    if precision == "auto":
+        precision = "int8" if _is_faithful(checkpoint) else "bf16" if has_bf16() else "fp32"
+    int8 = _int8_weights(checkpoint, threads) if precision == "int8" else None
+    return OpenVinoEngine(
+        checkpoint.shape,
+        {} if int8 else checkpoint.load_weights(),
+        pooling=checkpoint.encoding.pooling,
+        precision=precision,
+        int8=int8,
+        threads=threads,
+    )
+
+
+def _is_faithful(checkpoint: Checkpoint) -> bool:
+    if checkpoint.int8_file is None:
+        return False
+    fidelity = read_fidelity(checkpoint.int8_file)
+    return fidelity is not None and fidelity.passed()
+
+
+def _int8_weights(checkpoint: Checkpoint, threads: int | None) -> Int8Weights:
+    """Return the int8 form from the model folder, else from the cache, else newly made."""
+    from corom.engines.compression import bundled_texts, cached_int8, compress
+
+    if checkpoint.int8_file is not None:
+        return checkpoint.read_int8()
+    folder = cached_int8(checkpoint)
+    if folder.is_dir():
+        check_manifest(folder)
+        return read_int8(folder / INT8, shape=checkpoint.shape)
+    calibration, held_out = bundled_texts()
+    made = compress(checkpoint, calibration=calibration, held_out=held_out, threads=threads)
+    with atomic_folder(folder) as draft:
+        save_int8(draft / INT8, made)
+    if made.fidelity and not made.fidelity.passed():
+        warnings.warn(f"{checkpoint.name}: {made.fidelity.advice()}", stacklevel=2)
+    return made

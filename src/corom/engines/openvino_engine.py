@@ -1,0 +1,104 @@
+"""The CPU engine: OpenVINO on a graph made from the weights, in fp32, bf16 or int8."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from itertools import chain, islice
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from corom.engines.graph import GraphBuilder
+from corom.errors import InputError
+from corom.models.config import Pooling, Shape
+from corom.models.int8 import Int8Weights
+from corom.models.weights import Weights
+from corom.tokens import Batch
+from corom.vectors import Vectors
+
+# What a stream works on at a time: activations of this many tokens stay in a core's cache.
+BATCH_TOKENS = 512
+
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+
+
+def has_bf16() -> bool:
+    """Whether this chip multiplies bfloat16 itself."""
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def available_threads() -> int:
+    """Return how many processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class OpenVinoEngine:
+    """A compiled graph, in two forms made on first use.
+
+    A few batches run one after another on all threads (low latency); more run side by side, one
+    thread each: no thread waits for another and what a core works on stays in its cache.
+    """
+
+    name = "openvino"
+    batch_tokens = BATCH_TOKENS
+
+    def __init__(
+        self,
+        shape: Shape,
+        weights: Weights,
+        *,
+        pooling: Pooling,
+        precision: str,
+        int8: Int8Weights | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if precision not in _HINTS:
+            known = ", ".join(_HINTS)
+            raise InputError(f"precision {precision!r}: the openvino engine has {known}")
+        self.precision, self.dim = precision, shape.hidden
+        self.threads = threads or available_threads()
+        self._model = GraphBuilder(shape, weights, int8=int8).build(pooling)
+        self._lock = Lock()
+
+    def run(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
+        """Compute every batch and hand each to `receive` with its vectors, in any order.
+
+        Safe to call from several threads: they take turns.
+        """
+        iterator = iter(batches)
+        start = list(islice(iterator, 2 * self.threads))
+        with self._lock:
+            if len(start) < 2 * self.threads:
+                for batch in start:
+                    self._request.infer([batch.ids, batch.lengths], share_inputs=True)
+                    receive(batch, _output(self._request))
+                return
+            self._queue.set_callback(lambda request, batch: receive(batch, _output(request)))
+            for batch in chain(start, iterator):
+                self._queue.start_async([batch.ids, batch.lengths], userdata=batch)
+            self._queue.wait_all()
+
+    @cached_property
+    def _request(self) -> Any:  # noqa: ANN401 - openvino exports no types
+        return self._compile(streams=1).create_infer_request()
+
+    @cached_property
+    def _queue(self) -> Any:  # noqa: ANN401
+        return ov.AsyncInferQueue(self._compile(streams=self.threads), self.threads)
+
+    def _compile(self, *, streams: int) -> Any:  # noqa: ANN401
+        options = {
+            "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
+            "INFERENCE_NUM_THREADS": self.threads,
+            "NUM_STREAMS": streams,
+        }
+        return ov.Core().compile_model(self._model, "CPU", options)
+
+
+def _output(request: Any) -> Vectors:  # noqa: ANN401
+    # A copy: the request's own memory is overwritten by its next run.
+    return np.array(request.get_output_tensor(0).data)

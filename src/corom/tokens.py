@@ -1,0 +1,116 @@
+"""Texts in, token ids out: cut at the maximum length, sorted by length, batched by token budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+TokenIds = NDArray[np.int32]
+
+_CHARACTERS_PER_TOKEN = 8
+# A word of over 100 characters is one [UNK], one of up to 100 is at most 100 pieces: a cut in the
+# middle of a word changes no token further than this from the cut.
+_LONGEST_WORD = 101
+# Texts are padded to a multiple of this many tokens.
+_STEP = 4
+
+
+class Batch(NamedTuple):
+    """Texts of similar length: where they belong, and their padded token ids."""
+
+    rows: NDArray[np.int64]
+    """(b,) positions in the input."""
+    ids: TokenIds
+    """(b, t), padded with 0 at the right."""
+    lengths: NDArray[np.int32]
+    """(b,) real tokens of each text."""
+
+
+class Tokens(NamedTuple):
+    """The token ids of one text, special tokens included, and whether any were cut off."""
+
+    ids: TokenIds
+    truncated: bool
+
+
+class TokenCutter:
+    """A checkpoint's tokenizer: WordPiece from `tokenizers`, cut to `max_length` by us.
+
+    The library would cut into every text to its end before truncating; texts far longer than
+    `max_length` are shortened first, by so much that the tokens that count stay the same.
+    """
+
+    def __init__(
+        self, tokenizer_json: str, *, max_length: int, prefix: str = "", suffix: str = ""
+    ) -> None:
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        empty = self._tokenizer.encode("").ids
+        self._first, self._last = empty[:1], empty[1:]
+        self._prefix = prefix
+        self._suffix = [self._tokenizer.token_to_id(suffix)] if suffix else []
+        self.max_length = max_length
+
+    def cut(self, texts: Sequence[str]) -> list[Tokens]:
+        """Return the tokens of each text (about 10,000 passages per second and core)."""
+        texts = [self._prefix + text for text in texts]
+        limit = _CHARACTERS_PER_TOKEN * self.max_length + _LONGEST_WORD
+        found = [e.ids for e in self._encode([text[:limit] for text in texts])]
+        enough = self.max_length + _LONGEST_WORD
+        short = [
+            i for i, text in enumerate(texts) if len(text) > limit and len(found[i]) < enough
+        ]
+        for i, encoding in zip(short, self._encode([texts[i] for i in short]), strict=True):
+            found[i] = encoding.ids
+        return [self._fit(ids) for ids in found]
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return the tokens each text really takes part with: at most `max_length`."""
+        return [len(tokens.ids) for tokens in self.cut(texts)]
+
+    def _encode(self, texts: list[str]) -> list:  # type: ignore[type-arg]
+        return self._tokenizer.encode_batch_fast(texts) if texts else []
+
+    def _fit(self, ids: list[int]) -> Tokens:
+        truncated = len(ids) > self.max_length
+        if truncated:
+            # [CLS] body [SEP]: keep the frame, cut the body.
+            body = self.max_length - len(self._last)
+            ids = ids[:body] + self._last
+        if self._suffix:
+            # Behind [SEP] while there is room, else in the last place: as ModelScope does.
+            ids = ids[: self.max_length - 1] + self._suffix
+        return Tokens(np.asarray(ids, np.int32), truncated)
+
+
+def batches(tokens: Sequence[TokenIds], *, budget: int, longest: int = 512) -> Iterator[Batch]:
+    """Yield batches of at most `budget` padded tokens (at least one text), longest texts first.
+
+    A text is padded to the next multiple of 4 (at most `longest`), so to a length that depends on
+    itself alone, and only texts of one padded length meet in a batch. So its vector does not
+    depend on its neighbours: attention kernels add up in another order for another length, in
+    bfloat16 a difference of 0.001. Padding costs 1 % so, against 22 % in input order.
+    """
+    lengths = np.fromiter((len(ids) for ids in tokens), np.int32, count=len(tokens))
+    widths = np.minimum(-(-lengths // _STEP) * _STEP, longest)
+    order = np.argsort(-widths, kind="stable")
+    start = 0
+    while start < len(order):
+        width = int(widths[order[start]])
+        rows = order[start : start + max(1, budget // width)]
+        rows = rows[widths[rows] == width]
+        yield Batch(rows, pad([tokens[i] for i in rows], width), lengths[rows])
+        start += len(rows)
+
+
+def pad(tokens: Sequence[TokenIds], width: int) -> TokenIds:
+    """Return the ids as one (n, width) array, padded with 0."""
+    padded = np.zeros((len(tokens), width), np.int32)
+    for row, ids in zip(padded, tokens, strict=True):
+        row[: len(ids)] = ids
+    return padded
