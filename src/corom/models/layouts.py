@@ -36,6 +36,7 @@ _POOLERS: dict[str, Pooling] = {
     "mean": "avg",
     "mean_tokens": "avg",
 }
+_KINDS = {str: "text", bool: "true or false", int: "a whole number"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,7 @@ def _typed(config: dict[str, Any], key: str, *, kind: type, path: Path) -> Any: 
     value = config.get(key)
     if value is None or type(value) is kind:
         return value
-    raise ArtifactError(f"{path}: {key} must be a {kind.__name__}, not {value!r}")
+    raise ArtifactError(f"{path}: {key} must be {_KINDS[kind]}, not {value!r}")
 
 
 def _read_modelscope(folder: Path) -> _Stated:

@@ -196,12 +196,13 @@ def _write_sentence_transformers(folder: Path, encoding: Encoding, *, hidden: in
 
 def _card(name: str, *, shape: Shape, encoding: Encoding) -> str:
     similarity = "cosine" if encoding.normalize else "dot product"
+    library = "sentence-transformers" if is_expressible(encoding) else "modelscope"
     return f"""---
 language: zh
-library_name: sentence-transformers
+library_name: {library}
 pipeline_tag: sentence-similarity
 tags:
-- sentence-transformers
+- {library}
 - sentence-similarity
 - feature-extraction
 ---

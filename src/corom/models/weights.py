@@ -26,7 +26,6 @@ INT8 = "model.int8.safetensors"
 
 # numpy has no bfloat16: its 16 bits are read raw and become the upper half of a float32.
 _DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
-_WANTED = ("embeddings.", "encoder.layer.")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -69,7 +68,7 @@ def _tensors(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
     header: dict[str, Any] = json.loads(data[8:start].tobytes())
     header.pop("__metadata__", None)
     for name, entry in header.items():
-        if not _canonical_name(name).startswith(_WANTED):
+        if not _is_wanted(_canonical_name(name)):
             continue
         if entry["dtype"] not in _DTYPES:
             raise ArtifactError(f"{path}: {name} has type {entry['dtype']}, not F32, F16 or BF16")
@@ -91,8 +90,7 @@ def canonical(weights: Weights, *, shape: Shape, source: Path) -> Weights:
     """
     expected = shape.weight_shapes()
     found = {_canonical_name(name): tensor for name, tensor in weights.items()}
-    surplus = sorted(name for name in found.keys() - expected.keys() if name.startswith(_WANTED))
-    if surplus := [name for name in surplus if name != "embeddings.position_ids"]:
+    if surplus := sorted(name for name in found.keys() - expected.keys() if _is_wanted(name)):
         raise ArtifactError(
             f"{source}: {surplus[0]} has no place in a BERT encoder of {shape.layers} layers"
         )
@@ -110,6 +108,11 @@ def canonical(weights: Weights, *, shape: Shape, source: Path) -> Weights:
         if not finite:
             raise ArtifactError(f"{source}: {name} holds NaN or infinite values")
     return {name: np.ascontiguousarray(found[name]) for name in expected}
+
+
+def _is_wanted(name: str) -> bool:
+    encoder = name.startswith(("embeddings.", "encoder.layer."))
+    return encoder and name != "embeddings.position_ids"
 
 
 def _canonical_name(name: str) -> str:

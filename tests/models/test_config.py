@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from corom.errors import InputError
+from corom.models.config import Encoding, Shape
+
+SHAPE = Shape(layers=2, hidden=8, heads=2, intermediate=16, vocabulary=10)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": 0}, "layers must be a whole number above 0, not 0"),
+        ({"hidden": 8.0}, "hidden must be a whole number above 0, not 8.0"),
+        ({"vocabulary": True}, "vocabulary must be"),
+        ({"positions": "512"}, "positions must be"),
+        ({"heads": 3}, "hidden 8 cannot be divided among 3 heads"),
+        ({"layer_norm_eps": 0.0}, "layer_norm_eps must lie in"),
+        ({"layer_norm_eps": 1}, "layer_norm_eps must lie in"),
+        ({"activation": "silu"}, "activation 'silu' is none of gelu, gelu_tanh, relu"),
+    ],
+)
+def test_impossible_shapes_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(SHAPE, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pooling": "max"}, "pooling 'max' is none of cls, avg, avg_top2, avg_first_last"),
+        ({"normalize": 1}, "normalize must be true or false, not 1"),
+        ({"max_length": 1}, "from 2 to 512, not 1"),
+        ({"max_length": 513}, "from 2 to 512, not 513"),
+        ({"max_length": 128.0}, "from 2 to 512"),
+        ({"query_prefix": None}, "query_prefix must be text, not NoneType"),
+        ({"passage_suffix": 7}, "passage_suffix must be text, not int"),
+    ],
+)
+def test_impossible_encodings_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        Encoding(**change)
+
+
+def test_the_limits_of_max_length_pass():
+    assert Encoding(max_length=2).max_length == 2
+    assert Encoding(max_length=512).max_length == 512
+
+
+def test_the_defaults_are_modelscopes():
+    assert Encoding() == Encoding(pooling="cls", normalize=False, max_length=128)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        SHAPE.layers = 3
+    with pytest.raises(FrozenInstanceError):
+        Encoding().pooling = "avg"
+
+
+def test_weight_shapes_list_every_weight_of_a_bert():
+    shapes = SHAPE.weight_shapes()
+    assert len(shapes) == 5 + 2 * 16
+    assert shapes["embeddings.word_embeddings.weight"] == (10, 8)
+    assert shapes["embeddings.position_embeddings.weight"] == (512, 8)
+    assert shapes["encoder.layer.1.intermediate.dense.weight"] == (16, 8)
+    assert shapes["encoder.layer.1.intermediate.dense.bias"] == (16,)
+    assert shapes["encoder.layer.0.output.dense.weight"] == (8, 16)
+    assert shapes["encoder.layer.0.output.dense.bias"] == (8,)
+    assert shapes["encoder.layer.0.attention.output.LayerNorm.bias"] == (8,)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from tokenizers import Tokenizer
+
+from corom.errors import ArtifactError
+from corom.models.config import Encoding, Shape
+from corom.models.tokenizer import read_tokenizer, vocabulary
+
+TOKENS = (
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "头", "痛", "ct", "检", "查", "cafe", "café"),
+    *("a", "##b", "1", "##2", "，", "①", "CT", "naive"),
+)
+
+
+def shape(vocabulary=len(TOKENS)):
+    return Shape(layers=1, hidden=4, heads=1, intermediate=4, vocabulary=vocabulary)
+
+
+def write_vocabulary(folder, tokens=TOKENS, end="\n"):
+    (folder / "vocab.txt").write_text("\n".join(tokens) + end, encoding="utf-8")
+
+
+def read(folder, **options):
+    encoding = options.pop("encoding", Encoding())
+    return read_tokenizer(folder, shape=options.pop("shape", shape()), encoding=encoding)
+
+
+def tokens(tokenizer_json, text):
+    return Tokenizer.from_str(tokenizer_json).encode(text).tokens
+
+
+def test_a_vocabulary_alone_becomes_berts_word_pieces(tmp_path):
+    write_vocabulary(tmp_path)
+    made = read(tmp_path)
+    assert tokens(made, "") == ["[CLS]", "[SEP]"]
+    assert tokens(made, "头痛ＣＴ?CT检查") == [
+        *("[CLS]", "头", "痛", "[UNK]", "[UNK]", "ct", "检", "查", "[SEP]")
+    ]
+    assert tokens(made, "ab\u0007\u3000café 12①")[1:-1] == ["a", "##b", "cafe", "[UNK]"]
+    assert tokens(made, "[MASK]头[SEP]")[1:-1] == ["[MASK]", "头", "[SEP]"]
+    assert tokens(made, "a" + "b" * 99)[1:-1] == ["a"] + ["##b"] * 99
+    assert tokens(made, "a" + "b" * 100)[1:-1] == ["[UNK]"]
+
+
+def test_the_last_line_needs_no_end_and_odd_line_breaks_stay_tokens(tmp_path):
+    odd = [*TOKENS, "\u2028", "\x85"]
+    write_vocabulary(tmp_path, odd, end="")
+    made = json.loads(read(tmp_path, shape=shape(len(odd))))
+    assert vocabulary(made) == odd
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"do_lower_case": False}, ["CT", "café"]),
+        ({"do_lower_case": False, "strip_accents": True}, ["CT", "cafe"]),
+        ({"do_lower_case": True, "strip_accents": False}, ["ct", "café"]),
+        ({}, ["ct", "cafe"]),
+    ],
+)
+def test_tokenizer_config_has_the_last_word_on_case_and_accents(tmp_path, options, expected):
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(options))
+    write_vocabulary(tmp_path)
+    made = read(tmp_path)
+    assert tokens(made, "CT café")[1:-1] == expected
+    (tmp_path / "vocab.txt").unlink()
+    opposite = made.replace('"lowercase":true', '"lowercase":false')
+    (tmp_path / "tokenizer.json").write_text(opposite, encoding="utf-8")
+    if "do_lower_case" in options:
+        assert read(tmp_path) == made
+
+
+def test_a_tokenizer_json_is_taken_without_truncation_and_padding(tmp_path):
+    write_vocabulary(tmp_path)
+    plain = read(tmp_path)
+    tokenizer = Tokenizer.from_str(plain)
+    tokenizer.enable_truncation(4)
+    tokenizer.enable_padding(length=9)
+    (tmp_path / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+    assert tokens(read(tmp_path), "头痛检查") == ["[CLS]", *"头痛检查", "[SEP]"]
+    assert json.loads(read(tmp_path)) == json.loads(plain)
+
+
+def test_a_missing_or_broken_tokenizer_is_refused_by_name(tmp_path):
+    with pytest.raises(ArtifactError, match=r"holds neither tokenizer\.json nor vocab\.txt"):
+        read(tmp_path)
+    (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xd6\xd0\n")
+    with pytest.raises(ArtifactError, match=r"vocab\.txt is not UTF-8"):
+        read(tmp_path)
+    write_vocabulary(tmp_path, ["[PAD]", "[UNK]", "[CLS]", "头"])
+    with pytest.raises(ArtifactError, match=r"vocab\.txt lacks the token \[SEP\]"):
+        read(tmp_path)
+    (tmp_path / "vocab.txt").write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"vocab\.txt lacks the token \[PAD\]"):
+        read(tmp_path)
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE", "vocab": {}}}')
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: tokenizer 'BPE' is not supported"):
+        read(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: tokenizer None is not"):
+        read(tmp_path)
+    (tmp_path / "tokenizer.json").write_text('{"model": ')
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json is not valid JSON"):
+        read(tmp_path)
+
+
+def test_ids_beyond_the_models_vocabulary_are_refused(tmp_path):
+    write_vocabulary(tmp_path)
+    with pytest.raises(ArtifactError, match="goes up to token id 19, .* has 19 entries"):
+        read(tmp_path, shape=shape(19))
+    assert read(tmp_path, shape=shape(50))
+
+
+def test_a_suffix_must_be_a_token(tmp_path):
+    write_vocabulary(tmp_path)
+    assert read(tmp_path, encoding=Encoding(query_suffix="[SEP]"))
+    with pytest.raises(ArtifactError, match="the passage_suffix must be one token"):
+        read(tmp_path, encoding=Encoding(passage_suffix="头痛"))
+
+
+def test_vocabulary_fills_the_gap_a_repeated_line_leaves(tmp_path):
+    write_vocabulary(tmp_path, [*TOKENS, "头", "end"])
+    made = json.loads(read(tmp_path, shape=shape(30)))
+    listed = vocabulary(made)
+    assert (listed[5], listed[20], listed[21]) == ("[unused-id-5]", "头", "end")
