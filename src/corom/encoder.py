@@ -15,9 +15,10 @@ from corom.engines.base import Engine, EngineName, Precision
 from corom.engines.loading import open_engine
 from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models.config import Encoding
 from corom.models.names import resolve
 from corom.text import check_texts
-from corom.tokens import TokenCutter, batches
+from corom.tokens import Batch, TokenCutter, batches
 from corom.vectors import Vectors, normalized, truncated
 
 Side: TypeAlias = Literal["query", "passage"]
@@ -208,13 +209,12 @@ class Encoder:
         vectors = np.empty((len(texts), self.dim), np.float32)
         done, truncated_texts, used = so_far
 
-        def receive(batch: object, found: Vectors) -> None:
+        def receive(batch: Batch, found: Vectors) -> None:
             nonlocal done, truncated_texts, used
-            rows, _, lengths = batch  # type: ignore[misc]
-            vectors[rows] = found
-            done += len(rows)
-            truncated_texts += int(cut[rows].sum())
-            used += int(lengths.sum())
+            vectors[batch.rows] = found
+            done += len(batch.rows)
+            truncated_texts += int(cut[batch.rows].sum())
+            used += int(batch.lengths.sum())
             if progress:
                 progress(Progress(done, truncated_texts, used))
 
@@ -229,7 +229,7 @@ class Encoder:
         return vectors, Progress(done, truncated_texts, used)
 
 
-def _with_length(checkpoint: Checkpoint, max_length: int) -> object:
+def _with_length(checkpoint: Checkpoint, max_length: int) -> Encoding:
     if type(max_length) is int and max_length > checkpoint.shape.positions:
         raise InputError(
             f"max_length {max_length} is more than the {checkpoint.shape.positions} positions "

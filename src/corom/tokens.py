@@ -53,7 +53,10 @@ class TokenCutter:
         empty = self._tokenizer.encode("").ids
         self._first, self._last = empty[:1], empty[1:]
         self._prefix = prefix
-        self._suffix = [self._tokenizer.token_to_id(suffix)] if suffix else []
+        # The checkpoint was refused if the suffix is not in its vocabulary.
+        self._suffix = (
+            [self._tokenizer.encode(suffix, add_special_tokens=False).ids[0]] if suffix else []
+        )
         self.max_length = max_length
 
     def cut(self, texts: Sequence[str]) -> list[Tokens]:
@@ -62,9 +65,7 @@ class TokenCutter:
         limit = _CHARACTERS_PER_TOKEN * self.max_length + _LONGEST_WORD
         found = [e.ids for e in self._encode([text[:limit] for text in texts])]
         enough = self.max_length + _LONGEST_WORD
-        short = [
-            i for i, text in enumerate(texts) if len(text) > limit and len(found[i]) < enough
-        ]
+        short = [i for i, text in enumerate(texts) if len(text) > limit and len(found[i]) < enough]
         for i, encoding in zip(short, self._encode([texts[i] for i in short]), strict=True):
             found[i] = encoding.ids
         return [self._fit(ids) for ids in found]

@@ -13,7 +13,8 @@ Vectors = NDArray[np.float32]
 def normalized(vectors: Vectors) -> Vectors:
     """Return the vectors at length 1; a zero vector stays zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    unit: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return unit
 
 
 def truncated(vectors: Vectors, dim: int) -> Vectors:
@@ -28,4 +29,5 @@ def truncated(vectors: Vectors, dim: int) -> Vectors:
 
 def cosines(left: Vectors, right: Vectors) -> NDArray[np.float32]:
     """Return the cosine of each row of `left` with the same row of `right`, shape (n,)."""
-    return np.einsum("nd,nd->n", normalized(left), normalized(right))
+    found: NDArray[np.float32] = np.einsum("nd,nd->n", normalized(left), normalized(right))
+    return found

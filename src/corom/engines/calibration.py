@@ -85,9 +85,7 @@ class _Probes:
             yield name, self._request.get_output_tensor(output).data[real.reshape(-1)]
 
 
-def _ranges(
-    probes: _Probes, batches: Sequence[Batch], weights: Weights
-) -> dict[str, InputRange]:
+def _ranges(probes: _Probes, batches: Sequence[Batch], weights: Weights) -> dict[str, InputRange]:
     low: dict[str, Floats] = {}
     high: dict[str, Floats] = {}
     for batch in batches:
@@ -116,4 +114,9 @@ def _moments(
             products[name] += grid.T @ grid
             sums[name] += grid.sum(axis=0)
     for name in probes.names:
-        yield name, Moments(products.pop(name) / count, (sums[name] / count).astype(np.float32))
+        yield (
+            name,
+            Moments(
+                products.pop(name) * np.float32(1 / count), (sums[name] / count).astype(np.float32)
+            ),
+        )

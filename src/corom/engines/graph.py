@@ -88,7 +88,9 @@ class GraphBuilder:
             words = op.convert(op.gather(table, ids, first), "f32")
             words = op.multiply(words, op.gather(scales, ids, first))
         else:
-            words = op.gather(_floats(self._weights["embeddings.word_embeddings.weight"]), ids, first)
+            words = op.gather(
+                _floats(self._weights["embeddings.word_embeddings.weight"]), ids, first
+            )
         # corom encodes one text at a time: the token type is always 0.
         places = (
             self._weights["embeddings.position_embeddings.weight"]
@@ -100,9 +102,7 @@ class GraphBuilder:
         )
 
     def _norm(self, rows: Node, name: str) -> Node:
-        centred = op.mvn(
-            rows, _integers([-1]), True, self._shape.layer_norm_eps, "INSIDE_SQRT"
-        )
+        centred = op.mvn(rows, _integers([-1]), True, self._shape.layer_norm_eps, "INSIDE_SQRT")
         scaled = op.multiply(centred, _floats(self._weights[f"{name}.weight"]))
         return op.add(scaled, _floats(self._weights[f"{name}.bias"]))
 
@@ -125,7 +125,9 @@ class GraphBuilder:
         else:
             matrix = _floats(self._weights[f"{name}.weight"] * np.float32(factor))
             bias = self._weights[f"{name}.bias"]
-        return op.add(op.matmul(rows, matrix, False, True), _floats(bias[None] * np.float32(factor)))
+        return op.add(
+            op.matmul(rows, matrix, False, True), _floats(bias[None] * np.float32(factor))
+        )
 
     def _heads(self, rows: Node, order: tuple[int, ...] = (0, 2, 1, 3)) -> Node:
         return op.transpose(op.reshape(rows, self._as_heads, False), _integers(order))

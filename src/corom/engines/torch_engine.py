@@ -22,7 +22,7 @@ _CPU_TOKENS, _GPU_TOKENS = 2048, 65_536
 
 
 def parse_devices(device: str) -> list[torch.device]:
-    """Return the devices of `cpu`, `cuda`, `cuda:1` or `cuda:0,cuda:1`; InputError if one is absent."""
+    """Return the devices of `cpu`, `cuda:1` or `cuda:0,cuda:1`; InputError if one is absent."""
     import torch
 
     devices = [torch.device(name.strip()) for name in device.split(",")]
@@ -62,7 +62,9 @@ class TorchEngine:
         """Compute every batch and hand each to `receive` with its vectors, in any order."""
         source = _Shared(iter(batches))
         with ThreadPoolExecutor(len(self._devices)) as pool:
-            for work in [pool.submit(self._drain, i, source, receive) for i in range(len(self._devices))]:
+            for work in [
+                pool.submit(self._drain, i, source, receive) for i in range(len(self._devices))
+            ]:
                 work.result()
 
     def _drain(

@@ -6,12 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from corom.errors import ArtifactError
-from corom.files import MANIFEST, check_manifest, read_json, sha256
+from corom.files import MANIFEST, check_manifest, sha256
 from corom.models.config import Encoding, Shape
-from corom.models.layouts import read_encoding, read_shape
+from corom.models.layouts import read_encoding, read_object, read_shape
 from corom.models.tokenizer import read_tokenizer
 from corom.models.weights import (
     INT8,
@@ -23,6 +23,9 @@ from corom.models.weights import (
     read_safetensors,
     weight_files,
 )
+
+if TYPE_CHECKING:
+    from corom.models.int8 import Int8Weights
 
 SOURCE_KEY = "source_sha256"
 """Metadata key of an int8 file: the identity of the weights it was made from."""
@@ -57,12 +60,20 @@ class Checkpoint:
         """
         files = weight_files(self.folder)
         if not files:
-            from corom.models import int8
+            from corom.models.int8 import restored_weights
 
-            _check_hashes(self.folder, {INT8})
-            return int8.load_weights(self.folder)
+            return restored_weights(self.read_int8())
         _check_hashes(self.folder, {path.name for path in files})
         return canonical(read_safetensors(files), shape=self.shape, source=self.folder)
+
+    def read_int8(self) -> Int8Weights:
+        """Return the int8 form in the folder, manifest checked; ArtifactError if there is none."""
+        from corom.models.int8 import read_int8
+
+        if self.int8_file is None:
+            raise ArtifactError(f"{self.folder} holds no {INT8}")
+        _check_hashes(self.folder, {INT8})
+        return read_int8(self.int8_file, shape=self.shape)
 
 
 def load_checkpoint(folder: Path, *, name: str | None = None) -> Checkpoint:
@@ -97,9 +108,15 @@ def load_checkpoint(folder: Path, *, name: str | None = None) -> Checkpoint:
     )
 
 
-def _recorded(folder: Path) -> dict[str, Any]:
+def _recorded(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file the folder's manifest lists; nothing without a manifest."""
     path = folder / MANIFEST
-    return dict(read_json(path)["files"]) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return {name: entry["sha256"] for name, entry in read_object(path)["files"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise ArtifactError(f"{path} is corrupt, or not corom's; fetch the model again") from None
 
 
 def _check_hashes(folder: Path, names: set[str]) -> None:
@@ -126,6 +143,6 @@ def weights_identity(folder: Path) -> str:
     if not files:
         raise ArtifactError(f"{folder} holds no model.safetensors, {SHARDED} or {INT8}")
     recorded = _recorded(folder)
-    digests = [recorded.get(path.name, {}).get("sha256") or sha256(path) for path in files]
+    digests = [recorded.get(path.name) or sha256(path) for path in files]
     together = hashlib.sha256("".join(digests).encode()).hexdigest()
-    return str(digests[0]) if len(digests) == 1 else together
+    return digests[0] if len(digests) == 1 else together

@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,12 +63,12 @@ class InputRange(NamedTuple):
     @property
     def middle(self) -> NDArray[np.float32]:
         """The value that is quantised to 0."""
-        return (self.low + self.high) / 2
+        return (self.low + self.high) * np.float32(0.5)
 
     @property
     def half(self) -> NDArray[np.float32]:
         """The distance from the middle to either end."""
-        return (self.high - self.low) / 2
+        return (self.high - self.low) * np.float32(0.5)
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,10 @@ def read_fidelity(path: Path) -> Fidelity | None:
 
 
 def read_int8(path: Path, *, shape: Shape) -> Int8Weights:
-    """Return what an int8 file holds; raise ArtifactError naming file and tensor if it is broken."""
+    """Return what an int8 file holds; raise ArtifactError naming file and tensor if broken."""
     fidelity = read_fidelity(path)
     with safe_open(path, framework="numpy") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         source = file.metadata().get(SOURCE_KEY, "")
     scaled = [name.removesuffix(".scale") for name in tensors if name.endswith(".scale")]
     linears = {
@@ -166,7 +166,7 @@ def read_int8(path: Path, *, shape: Shape) -> Int8Weights:
     return found
 
 
-def _take(tensors: dict[str, NDArray[np.generic]], name: str, path: Path) -> NDArray[np.generic]:
+def _take(tensors: dict[str, Any], name: str, path: Path) -> Any:  # noqa: ANN401 - any dtype
     try:
         return tensors.pop(name)
     except KeyError:
