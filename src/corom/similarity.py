@@ -1,0 +1,63 @@
+"""Vectors in, scores out.
+
+| score | of vectors a and b | better | range |
+|---|---|---|---|
+| `dot` | a · b, what CoROM is trained and ranked with | higher | any; the cosine for unit vectors |
+| `cosine` | a · b / (length of a × length of b) | higher | -1 to 1 |
+| `l2` | the length of a - b | lower | 0 upwards |
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corom.errors import InputError
+from corom.vectors import Vectors, normalized
+
+Score: TypeAlias = Literal["dot", "cosine", "l2"]
+
+
+def score_matrix(left: Vectors, right: Vectors, *, score: Score = "dot") -> NDArray[np.float32]:
+    """Return the score of every row of `left` with every row of `right`, (n, m) float32.
+
+    Raises InputError for an unknown score or vectors of different lengths.
+    """
+    _check(left, right, score)
+    if score == "cosine":
+        left, right = normalized(left), normalized(right)
+    if score != "l2":
+        return left @ right.T
+    # |a - b|² = |a|² + |b|² - 2 a·b cancels where a and b are close: hence in double precision.
+    a, b = left.astype(np.float64), right.astype(np.float64)
+    squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * (a @ b.T)
+    return np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+
+
+def score_pairs(left: Vectors, right: Vectors, *, score: Score = "dot") -> NDArray[np.float32]:
+    """Return the score of each row of `left` with the same row of `right`, (n,) float32."""
+    _check(left, right, score)
+    if len(left) != len(right):
+        raise InputError(f"pairs need as many left as right vectors, not {len(left)}, {len(right)}")
+    if score == "l2":
+        return np.linalg.norm(left - right, axis=1)
+    if score == "cosine":
+        left, right = normalized(left), normalized(right)
+    return np.einsum("nd,nd->n", left, right)
+
+
+def order_by_score(scores: NDArray[np.float32], *, score: Score = "dot") -> NDArray[np.int64]:
+    """Return the positions of `scores` best first; equal scores keep their order."""
+    return np.argsort(scores if score == "l2" else -scores, kind="stable")
+
+
+def _check(left: Vectors, right: Vectors, score: Score) -> None:
+    if score not in get_args(Score):
+        raise InputError(f"score {score!r} is none of {', '.join(get_args(Score))}")
+    for vectors in (left, right):
+        if vectors.ndim != 2:
+            raise InputError(f"vectors must be (n, dim), not of shape {vectors.shape}")
+    if left.shape[1] != right.shape[1]:
+        raise InputError(f"vectors of {left.shape[1]} and {right.shape[1]} numbers do not compare")
