@@ -1,0 +1,186 @@
+"""Runs and qrels as files: TREC and MS MARCO, in the one rank order.
+
+A TREC run (`query Q0 passage rank score tag`) is read by its scores, never by its ranks: that is
+what every tool does, each with its own way of breaking ties. So a run is written, unless you ask
+for the exact scores, with scores that fall strictly even when read as 32-bit floats: a score that
+does not is lowered by the least step below the one before. No tool then has a tie to break, and
+all of them measure the order that corom ranked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from corom.errors import InputError
+from corom.ranking import rank_hits
+from corom.readers.fields import require_grade, require_unique
+from corom.readers.lines import BadRecordError, read_records
+from corom.readers.tsv import read_qrels
+from corom.readers.writing import write_lines
+from corom.records import Hit, Qrel, Run
+
+__all__ = [
+    "falling_scores",
+    "read_ms_marco_run",
+    "read_qrels",
+    "read_trec_run",
+    "write_ms_marco_run",
+    "write_qrels",
+    "write_trec_run",
+]
+
+# Near zero the next float is a subnormal number, which some tools read as zero.
+_LEAST_STEP = np.float32(1e-30)
+
+
+def falling_scores(scores: Sequence[float]) -> list[float]:
+    """Return scores, given in rank order, such that each is below the one before as float32.
+
+    A score that already is stays as it is, to the last bit. Raises InputError for a score that is
+    NaN, infinite or beyond float32, and for scores that rise.
+    """
+    exact = np.asarray(scores, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        singles = exact.astype(np.float32)
+    if not np.isfinite(singles).all():
+        raise InputError("a score is not a finite 32-bit number; runs need such scores")
+    if (np.diff(exact) > 0).any():
+        raise InputError("scores rise; give them in rank order")
+    fallen: list[float] = exact.tolist()
+    for place in range(1, len(fallen)):
+        last = singles[place - 1]
+        if singles[place] >= last:
+            singles[place] = last - max(np.spacing(abs(last)), _LEAST_STEP)
+            fallen[place] = float(singles[place])
+    return fallen
+
+
+def write_trec_run(
+    path: Path,
+    run: Run,
+    *,
+    tag: str = "corom",
+    scores: Literal["falling", "exact"] = "falling",
+) -> None:
+    """Write a run as `query Q0 passage rank score tag`, ranked by the one rule, best first.
+
+    `scores="exact"` writes every score as it is, so that it reads back equal; other tools may
+    then order ties otherwise. A query without hits leaves no line. Raises InputError for an id
+    with white space, a score that is not finite, and a passage that occurs twice for a query.
+    """
+    _require_word(tag)
+    write_lines(path, _trec_lines(run, tag=tag, exact=scores == "exact"))
+
+
+def _trec_lines(run: Run, *, tag: str, exact: bool) -> Iterator[str]:
+    for query, hits in _ranked(run):
+        own = [float(hit.score) for hit in hits]
+        fallen = falling_scores(own)
+        for rank, (hit, score) in enumerate(zip(hits, own if exact else fallen, strict=True), 1):
+            yield f"{query} Q0 {hit.id} {rank} {score!r} {tag}"
+
+
+def read_trec_run(path: Path) -> dict[str, list[Hit]]:
+    """Return the run in a TREC file, ranked by its scores and the one rule; ranks are not read.
+
+    Raises FormatError, with file and line, for a wrong number of columns, a score that is no
+    finite number and a passage that occurs twice for a query. Takes about 250 bytes a line.
+    """
+
+    def parse(line: str) -> tuple[str, Hit]:
+        query, _, passage, _, score, _ = _columns(line, "query Q0 passage rank score tag")
+        return query, Hit(passage, _finite(score))
+
+    return _read_run(path, parse)
+
+
+def write_ms_marco_run(path: Path, run: Run) -> None:
+    """Write a run as query, tab, passage, tab, rank, ranked by the one rule; scores are lost."""
+    write_lines(
+        path,
+        (
+            f"{query}\t{hit.id}\t{rank}"
+            for query, hits in _ranked(run)
+            for rank, hit in enumerate(hits, 1)
+        ),
+    )
+
+
+def read_ms_marco_run(path: Path) -> dict[str, list[Hit]]:
+    """Return the run in an MS MARCO file; the score of a hit is its rank, negated.
+
+    Raises FormatError, with file and line, for a wrong number of columns, a rank that is no number
+    from 1 and a passage or a rank that occurs twice for a query.
+    """
+    unique = require_unique()
+
+    def parse(line: str) -> tuple[str, Hit]:
+        query, passage, rank = _columns(line, "query passage rank")
+        if require_grade(rank) < 1:
+            raise BadRecordError("bad rank", "has a rank below 1")
+        unique((query, int(rank)))
+        return query, Hit(passage, -float(rank))
+
+    return _read_run(path, parse)
+
+
+def write_qrels(path: Path, qrels: Iterable[Qrel]) -> None:
+    """Write judgements as `query 0 passage grade`, separated by tabs, in the order given."""
+    write_lines(
+        path,
+        (
+            f"{_require_word(qrel.query_id)}\t0\t{_require_word(qrel.passage_id)}\t{qrel.grade}"
+            for qrel in qrels
+        ),
+    )
+
+
+def _ranked(run: Run) -> Iterator[tuple[str, list[Hit]]]:
+    for query, hits in run.items():
+        ranked = rank_hits(hits)
+        for id_ in (query, *(hit.id for hit in ranked)):
+            _require_word(id_)
+        yield query, ranked
+
+
+def _read_run(path: Path, parse: Callable[[str], tuple[str, Hit]]) -> dict[str, list[Hit]]:
+    found: dict[str, dict[str, Hit]] = {}
+
+    def add(line: str) -> None:
+        query, hit = parse(line)
+        hits = found.setdefault(query, {})
+        if hit.id in hits:
+            raise BadRecordError("duplicate", "repeats a passage of its query")
+        hits[hit.id] = hit
+
+    for _ in read_records([path], add, skips=None):
+        pass
+    return {query: rank_hits(hits.values()) for query, hits in found.items()}
+
+
+def _columns(line: str, names: str) -> list[str]:
+    columns = line.split()
+    if len(columns) != len(names.split()):
+        raise BadRecordError("wrong columns", f"has {len(columns)} columns instead of: {names}")
+    return columns
+
+
+def _finite(text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise BadRecordError("bad score", "has a score that is not a finite number")
+    return score
+
+
+def _require_word(id_: str) -> str:
+    if not id_ or id_.split() != [id_]:
+        raise InputError(f"{id_!r} cannot stand in a run or qrels: it is empty or has white space")
+    return id_
