@@ -1,0 +1,64 @@
+"""Make the embedded model from base weights: smaller vocabulary, int8, portable folder.
+
+    python recipes/embed_base.py ../shared/models/bge-small-zh-v1.5 src/corom/models/embedded/corom-medical
+
+The base is bge-small-zh-v1.5 (BAAI, MIT licence; see NOTICE). Our own trained model replaces it
+by the same script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+from corom.engines.compression import bundled_texts, compress
+from corom.files import atomic_folder
+from corom.models.checkpoint import load_checkpoint
+from corom.models.config import Encoding
+from corom.models.int8 import save_int8
+from corom.models.portable import write_portable
+from corom.models.vocabulary import prune_vocabulary
+from corom.models.weights import INT8, SINGLE
+
+CARD = Path(__file__).with_name("embed_base_card.md")
+# The published use of the base model: [CLS], unit length, no instruction in front of queries.
+# What only full weights give a meaning to: `corom convert corom-medical FOLDER` restores it.
+NOT_EMBEDDED = shutil.ignore_patterns(
+    SINGLE, "manifest.json", "modules.json", "1_Pooling", "2_Normalize", "*sentence*", "vocab.txt"
+)
+ENCODING = Encoding(pooling="cls", normalize=True, max_length=128)
+
+
+def main() -> None:
+    """Make the folder and print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("base", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--card", type=Path, default=CARD, help="README.md of the model")
+    options = parser.parse_args()
+    base = load_checkpoint(options.base)
+    pruned = prune_vocabulary(base.tokenizer_json, base.load_weights())
+    shape = type(base.shape)(**{**vars(base.shape), "vocabulary": len(pruned.kept)})
+    with tempfile.TemporaryDirectory() as scratch:
+        full = Path(scratch) / options.target.name
+        write_portable(
+            full,
+            shape=shape,
+            encoding=ENCODING,
+            weights=pruned.weights,
+            tokenizer_json=pruned.tokenizer_json,
+            card=options.card.read_text(encoding="utf-8"),
+        )
+        calibration, held_out = bundled_texts()
+        int8 = compress(load_checkpoint(full), calibration=calibration, held_out=held_out)
+        with atomic_folder(options.target) as draft:
+            shutil.copytree(full, draft, dirs_exist_ok=True, ignore=NOT_EMBEDDED)
+            save_int8(draft / INT8, int8)
+    print(f"{base.shape.vocabulary} -> {shape.vocabulary} vocabulary entries")
+    print(int8.fidelity.advice() if int8.fidelity else "not measured")
+
+
+if __name__ == "__main__":
+    main()
