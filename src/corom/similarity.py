@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corom.errors import InputError
-from corom.vectors import Vectors, normalized
+from corom.vectors import Vectors, cosines, normalized
 
 Score: TypeAlias = Literal["dot", "cosine", "l2"]
 
@@ -29,11 +29,13 @@ def score_matrix(left: Vectors, right: Vectors, *, score: Score = "dot") -> NDAr
     if score == "cosine":
         left, right = normalized(left), normalized(right)
     if score != "l2":
-        return left @ right.T
+        products: NDArray[np.float32] = left @ right.T
+        return products
     # |a - b|² = |a|² + |b|² - 2 a·b cancels where a and b are close: hence in double precision.
     a, b = left.astype(np.float64), right.astype(np.float64)
     squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * (a @ b.T)
-    return np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+    distances: NDArray[np.float32] = np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+    return distances
 
 
 def score_pairs(left: Vectors, right: Vectors, *, score: Score = "dot") -> NDArray[np.float32]:
@@ -42,10 +44,12 @@ def score_pairs(left: Vectors, right: Vectors, *, score: Score = "dot") -> NDArr
     if len(left) != len(right):
         raise InputError(f"pairs need as many left as right vectors, not {len(left)}, {len(right)}")
     if score == "l2":
-        return np.linalg.norm(left - right, axis=1)
+        distances: NDArray[np.float32] = np.linalg.norm(left - right, axis=1)
+        return distances
     if score == "cosine":
-        left, right = normalized(left), normalized(right)
-    return np.einsum("nd,nd->n", left, right)
+        return cosines(left, right)
+    products: NDArray[np.float32] = np.einsum("nd,nd->n", left, right)
+    return products
 
 
 def order_by_score(scores: NDArray[np.float32], *, score: Score = "dot") -> NDArray[np.int64]:

@@ -132,6 +132,12 @@ def read_encoding(folder: Path, *, positions: int) -> Encoding:
         raise ArtifactError(f"{folder}: {error}") from None
 
 
+def stated_max_length(folder: Path) -> int | None:
+    """Return the max_length the files state; None where `read_encoding` takes a default."""
+    stated = (read(folder).max_length for read in (_read_modelscope, _read_sentence_transformers))
+    return next((length for length in stated if length is not None), None)
+
+
 def _shown(name: str, value: object) -> str:
     # A prefix may be long, and someone's private wording.
     return f"a text of {len(str(value))} characters" if "fix" in name else repr(value)
@@ -225,7 +231,7 @@ def _read_pooling(path: Path) -> Pooling:
     modes = {key.removeprefix(prefix) for key in config if key.startswith(prefix) and config[key]}
     found = {_POOLERS.get(mode, mode) for mode in modes}
     if (new := config.get("pooling_mode")) is not None:
-        listed = [new] if isinstance(new, str) else list(new)
+        listed = new if isinstance(new, list) else [new]
         found |= {_POOLERS.get(mode, mode) for mode in map(str, listed)}
     if len(found) != 1 or not found <= set(_POOLERS.values()):
         shown = " and ".join(sorted(found)) or "nothing"

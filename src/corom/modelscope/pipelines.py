@@ -1,0 +1,219 @@
+"""The sentence-embedding pipeline of ModelScope, as the CoROM model cards describe it.
+
+Where the card and ModelScope 1.40 disagree, and what this one does:
+
+| | card | ModelScope | here |
+|---|---|---|---|
+| scores | "L2 distance"; dot products shown | dot product | `score=`, dot product |
+| source sentences only | first with the others | no scores | as the card |
+| several sources, and others | only the first is used | all are embedded | as ModelScope |
+| a GPU that is not there | | the CPU | an error |
+| `sequence_length` if the model states one | | ignored | ignored with a warning |
+| unknown options, wrong input | | ignored, or fails deep inside | an error that names it |
+| thousands of sentences | | one forward pass | batches |
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypedDict, get_args, overload
+
+import numpy as np
+
+from corom.encoder import EMBEDDED, Encoder
+from corom.engines.base import EngineName, Precision
+from corom.errors import InputError
+from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models.layouts import stated_max_length
+from corom.models.names import resolve
+from corom.models.tokenizer import read_tokenizer
+from corom.similarity import Score, score_matrix
+from corom.vectors import Vectors
+
+_DEVICE = re.compile(r"cpu|(?:gpu|cuda)(:\d+)?")
+_SOURCE, _COMPARE = "source_sentence", "sentences_to_compare"
+
+
+class Tasks:
+    """The names of tasks; corom has one."""
+
+    sentence_embedding = "sentence-embedding"
+
+
+class Input(TypedDict, total=False):
+    """What a pipeline takes: the first key is needed, the second may be absent, None or empty."""
+
+    source_sentence: Sequence[str]
+    sentences_to_compare: Sequence[str] | None
+
+
+class Output(TypedDict):
+    """What a pipeline gives back."""
+
+    text_embedding: Vectors
+    """(sources + compared, dim) float32, sources first"""
+    scores: list[float]
+    """of the first source sentence with every other sentence, in the order of the rows"""
+
+
+class Model:
+    """A model folder that was found and checked."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+
+    @property
+    def model_dir(self) -> str:
+        """The folder the model lies in."""
+        return str(self.checkpoint.folder)
+
+    @classmethod
+    def from_pretrained(
+        cls, model_name_or_path: str | Path = EMBEDDED, revision: str | None = None
+    ) -> Model:
+        """Return the model called so: a folder or any name `Encoder.load` takes.
+
+        Raises what `Encoder.load` raises.
+        """
+        name = str(model_name_or_path)
+        return cls(load_checkpoint(resolve(name, revision=revision), name=name))
+
+
+class Pipeline:
+    """A loaded model that embeds and compares sentences; made by `pipeline`."""
+
+    def __init__(self, encoder: Encoder, *, score: Score) -> None:
+        self._encoder, self._score = encoder, score
+
+    @overload
+    def __call__(self, input: Input) -> Output: ...
+
+    @overload
+    def __call__(self, input: Sequence[Input]) -> list[Output]: ...
+
+    def __call__(self, input: Input | Sequence[Input]) -> Output | list[Output]:
+        """Return the vectors and scores of one input, or of each in a list.
+
+        Source sentences are encoded as queries, those to compare as passages; a list of inputs is
+        encoded together. Raises InputError naming what is wrong with which input.
+        """
+        if isinstance(input, Mapping):
+            return self._run([_checked(input, "the input")])[0]
+        if isinstance(input, str | bytes) or not isinstance(input, Sequence):
+            raise InputError(
+                f"the input must be {{'{_SOURCE}': [text, …]}} or a list of such, "
+                f"not {type(input).__name__}"
+            )
+        return self._run([_checked(each, f"input {n}") for n, each in enumerate(input)])
+
+    def _run(self, inputs: list[tuple[list[str], list[str]]]) -> list[Output]:
+        encoder = self._encoder
+        queries = iter(encoder.encode_queries(text for sources, _ in inputs for text in sources))
+        passages = iter(encoder.encode_passages(text for _, others in inputs for text in others))
+        results = []
+        for sources, others in inputs:
+            rows = [*islice(queries, len(sources)), *islice(passages, len(others))]
+            vectors = np.stack(rows)
+            scores = score_matrix(vectors[:1], vectors[1:], score=self._score)
+            results.append(Output(text_embedding=vectors, scores=scores[0].tolist()))
+        return results
+
+
+def pipeline(  # noqa: PLR0913 - ModelScope's own keywords, and two more
+    task: str = Tasks.sentence_embedding,
+    model: str | Path | Model = EMBEDDED,
+    *,
+    device: str = "cpu",
+    sequence_length: int | None = None,
+    max_length: int | None = None,
+    boq: str | None = None,
+    eoq: str | None = None,
+    bod: str | None = None,
+    eod: str | None = None,
+    model_revision: str | None = None,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    score: Score = "dot",
+) -> Pipeline:
+    """Return a pipeline that embeds sentences and scores them against the first.
+
+    `model`: a folder, a `Model` or any name `Encoder.load` takes. `device`: `cpu`, `gpu`, `cuda`,
+    `gpu:1`, `cuda:1`; the latter need the torch extra and the GPU. `max_length` in tokens wins
+    over the length the model folder states, which wins over `sequence_length`, which is 128.
+    `boq`, `bod`: text before queries and documents; `eoq`, `eod`: a token behind them; None takes
+    the model's. `engine`, `precision`: see `Encoder.load`. `score`: `dot`, `cosine` or `l2`.
+    """
+    if task != Tasks.sentence_embedding:
+        raise InputError(f"task {task!r} is not {Tasks.sentence_embedding!r}, the only one")
+    if score not in get_args(Score):
+        raise InputError(f"score {score!r} is none of {', '.join(get_args(Score))}")
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+        raise InputError(f"device {device!r} is none of cpu, gpu, cuda, gpu:NUMBER, cuda:NUMBER")
+    if not isinstance(model, Model):
+        model = Model.from_pretrained(model, model_revision)
+    elif model_revision is not None:
+        raise InputError("model_revision belongs to a name; this model is loaded already")
+    texts = {"query_prefix": boq, "query_suffix": eoq, "passage_prefix": bod, "passage_suffix": eod}
+    encoder = Encoder(
+        _with_texts(
+            model.checkpoint, {name: text for name, text in texts.items() if text is not None}
+        ),
+        engine=engine,
+        precision=precision,
+        max_length=_length(model.checkpoint, sequence_length, max_length),
+        device=device.replace("gpu", "cuda"),
+    )
+    return Pipeline(encoder, score=score)
+
+
+def _with_texts(checkpoint: Checkpoint, texts: dict[str, Any]) -> Checkpoint:
+    if not texts:
+        return checkpoint
+    encoding = replace(checkpoint.encoding, **texts)
+    # Read again because a suffix has to be one of its tokens.
+    tokenizer = read_tokenizer(checkpoint.folder, shape=checkpoint.shape, encoding=encoding)
+    return replace(checkpoint, encoding=encoding, tokenizer_json=tokenizer)
+
+
+def _length(
+    checkpoint: Checkpoint, sequence_length: int | None, max_length: int | None
+) -> int | None:
+    if max_length is not None or sequence_length is None:
+        return max_length
+    stated = stated_max_length(checkpoint.folder)
+    if stated is not None and stated != sequence_length:
+        warnings.warn(
+            f"sequence_length={sequence_length} has no effect: {checkpoint.name} states "
+            f"max_length {stated}, which wins; say max_length={sequence_length} instead",
+            stacklevel=3,
+        )
+    return sequence_length if stated is None else None
+
+
+def _checked(given: Any, name: str) -> tuple[list[str], list[str]]:  # noqa: ANN401 - anything
+    """Return source sentences and sentences to compare."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"{name} must be {{'{_SOURCE}': [text, …]}}, not {type(given).__name__}")
+    if unknown := [key for key in given if key not in (_SOURCE, _COMPARE)]:
+        raise InputError(
+            f"{name} has the unknown key {unknown[0]!r}; it takes {_SOURCE}, {_COMPARE}"
+        )
+    sources = list(_texts(given.get(_SOURCE), f"{_SOURCE} of {name}"))
+    if not sources:
+        raise InputError(f"{_SOURCE} of {name} must hold at least one text")
+    others = given.get(_COMPARE)
+    return sources, list(_texts([] if others is None else others, f"{_COMPARE} of {name}"))
+
+
+def _texts(given: Any, name: str) -> Iterator[str]:  # noqa: ANN401
+    if isinstance(given, str | bytes) or not isinstance(given, Sequence):
+        raise InputError(f"{name} must be a list of texts, not {type(given).__name__}")
+    for position, text in enumerate(given):
+        if not isinstance(text, str):
+            raise InputError(f"{name}: text {position} is {type(text).__name__}, not str")
+        yield text
