@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from corom.errors import InputError
 
-# How many random numbers are held at once (8 MB), whatever the number of queries.
-_CELLS = 1 << 20
+# How many random numbers are held at once: 1 MB stays in the cache.
+_CELLS = 1 << 17
 
 
 class Interval(NamedTuple):
