@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corom.training.plan import plan_epoch, row_weights, uses
+from corom.training.plan import plan_epoch, plan_run, row_weights, uses
 
 
 def test_the_first_matching_pattern_weighs_a_source():
@@ -68,3 +68,17 @@ def test_a_key_that_all_rows_share_leaves_no_batch():
 def test_too_few_rows_for_a_batch(rows):
     for keys in (None, np.arange(rows)[:, None]):
         assert plan_epoch(np.ones(rows), size=4, seed=0, epoch=0, keys=keys).shape == (0, 4)
+
+
+def test_a_run_is_its_epochs_one_after_another():
+    plan = plan_run(np.ones(12), size=3, seed=4, epochs=2.5)
+    assert plan.epochs.tolist() == [0] * 4 + [1] * 4 + [2] * 2
+    for epoch in range(2):
+        expected = plan_epoch(np.ones(12), size=3, seed=4, epoch=epoch)
+        assert plan.rows[plan.epochs == epoch].tolist() == expected.tolist()
+
+
+def test_a_run_stops_at_its_most_batches():
+    plan = plan_run(np.ones(12), size=3, seed=4, epochs=1000, most=6)
+    assert plan.epochs.tolist() == [0] * 4 + [1] * 2
+    assert len(plan.rows) == 6

@@ -74,10 +74,6 @@ class Task(Protocol[B, C]):
         """Return the loss of the vectors of all chunks."""
         ...
 
-    def evaluate(self) -> float | None:
-        """Return the dev figure (higher is better), or None where there is no dev set."""
-        ...
-
 
 def start_accelerator(settings: RunSettings) -> Accelerator:
     """Return accelerate's view of the processes and this process's device."""
@@ -95,7 +91,10 @@ def uses_bf16(precision: Precision, *, device: torch.device) -> bool:
 
 
 class Loop:
-    """A run of a `Task` in `folder`, resumed from its newest checkpoint if there is one."""
+    """A run of a `Task` in `folder`, resumed from its newest checkpoint if there is one.
+
+    `dev` returns a figure (higher is better) every `evaluate_every` steps and at the end.
+    """
 
     def __init__(
         self,
@@ -105,12 +104,13 @@ class Loop:
         accelerator: Accelerator,
         optimizer: OptimizerSettings,
         run: RunSettings,
+        dev: Callable[[], float] | None = None,
         evaluate_every: int = 0,
         patience: int = 0,
     ) -> None:
         self.task, self.folder, self.accelerator = task, folder, accelerator
         self.settings, self.run_settings = optimizer, run
-        self.evaluate_every, self.patience = evaluate_every, patience
+        self.dev, self.evaluate_every, self.patience = dev, evaluate_every, patience
         self.steps = task.batches // optimizer.accumulate
         if self.steps < 1:
             raise InputError("the data does not fill one step: lower optimizer.batch")
@@ -217,13 +217,10 @@ class Loop:
         )
 
     def _evaluate(self, step: int) -> float | None:
-        if step != self.steps and (not self.evaluate_every or step % self.evaluate_every):
+        due = step == self.steps or (self.evaluate_every and step % self.evaluate_every == 0)
+        if self.dev is None or not due:
             return None
-        self.model.eval()
-        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.bf16):
-            figure = self.task.evaluate()
-        if figure is None:
-            return None
+        figure = self.dev()
         self.progressed.dev[str(step)] = figure
         self.progressed.evaluations_since_best += 1
         if self.progressed.best_dev is None or figure > self.progressed.best_dev:

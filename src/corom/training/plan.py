@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,3 +72,32 @@ def _without_clashes(order: list[int], *, size: int, keys: Keys) -> NDArray[np.i
             return np.array(batches, dtype=np.int64).reshape(len(batches), size)
         batches.append(batch)
         waiting = [*clashing, *earlier]
+
+
+class Plan(NamedTuple):
+    """The batches of a whole run, in order."""
+
+    rows: NDArray[np.int64]
+    """(batches, size)"""
+    epochs: NDArray[np.int64]
+    """(batches,) the epoch, from 0, a batch belongs to."""
+
+
+def plan_run(
+    weights: NDArray[np.float64],
+    *,
+    size: int,
+    seed: int,
+    epochs: float,
+    most: int | None = None,
+    keys: Keys | None = None,
+) -> Plan:
+    """Return the batches of `epochs` (the last one may be begun only), at most `most` of them."""
+    plans: list[NDArray[np.int64]] = []
+    for epoch in range(math.ceil(epochs)):
+        plan = plan_epoch(weights, size=size, seed=seed, epoch=epoch, keys=keys)
+        plans.append(plan[: round(len(plan) * min(1.0, epochs - epoch))])
+        if most is not None and sum(map(len, plans)) >= most:
+            break
+    numbers = np.repeat(np.arange(len(plans)), [len(plan) for plan in plans])
+    return Plan(np.concatenate(plans)[:most], numbers[:most])

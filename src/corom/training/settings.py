@@ -33,6 +33,8 @@ class DataSettings:
     """The queries of a dataset folder."""
     graded: tuple[str, ...] = ()
     """Files of graded pairs; `loss.graded_weight` says how much they count."""
+    graded_batch: int = 32
+    """Graded pairs that join each batch."""
     weights: dict[str, float] = field(default_factory=dict)
     """Pattern of source names -> how often a row is used per epoch (1 where none matches)."""
     negatives: int = 1
@@ -50,6 +52,7 @@ class DataSettings:
     def __post_init__(self) -> None:
         check(bool(self.train), "data.train names no file")
         check(self.negatives >= 0, f"data.negatives is {self.negatives}; expected 0 or more")
+        check(self.graded_batch > 1, "data.graded_batch: an order takes at least 2 pairs")
         for name, weight in self.weights.items():
             check(weight >= 0, f"data.weights.{name} is {weight}; expected 0 or more")
         for length in (self.query_length, self.passage_length):

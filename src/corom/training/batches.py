@@ -1,0 +1,143 @@
+"""Examples become token ids, chunks of similar length, and the keys that tell texts apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from corom.models.checkpoint import Checkpoint
+from corom.tokens import TokenCutter, TokenIds, pad
+from corom.training.examples import Drawn, GradedRow, text_key
+from corom.training.loss import EMPTY
+
+
+class Cutters(NamedTuple):
+    """A checkpoint's tokenizer as it cuts queries and as it cuts passages."""
+
+    query: TokenCutter
+    passage: TokenCutter
+
+
+def make_cutters(checkpoint: Checkpoint, *, query_length: int, passage_length: int) -> Cutters:
+    """Return the cutters of a checkpoint, with its prefixes and suffixes, at these lengths."""
+    encoding = checkpoint.encoding
+    return Cutters(
+        TokenCutter(
+            checkpoint.tokenizer_json,
+            max_length=min(query_length, checkpoint.shape.positions),
+            prefix=encoding.query_prefix,
+            suffix=encoding.query_suffix,
+        ),
+        TokenCutter(
+            checkpoint.tokenizer_json,
+            max_length=min(passage_length, checkpoint.shape.positions),
+            prefix=encoding.passage_prefix,
+            suffix=encoding.passage_suffix,
+        ),
+    )
+
+
+class Chunk(NamedTuple):
+    """Texts that go through the model at once."""
+
+    ids: Tensor
+    """(n, t) int64 on the device."""
+    lengths: Tensor
+    """(n,) int64 on the CPU."""
+
+
+class Texts(NamedTuple):
+    """The texts of a batch, those cut as queries first."""
+
+    queries: tuple[str, ...]
+    passages: tuple[str, ...]
+
+    def cut(self, cutters: Cutters) -> list[TokenIds]:
+        """Return the token ids of all texts, queries first."""
+        found = [*cutters.query.cut(self.queries), *cutters.passage.cut(self.passages)]
+        return [tokens.ids for tokens in found]
+
+
+class TrainBatch(NamedTuple):
+    """One process's share of a batch: b queries with s passages each, g graded pairs.
+
+    `texts.queries` holds the queries, then the left and the right sides of the graded pairs;
+    `texts.passages` the passages that are there, row after row.
+    """
+
+    texts: Texts
+    tokens: list[TokenIds]
+    query_keys: Tensor
+    """(b,) int64"""
+    known_keys: Tensor
+    """(b, any) int64: every known positive, filled up with EMPTY."""
+    passage_keys: Tensor
+    """(b, s) int64: the positive, the negatives, EMPTY where there is none."""
+    labels: Tensor
+    """(g,) float32"""
+
+    def on(self, device: torch.device) -> TrainBatch:
+        """Return the batch with its tensors on a device."""
+        moved = {name: getattr(self, name).to(device) for name in _TENSORS}
+        return self._replace(**moved)
+
+
+_TENSORS = ("query_keys", "known_keys", "passage_keys", "labels")
+
+
+def make_batch(
+    drawn: Sequence[Drawn],
+    known: Sequence[Sequence[str]],
+    *,
+    negatives: int,
+    cutters: Cutters,
+    graded: Sequence[GradedRow] = (),
+) -> TrainBatch:
+    """Return the batch of `drawn` examples; `known` holds every known positive of each."""
+    left, right = [row.left for row in graded], [row.right for row in graded]
+    queries = (*(example.query for example in drawn), *left, *right)
+    rows = [(example.positive, *example.negatives) for example in drawn]
+    texts = Texts(queries, tuple(text for row in rows for text in row))
+    return TrainBatch(
+        texts=texts,
+        tokens=texts.cut(cutters),
+        query_keys=torch.tensor([text_key(example.query) for example in drawn], dtype=torch.int64),
+        known_keys=_keys(known, width=max((len(texts) for texts in known), default=0)),
+        passage_keys=_keys(rows, width=1 + negatives),
+        labels=torch.tensor([row.label for row in graded], dtype=torch.float32),
+    )
+
+
+def _keys(rows: Sequence[Sequence[str]], *, width: int) -> Tensor:
+    keys = torch.full((len(rows), width), EMPTY, dtype=torch.int64)
+    for number, texts in enumerate(rows):
+        keys[number, : len(texts)] = torch.tensor([text_key(t) for t in texts], dtype=torch.int64)
+    return keys
+
+
+def by_length(tokens: Sequence[TokenIds], *, at_once: int) -> list[NDArray[np.int64]]:
+    """Return the rows of each chunk: longest texts first, at most `at_once` (0: all together)."""
+    order = np.argsort([-len(ids) for ids in tokens], kind="stable")
+    return (
+        [order]
+        if not at_once
+        else [order[start : start + at_once] for start in range(0, len(order), at_once)]
+    )
+
+
+def chunk(tokens: Sequence[TokenIds], *, device: torch.device) -> Chunk:
+    """Return texts as one padded chunk on the device."""
+    lengths = torch.tensor([len(ids) for ids in tokens])
+    ids = torch.from_numpy(pad(tokens, int(lengths.max())))
+    return Chunk(ids.to(device, torch.int64, non_blocking=True), lengths)
+
+
+def restored(vectors: Tensor, chunks: Sequence[NDArray[np.int64]]) -> Tensor:
+    """Return the vectors of all chunks in the order of the texts that `by_length` cut up."""
+    places = torch.from_numpy(np.argsort(np.concatenate(chunks)))
+    return vectors.index_select(0, places.to(vectors.device))

@@ -1,0 +1,202 @@
+"""Contrastive fine-tuning: groups in, a model folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from corom.errors import InputError
+from corom.files import write_json
+from corom.models.checkpoint import Checkpoint
+from corom.training.batches import (
+    Chunk,
+    TrainBatch,
+    by_length,
+    chunk,
+    make_batch,
+    make_cutters,
+    restored,
+)
+from corom.training.examples import GradedRow, draw, row_keys
+from corom.training.finish import Finished, read_finished, run_to_end
+from corom.training.loop import Report, start_accelerator, uses_bf16
+from corom.training.objective import Objective
+from corom.training.plan import plan_run, row_weights
+from corom.training.provenance import begin, checksums
+from corom.training.rows import Rows, read_graded, read_rows
+from corom.training.settings import TrainSettings
+from corom.training.tower import Frozen, load_tower, open_checkpoint
+
+
+class FineTuning:
+    """The `Task` of fine-tuning a checkpoint on rows."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        checkpoint: Checkpoint,
+        *,
+        rows: Rows,
+        graded: Sequence[GradedRow],
+        accelerator: Accelerator,
+    ) -> None:
+        data, optimizer = settings.data, settings.optimizer
+        self.settings, self.accelerator = settings, accelerator
+        self.rows, self.graded = rows, graded
+        self.layers = checkpoint.shape.layers
+        self.model = load_tower(checkpoint, dropout=settings.run.dropout)
+        lengths = {"query_length": data.query_length, "passage_length": data.passage_length}
+        self.cutters = make_cutters(checkpoint, **lengths)
+        self.plan = plan_run(
+            row_weights([row.source for row in rows.rows], data.weights),
+            size=optimizer.batch,
+            seed=settings.run.seed,
+            epochs=optimizer.epochs,
+            most=optimizer.max_steps and optimizer.max_steps * optimizer.accumulate,
+            keys=row_keys(rows.rows) if data.unique else None,
+        )
+        self.batches = len(self.plan.rows)
+        bf16 = uses_bf16(settings.run.precision, device=accelerator.device)
+
+        def frozen(one: Checkpoint) -> Frozen:
+            cutters = make_cutters(one, **lengths)
+            return Frozen(one, cutters, device=accelerator.device, bf16=bf16)
+
+        self.teachers = [frozen(open_checkpoint(one)) for one in settings.loss.teachers]
+        self.base = frozen(checkpoint) if settings.loss.base_weight else None
+        self.judge = Objective(settings.loss, accelerator=accelerator)
+
+    def batch(self, number: int) -> TrainBatch:
+        """Return this process's share of a batch."""
+        share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+        data, seed = self.settings.data, self.settings.run.seed
+        rows, epoch = self.plan.rows[number, share].tolist(), int(self.plan.epochs[number])
+        drawn = [
+            draw(
+                self.rows.rows,
+                row,
+                negatives=data.negatives,
+                seed=seed,
+                epoch=epoch,
+                pool=self.rows.pool if data.fill == "random" else (),
+            )
+            for row in rows
+        ]
+        return make_batch(
+            drawn,
+            [self.rows.rows[row].positives for row in rows],
+            negatives=data.negatives,
+            cutters=self.cutters,
+            graded=self._graded(number)[share],
+        )
+
+    def _graded(self, number: int) -> list[GradedRow]:
+        if not self.graded:
+            return []
+        size = self.settings.data.graded_batch
+        epoch, place = divmod(number, len(self.graded) // size)
+        order = np.random.default_rng((self.settings.run.seed, 1, epoch))
+        chosen = order.permutation(len(self.graded))[place * size : (place + 1) * size]
+        return [self.graded[row] for row in chosen]
+
+    def texts(self, batch: TrainBatch) -> int:
+        """Return the texts of the joint batch (of this process's share, times the processes)."""
+        return len(batch.tokens) * int(self.accelerator.num_processes)
+
+    def chunks(self, batch: TrainBatch) -> list[Chunk]:
+        """Return the batch's texts, longest first, as many at once as the settings say."""
+        at_once = self.settings.optimizer.chunk
+        return [
+            chunk([batch.tokens[row] for row in rows], device=self.accelerator.device)
+            for rows in by_length(batch.tokens, at_once=at_once)
+        ]
+
+    def encode(
+        self,
+        model: nn.Module,
+        chunk: Chunk,
+        *,
+        vectors_only: bool = False,  # noqa: ARG002 - there is nothing else
+    ) -> tuple[Tensor, None]:
+        """Return the vectors of a chunk."""
+        return model(*chunk), None
+
+    def objective(self, vectors: Tensor, batch: TrainBatch) -> Tensor:
+        """Return the loss of the joint batch."""
+        at_once = self.settings.optimizer.chunk
+        vectors = restored(vectors, by_length(batch.tokens, at_once=at_once))
+        return self.judge(
+            vectors,
+            batch.on(self.accelerator.device),
+            teachers=[one.vectors(batch.texts, at_once=at_once) for one in self.teachers],
+            base=self.base and self.base.vectors(batch.texts, at_once=at_once),
+        )
+
+    def vectors(self, chunk: Chunk) -> Tensor:
+        """Return the vectors of a chunk as the finished model will give them."""
+        found = self.model(*chunk)
+        cosine = self.settings.loss.similarity == "cosine"
+        return nn.functional.normalize(found, dim=1) if cosine else found
+
+
+def train(settings: TrainSettings, *, progress: Report | None = None) -> Finished:
+    """Train as `settings` say and return where the finished model lies and how it did.
+
+    Entering the same run again resumes it from its newest checkpoint, or returns at once when it
+    is finished. Under `torchrun` or `accelerate launch` all processes share the work. Raises
+    InputError for settings or data that cannot be used, TrainingError when the loss breaks.
+    """
+    folder, accelerator = Path(settings.output), start_accelerator(settings.run)
+    checkpoint = open_checkpoint(settings.model)
+    _check_shares(settings, processes=accelerator.num_processes)
+    if accelerator.is_main_process:
+        begin(folder, settings, inputs=_inputs(settings, checkpoint))
+    accelerator.wait_for_everyone()
+    if (done := read_finished(folder)) is not None:
+        return done
+    rows, graded = _read(settings, folder if accelerator.is_main_process else None)
+    task = FineTuning(settings, checkpoint, rows=rows, graded=graded, accelerator=accelerator)
+    encoding = replace(
+        checkpoint.encoding,
+        normalize=settings.loss.similarity == "cosine",
+        max_length=max(settings.data.query_length, settings.data.passage_length),
+    )
+    return run_to_end(
+        task, settings, base=checkpoint, encoding=encoding, accelerator=accelerator, report=progress
+    )
+
+
+def _check_shares(settings: TrainSettings, *, processes: int) -> None:
+    sizes = {"optimizer.batch": settings.optimizer.batch}
+    if settings.data.graded:
+        sizes["data.graded_batch"] = settings.data.graded_batch
+    for name, size in sizes.items():
+        if size % processes:
+            raise InputError(f"{name} = {size} cannot be shared evenly by {processes} processes")
+
+
+def _inputs(settings: TrainSettings, checkpoint: Checkpoint) -> dict[str, str]:
+    models = {one: open_checkpoint(one).fingerprint for one in settings.loss.teachers}
+    data = [*settings.data.train, *settings.data.graded]
+    if settings.dev:
+        data.append(settings.dev.folder)
+    return {settings.model: checkpoint.fingerprint, **models, **checksums(data)}
+
+
+def _read(settings: TrainSettings, folder: Path | None) -> tuple[Rows, list[GradedRow]]:
+    data = settings.data
+    skip_bad = data.bad_rows == "skip"
+    rows = read_rows(data.train, split=data.split, skip_bad=skip_bad)
+    graded, left_out = read_graded(data.graded, skip_bad=skip_bad)
+    if data.graded and len(graded) < data.graded_batch:
+        raise InputError(f"{len(graded)} graded pairs do not fill data.graded_batch")
+    if folder:
+        report = {**rows.counts, "left out": rows.skips.counts, "first left out": rows.skips.first}
+        report |= {"graded pairs": len(graded), "graded pairs left out": left_out.counts}
+        write_json(folder / "data.json", report)
+    return rows, graded

@@ -1,0 +1,189 @@
+"""The frame of a run: loop, choice of weights, the finished model folder with its card.
+
+output/settings.json     what was asked, versions, checksums, commit
+data.json         what the data held and what was left out
+log.jsonl         loss, learning rate, texts/s; dev figures
+checkpoints/      full states
+model/            the finished model, card and all
+result.json       written last: the run is finished
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from corom.engines.torch_bert import TorchBert
+from corom.files import read_json, write_json
+from corom.models.checkpoint import Checkpoint
+from corom.models.config import Encoding
+from corom.models.portable import write_portable
+from corom.training.batches import Chunk, Cutters
+from corom.training.card import model_card
+from corom.training.dev import Dev
+from corom.training.loop import Loop, Report, Task, uses_bf16
+from corom.training.settings import DevSettings, FinishSettings, OptimizerSettings, RunSettings
+from corom.training.soup import Weights, mix
+from corom.training.state import Progressed, checkpoint_folder, checkpoints, load_weights
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A finished run."""
+
+    model: Path
+    steps: int
+    best_step: int
+    """The step with the best dev figure; 0 without a dev set."""
+    dev: dict[str, float]
+    """Step -> MRR@10 on the dev set."""
+    final_dev: float | None
+    """That of the finished model."""
+    seconds: float
+
+
+class Settings(Protocol):
+    """What the settings of training and of pre-training have in common."""
+
+    @property
+    def output(self) -> str: ...  # noqa: D102
+    @property
+    def optimizer(self) -> OptimizerSettings: ...  # noqa: D102
+    @property
+    def dev(self) -> DevSettings | None: ...  # noqa: D102
+    @property
+    def finish(self) -> FinishSettings: ...  # noqa: D102
+    @property
+    def run(self) -> RunSettings: ...  # noqa: D102
+
+
+class EncoderTask(Task[Any, Any], Protocol):
+    """A task whose model holds an encoder, `bert`."""
+
+    cutters: Cutters
+
+    def vectors(self, chunk: Chunk) -> Tensor:
+        """Return a chunk's vectors as the finished model will give them."""
+        ...
+
+
+def read_finished(folder: Path) -> Finished | None:
+    """Return the result of a finished run, or None where it is not finished."""
+    if not (folder / RESULT).exists():
+        return None
+    found = read_json(folder / RESULT)
+    return Finished(**{**found, "model": folder / "model"})
+
+
+def run_to_end(
+    task: EncoderTask,
+    settings: Settings,
+    *,
+    base: Checkpoint,
+    encoding: Encoding,
+    accelerator: Accelerator,
+    report: Report | None,
+) -> Finished:
+    """Train (or go on training) and return the finished run, its model written."""
+    folder = Path(settings.output)
+    dev = _dev_figure(task, settings, accelerator=accelerator)
+    loop = Loop(
+        task,
+        folder,
+        accelerator=accelerator,
+        optimizer=settings.optimizer,
+        run=settings.run,
+        dev=dev,
+        evaluate_every=_evaluate_every(settings, batches=task.batches),
+        patience=settings.dev.patience if settings.dev else 0,
+    )
+    progressed = loop.run(report)
+    final_dev = _take_weights(
+        folder, settings.finish, task=task, base=base, state=progressed, dev=dev
+    )
+    finished = Finished(
+        model=folder / "model",
+        steps=progressed.step,
+        best_step=progressed.best_step,
+        dev=progressed.dev,
+        final_dev=final_dev,
+        seconds=round(progressed.seconds, 1),
+    )
+    if accelerator.is_main_process:
+        _write(finished, task.model.bert, base=base, encoding=encoding)
+    accelerator.wait_for_everyone()
+    accelerator.free_memory()
+    return finished
+
+
+def _evaluate_every(settings: Settings, *, batches: int) -> int:
+    if settings.dev and settings.dev.every:
+        return settings.dev.every
+    return max(1, round(batches / settings.optimizer.accumulate / settings.optimizer.epochs))
+
+
+def _dev_figure(
+    task: EncoderTask, settings: Settings, *, accelerator: Accelerator
+) -> Callable[[], float] | None:
+    if settings.dev is None:
+        return None
+    seed = settings.run.seed
+    dev = Dev(settings.dev, seed=seed, accelerator=accelerator, cutters=task.cutters)
+    bf16 = uses_bf16(settings.run.precision, device=accelerator.device)
+
+    def figure() -> float:
+        task.model.eval()
+        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=bf16):
+            return dev.mrr(task.vectors)
+
+    return figure
+
+
+def _take_weights(
+    folder: Path,
+    settings: FinishSettings,
+    *,
+    task: EncoderTask,
+    base: Checkpoint,
+    state: Progressed,
+    dev: Callable[[], float] | None,
+) -> float | None:
+    """Put the weights of the finished model into the task's and return their dev figure."""
+    newest = checkpoints(folder)[-settings.average_last :]
+    if settings.average_last == 1 and settings.take == "best" and state.best_step:
+        newest = [checkpoint_folder(folder, state.best_step)]
+    bert: TorchBert = task.model.bert
+    found: list[Weights] = []
+    for path in newest:
+        load_weights(path, task.model)
+        found.append(bert.export_weights())
+    mixed = mix(found, [1.0] * len(found))
+    if settings.keep_base:
+        mixed = mix([mixed, base.load_weights()], [1 - settings.keep_base, settings.keep_base])
+    bert.load_weights(mixed)
+    if len(found) > 1 or settings.keep_base:
+        return dev() if dev else None
+    step = int(newest[0].name.removeprefix("step-"))
+    return state.dev.get(str(step))
+
+
+def _write(finished: Finished, bert: TorchBert, *, base: Checkpoint, encoding: Encoding) -> None:
+    folder = finished.model.parent
+    if not finished.model.exists():
+        write_portable(
+            finished.model,
+            shape=base.shape,
+            encoding=encoding,
+            weights=bert.export_weights(),
+            tokenizer_json=base.tokenizer_json,
+            card=model_card(folder, base=base, encoding=encoding, final_dev=finished.final_dev),
+        )
+    write_json(folder / RESULT, {**asdict(finished), "model": "model"})

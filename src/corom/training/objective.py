@@ -1,0 +1,182 @@
+"""From the vectors of a batch to one number: gathered over all processes, weighted, summed.
+
+Every process computes the loss of the joint batch. Gathering passes the gradient on to a
+process's own vectors only, times the number of processes, because DDP averages the gradients of
+the weights: so the sum over processes is the gradient of the joint loss, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - what everybody calls it
+from accelerate import Accelerator
+from torch import Tensor
+
+from corom.training import loss
+from corom.training.batches import TrainBatch
+from corom.training.settings import LossSettings
+
+
+def gather(accelerator: Accelerator, own: Tensor) -> Tensor:
+    """Return the rows of all processes; gradients reach `own`, times the number of processes."""
+    count = accelerator.num_processes
+    if count == 1:
+        return own
+    parts = list(accelerator.gather(own.detach().contiguous()).chunk(count))
+    parts[accelerator.process_index] = own * count - own.detach() * (count - 1)
+    return torch.cat(parts)
+
+
+class Joint(NamedTuple):
+    """The vectors of all processes' shares of a batch."""
+
+    queries: Tensor
+    """(b, dim)"""
+    passages: Tensor
+    """(b * s, dim), zero where a slot is empty."""
+    left: Tensor
+    right: Tensor
+    """(g, dim) each: the graded pairs."""
+
+
+class Cells(NamedTuple):
+    """Which passage belongs to which query of the joint batch."""
+
+    target: Tensor
+    """(b,) column of each query's positive."""
+    hidden: Tensor
+    """(b, b * s) True where a passage is no negative (or is the positive)."""
+    groups: Tensor
+    """(b, s) columns of each query's own passages."""
+    shown: Tensor
+    """(b, s) False where a slot is empty."""
+
+
+def joined(vectors: Tensor, batch: TrainBatch, *, accelerator: Accelerator) -> Joint:
+    """Return the joint vectors of (texts, dim) own ones in the order of the batch's texts."""
+    queries, graded = len(batch.query_keys), len(batch.labels)
+    parts = vectors.split([queries, graded, graded, len(batch.texts.passages)])
+    filled = (batch.passage_keys.flatten() != loss.EMPTY).nonzero().flatten()
+    grid = vectors.new_zeros(batch.passage_keys.numel(), vectors.shape[1])
+    passages = grid.index_copy(0, filled, parts[3])
+    return Joint(*(gather(accelerator, part) for part in (parts[0], passages, *parts[1:3])))
+
+
+def cells(batch: TrainBatch, *, accelerator: Accelerator) -> Cells:
+    """Return the cells of the joint batch."""
+    keys = accelerator.gather(batch.passage_keys)
+    answered = torch.full_like(keys, loss.EMPTY)
+    answered[:, 0] = accelerator.gather(batch.query_keys)
+    own_rows = loss.false_negatives(
+        batch.query_keys,
+        batch.known_keys,
+        passage_keys=keys.flatten(),
+        answered_keys=answered.flatten(),
+    )
+    groups = torch.arange(keys.numel(), device=keys.device).view(keys.shape)
+    return Cells(groups[:, 0], accelerator.gather(own_rows), groups, keys != loss.EMPTY)
+
+
+class Objective:
+    """The weighted sum of the losses that the settings ask for."""
+
+    def __init__(self, settings: LossSettings, *, accelerator: Accelerator) -> None:
+        self.settings, self.accelerator = settings, accelerator
+
+    def __call__(
+        self, vectors: Tensor, batch: TrainBatch, *, teachers: Sequence[Tensor], base: Tensor | None
+    ) -> Tensor:
+        """Return the joint loss; `teachers` and `base` are vectors of the same texts."""
+        chosen = self.settings
+        if chosen.similarity == "cosine":
+            vectors = F.normalize(vectors, dim=1)
+        joint = joined(vectors, batch, accelerator=self.accelerator)
+        where = cells(batch, accelerator=self.accelerator)
+        taught = [joined(one, batch, accelerator=self.accelerator) for one in teachers]
+        total = vectors.sum() * 0.0
+        if chosen.contrast_weight:
+            total = total + chosen.contrast_weight * self._contrast(joint, where)
+        if taught:
+            total = total + chosen.teacher_weight * self._teacher(joint, where, taught)
+        if base is not None:
+            old = joined(base, batch, accelerator=self.accelerator)
+            total = total + chosen.base_weight * _imitate(joint, where, old, kind="cosine")
+        if chosen.graded_weight:
+            labels = self.accelerator.gather(batch.labels)
+            alike = F.cosine_similarity(joint.left, joint.right)
+            graded = loss.cosent(alike, labels, scale=chosen.graded_scale)
+            total = total + chosen.graded_weight * graded
+        return total
+
+    def _scores(self, joint: Joint) -> Iterator[Tensor]:
+        """Yield the scores of the whole vectors and of their first dimensions."""
+        whole = joint.queries.shape[1]
+        for dim in (whole, *(size for size in self.settings.matryoshka if size < whole)):
+            yield loss.similarities(
+                joint.queries[:, :dim], joint.passages[:, :dim], kind=self.settings.similarity
+            )
+
+    def _contrast(self, joint: Joint, where: Cells) -> Tensor:
+        chosen = self.settings
+        found = []
+        for scores in self._scores(joint):
+            forth = loss.info_nce(
+                scores,
+                where.target,
+                temperature=chosen.temperature,
+                hidden=where.hidden,
+                mask_margin=chosen.mask_margin,
+            )
+            if not chosen.both_directions:
+                found.append(forth)
+                continue
+            back = loss.info_nce_back(
+                scores, where.target, temperature=chosen.temperature, hidden=where.hidden
+            )
+            found.append((forth + back) / 2)
+        return torch.stack(found).mean()
+
+    def _teacher(self, joint: Joint, where: Cells, taught: Sequence[Joint]) -> Tensor:
+        chosen = self.settings
+        if chosen.teacher_loss in ("cosine", "mse"):
+            return _imitate(joint, where, taught[0], kind=chosen.teacher_loss)
+        theirs = torch.stack(
+            [loss.similarities(one.queries, one.passages, kind="cosine") for one in taught]
+        ).mean(0)
+        if chosen.teacher_loss == "margin_mse":
+            groups = where.groups
+            found = [
+                loss.margin_mse(
+                    scores.gather(1, groups), theirs.gather(1, groups), shown=where.shown
+                )
+                for scores in self._scores(joint)
+            ]
+            return torch.stack(found).mean()
+        hidden = ~where.shown.flatten()[None, :].expand_as(where.hidden)
+        found = [
+            loss.imitate_shares(
+                scores,
+                theirs,
+                temperature=chosen.temperature,
+                teacher_temperature=chosen.teacher_temperature,
+                hidden=hidden,
+            )
+            for scores in self._scores(joint)
+        ]
+        return torch.stack(found).mean()
+
+
+def _imitate(joint: Joint, where: Cells, other: Joint, *, kind: str) -> Tensor:
+    """Return how far all texts of the batch are from the other model's vectors."""
+    shown = where.shown.flatten().nonzero().flatten()
+
+    def all_of(vectors: Joint) -> Tensor:
+        passages = vectors.passages.index_select(0, shown)
+        return torch.cat([vectors.queries, passages, vectors.left, vectors.right])
+
+    if kind == "mse":
+        return loss.imitate_vectors(all_of(joint), all_of(other), kind="mse")
+    return loss.imitate_vectors(all_of(joint), all_of(other), kind="cosine")

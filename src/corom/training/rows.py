@@ -1,0 +1,152 @@
+"""Training data from files to rows in memory, and a report of what could not be used.
+
+| what | recognised by | rows |
+|---|---|---|
+| groups (Tevatron, DuReader-retrieval) | `"positive_passages"` in the first line | one per group |
+| pairs | any other .jsonl | one per pair |
+| dataset folder (Multi-CPR, BEIR, …) | being a folder | one per query with a relevant passage |
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from corom.errors import FormatError, InputError
+from corom.readers import Group, Pair, SkipReport, open_dataset, read_groups, read_pairs
+from corom.readers.lines import numbered_lines
+from corom.records import Passage
+from corom.training.examples import GradedRow, Row
+
+
+@dataclass
+class Rows:
+    """Rows to train on, the texts random negatives are drawn from, and what was left out."""
+
+    rows: list[Row] = field(default_factory=list)
+    pool: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    skips: SkipReport = field(default_factory=SkipReport)
+
+    def describe(self) -> str:
+        """Return one line of what there is and what is not; no text of the data."""
+        said = ", ".join(f"{count} {what}" for what, count in sorted(self.counts.items()))
+        return f"{said or 'no rows'}; {self.skips.describe()}"
+
+
+def read_rows(paths: Sequence[str], *, split: str, skip_bad: bool) -> Rows:
+    """Return the rows of files and dataset folders.
+
+    A record that cannot be used raises FormatError with its line, or with `skip_bad` is left out
+    and counted. A row that repeats an earlier one (query and positives) and a negative that is
+    also a positive of its row are always dropped and counted.
+    """
+    found, seen = Rows(), set[int]()
+    skips = found.skips if skip_bad else None
+    for path in map(Path, paths):
+        rows = _of_folder(path, found, split=split, skips=skips) if path.is_dir() else None
+        for row in rows if rows is not None else _of_file(path, skips=skips):
+            if (key := hash(row[:2])) in seen:
+                found.counts["repeated rows, dropped"] += 1
+                continue
+            seen.add(key)
+            found.rows.append(_without_positives(row, found.counts))
+    if not found.rows:
+        raise InputError(f"no row to train on in {', '.join(paths)}; {found.skips.describe()}")
+    found.counts["rows"] = len(found.rows)
+    found.counts["rows without negatives"] = sum(not row.negatives for row in found.rows)
+    if not found.pool:
+        texts = (text for row in found.rows for text in (*row.positives, *row.negatives))
+        found.pool = list(dict.fromkeys(texts))
+    return found
+
+
+def read_graded(paths: Sequence[str], *, skip_bad: bool) -> tuple[list[GradedRow], SkipReport]:
+    """Return the labelled pairs of files; a pair without a label cannot be used."""
+    report, rows = SkipReport(), []
+    for path in map(Path, paths):
+        for pair in read_pairs(path, skips=report if skip_bad else None):
+            if pair.label is None:
+                _leave_out("no label", "a pair has no label", path, report if skip_bad else None)
+            else:
+                rows.append(GradedRow(pair.query, pair.positive, float(pair.label)))
+    return rows, report
+
+
+def passage_text(passage: Passage) -> str:
+    """Return what a model reads of a passage: title and text, as ModelScope joins them."""
+    return f"{passage.title} {passage.text}".strip()
+
+
+def holds_groups(path: Path) -> bool:
+    """Whether a .jsonl file holds groups rather than pairs, by its first line."""
+    first = next(islice(numbered_lines(path), 1), None)
+    return first is not None and b'"positive_passages"' in first[2]
+
+
+def row_of_group(group: Group, *, source: str) -> Row:
+    """Return a group as a row."""
+    return Row(
+        group.query,
+        tuple(dict.fromkeys(map(passage_text, group.positives))),
+        tuple(dict.fromkeys(map(passage_text, group.negatives))),
+        source,
+    )
+
+
+def row_of_pair(pair: Pair, *, source: str) -> Row:
+    """Return a pair as a row."""
+    negatives = tuple(dict.fromkeys(pair.negatives))
+    return Row(pair.query, (pair.positive,), negatives, pair.source or source)
+
+
+def _of_file(path: Path, *, skips: SkipReport | None) -> Iterator[Row]:
+    if holds_groups(path):
+        for group in read_groups(path, skips=skips):
+            yield row_of_group(group, source=path.name)
+        return
+    for pair in read_pairs(path, skips=skips):
+        if pair.label is not None and pair.label <= 0:
+            _leave_out("label 0", "a pair is labelled as no match", path, skips)
+        else:
+            yield row_of_pair(pair, source=path.name)
+
+
+def _of_folder(path: Path, found: Rows, *, split: str, skips: SkipReport | None) -> Iterator[Row]:
+    dataset = open_dataset(path, skips=skips)
+    texts = {passage.id: passage_text(passage) for passage in dataset.passages()}
+    found.pool.extend(texts.values())
+    relevant: dict[str, list[str]] = defaultdict(list)
+    judged: dict[str, list[str]] = defaultdict(list)
+    for qrel in dataset.qrels(split):
+        (relevant if qrel.grade > 0 else judged)[qrel.query_id].append(qrel.passage_id)
+    for query in dataset.queries(split):
+        known = [id_ for id_ in relevant[query.id] if id_ in texts]
+        if not known:
+            message = f"query {query.id} has no relevant passage in the corpus"
+            _leave_out("no relevant passage", message, path, skips)
+            continue
+        positives = _texts(known, texts)
+        yield Row(query.text, positives, _texts(judged[query.id], texts), path.name)
+
+
+def _texts(ids: Iterable[str], texts: dict[str, str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts[id_] for id_ in ids if id_ in texts))
+
+
+def _without_positives(row: Row, counts: Counter[str]) -> Row:
+    kept = tuple(text for text in row.negatives if text not in row.positives)
+    if dropped := len(row.negatives) - len(kept):
+        counts["negatives that were positives, dropped"] += dropped
+        row = row._replace(negatives=kept)
+    return row
+
+
+def _leave_out(reason: str, message: str, path: Path, skips: SkipReport | None) -> None:
+    error = FormatError(f"{message}; mend it, or skip bad rows", path=path)
+    if skips is None:
+        raise error
+    skips.add(error, reason=reason)

@@ -1,0 +1,58 @@
+"""Averages of weights ("model soups", Wortsman et al., 2203.05482; LM-Cocktail, 2311.13534)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corom.errors import InputError
+from corom.models.checkpoint import load_checkpoint
+from corom.models.portable import write_portable
+
+Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
+
+
+def mix(weights: Sequence[Weights], shares: Sequence[float]) -> dict[str, NDArray[np.float32]]:
+    """Return the weighted mean of models' weights; they must have the same names and shapes.
+
+    `shares` are not negative and need not sum to one.
+    """
+    if not weights or len(weights) != len(shares):
+        raise InputError(f"{len(shares)} shares for {len(weights)} models: give one for each")
+    total = sum(shares)
+    if total <= 0 or any(share < 0 for share in shares):
+        raise InputError("shares must not be negative, nor all zero")
+    shapes = [{name: array.shape for name, array in one.items()} for one in weights]
+    if any(one != shapes[0] for one in shapes):
+        raise InputError("models of different shapes cannot be averaged")
+    mixed = {}
+    for name in weights[0]:
+        parts = [np.float64(s / total) * one[name] for one, s in zip(weights, shares, strict=True)]
+        mixed[name] = np.sum(parts, axis=0).astype(np.float32)
+    return mixed
+
+
+def soup(models: Sequence[Path], target: Path, *, shares: Sequence[float] | None = None) -> None:
+    """Write the (weighted) average of model folders as a model folder.
+
+    They must share shape and tokenizer; the first one's encoding is kept.
+    """
+    if not models:
+        raise InputError("no model to average")
+    checkpoints = [load_checkpoint(folder) for folder in models]
+    first = checkpoints[0]
+    for other in checkpoints[1:]:
+        if (other.shape, other.tokenizer_json) != (first.shape, first.tokenizer_json):
+            raise InputError(f"{other.name} has another shape or tokenizer than {first.name}")
+    weights = [checkpoint.load_weights() for checkpoint in checkpoints]
+    write_portable(
+        target,
+        shape=first.shape,
+        encoding=first.encoding,
+        weights=mix(weights, shares or [1.0] * len(weights)),
+        tokenizer_json=first.tokenizer_json,
+    )

@@ -1,0 +1,100 @@
+"""Small training data over the tiny checkpoint's characters."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+DISEASES = ("糖尿病", "高血压", "头痛", "发热", "咳嗽", "出血", "心肺", "肝肾", "胃肠", "消化道")
+ASKED = ("吃什么药", "注意什么", "多久", "手术", "检查", "治疗")
+TOLD = ("患者要休息", "多吃药", "在家注意饮食", "来家手术", "要注意检查", "自家治疗")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(1)
+
+
+def texts() -> list[tuple[str, str]]:
+    """Sixty questions with their answers."""
+    return [
+        (f"{disease}{asked}？", f"{told}，{disease}。{asked}{disease}的{told}")
+        for disease in DISEASES
+        for asked, told in zip(ASKED, TOLD, strict=True)
+    ]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A file of sixty pairs, two negatives each, from two sources."""
+    known, rng = texts(), np.random.default_rng(0)
+    path = tmp_path / "pairs.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for number, (query, positive) in enumerate(known):
+            others = [known[place][1] for place in rng.permutation(60)[:3] if place != number]
+            record = {"query": query, "positive": positive, "negatives": others[:2]}
+            record["source"] = "real" if number % 2 else "made"
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return path
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """The same questions and answers as a Multi-CPR folder, splits `train` and `dev`."""
+    folder = tmp_path / "medical"
+    folder.mkdir()
+    known = texts()
+    corpus = "".join(f"{number}\t{answer}\n" for number, (_, answer) in enumerate(known, 1))
+    (folder / "corpus.tsv").write_text(corpus, encoding="utf-8")
+    for split, chosen in (("train", range(60)), ("dev", range(0, 60, 3))):
+        queries = "".join(f"{number + 1}\t{known[number][0]}\n" for number in chosen)
+        qrels = "".join(f"{number + 1}\t0\t{number + 1}\t1\n" for number in chosen)
+        (folder / f"{split}.query.txt").write_text(queries, encoding="utf-8")
+        (folder / f"qrels.{split}.tsv").write_text(qrels, encoding="utf-8")
+    return folder
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log, without what depends on the clock."""
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [
+        {key: value for key, value in json.loads(line).items() if key != "texts_per_s"}
+        for line in lines
+    ]
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script in a new process (or several, joined by gloo) and return how it ended."""
+
+    def run(script: str, *arguments: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+        source = str(Path(__file__).parents[2] / "src")
+        environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable]
+        if processes > 1:
+            launch = ("-m", "torch.distributed.run", "--standalone")
+            command += [*launch, f"--nproc_per_node={processes}"]
+        path = Path(arguments[0]).parent / "script.py"
+        path.write_text(script, encoding="utf-8")
+        return subprocess.run(
+            [*command, str(path), *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import json
+import signal
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from corom.errors import FormatError, InputError, TrainingError  # noqa: E402
+from corom.models.checkpoint import load_checkpoint  # noqa: E402
+from corom.training.finetune import train  # noqa: E402
+from corom.training.recipe import as_table, from_table  # noqa: E402
+from corom.training.settings import TrainSettings  # noqa: E402
+from corom.training.state import checkpoints  # noqa: E402
+
+from .conftest import log_of  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+SCRIPT = """
+import json, os, signal, sys
+import torch
+from corom.training.finetune import train
+from corom.training.recipe import from_table
+from corom.training.settings import TrainSettings
+torch.set_num_threads(1)
+with open(sys.argv[1]) as file:
+    settings = from_table(TrainSettings, json.load(file))
+def progress(now):
+    if now.step == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+train(settings, progress=progress)
+"""
+
+
+@pytest.fixture
+def table(tiny_checkpoint, tmp_path, pairs):
+    checkpoint = tiny_checkpoint()
+
+    def make(output="run", **changes):
+        parts = {
+            "data": {"train": [str(pairs)], "negatives": 1, "passage_length": 32},
+            "optimizer": {"batch": 8, "max_steps": 6, "epochs": 5, "learning_rate": 1e-3},
+            "loss": {"temperature": 0.05},
+            "run": {"device": "cpu", "precision": "fp32", "log_every": 1, "checkpoint_every": 2},
+        }
+        for name, change in changes.items():
+            parts[name] = {**parts.get(name, {}), **change} if isinstance(change, dict) else change
+        return {"model": str(checkpoint.folder), "output": str(tmp_path / output), **parts}
+
+    return make
+
+
+@pytest.fixture
+def settings(table):
+    return lambda *args, **changes: from_table(TrainSettings, table(*args, **changes))
+
+
+def losses(finished):
+    return [line["loss"] for line in log_of(finished.model.parent) if "loss" in line]
+
+
+def weights(finished):
+    return load_checkpoint(finished.model).load_weights()
+
+
+def test_training_teaches_and_writes_a_model(settings, dataset):
+    seen = []
+    finished = train(
+        settings(
+            optimizer={"max_steps": 40, "epochs": 20, "learning_rate": 2e-3},
+            dev={"folder": str(dataset), "every": 20},
+            run={"log_every": 5, "checkpoint_every": 100, "dropout": 0.0},
+        ),
+        progress=seen.append,
+    )
+    assert finished.steps == 40
+    assert losses(finished)[-1] < 0.5 * losses(finished)[0]
+    assert finished.final_dev == max(finished.dev.values()) > 0.5
+    assert [now.step for now in seen] == list(range(1, 41))
+    assert seen[0].steps == 40
+    assert seen[19].dev == finished.dev["20"]
+    assert all(now.texts_per_s > 0 for now in seen)
+    model = load_checkpoint(finished.model)
+    assert model.encoding.normalize
+    assert model.encoding.max_length == 128
+    card = (finished.model / "README.md").read_text(encoding="utf-8")
+    assert "不构成医疗建议" in card
+    assert f"{100 * finished.final_dev:.2f}" in card
+
+
+def test_a_finished_run_returns_at_once_and_another_is_refused(settings, table, pairs):
+    finished = train(settings())
+    assert train(settings()) == finished
+    with pytest.raises(InputError, match=r"other settings \(optimizer\.learning_rate\)"):
+        train(settings(optimizer={"learning_rate": 2e-3}))
+    pairs.write_text(pairs.read_text(encoding="utf-8") * 2, encoding="utf-8")
+    with pytest.raises(InputError, match="other inputs"):
+        train(settings())
+
+
+@pytest.mark.parametrize("change", [{"chunk": 5}, {"chunk": 1}])
+def test_gradient_caching_changes_nothing(settings, change):
+    plain = train(settings("plain", run={"dropout": 0.0}))
+    cached = train(settings("cached", run={"dropout": 0.0}, optimizer=change))
+    assert losses(cached) == pytest.approx(losses(plain), abs=1e-5)
+    for name, array in weights(cached).items():
+        if "key.bias" not in name:  # its gradient is zero but for rounding, which AdamW blows up
+            np.testing.assert_allclose(array, weights(plain)[name], atol=1e-5, err_msg=name)
+
+
+def test_after_a_kill_the_run_goes_on_as_if_nothing_had_been(settings, table, run_python, tmp_path):
+    options = {
+        "optimizer": {"max_steps": 7, "chunk": 6},
+        "data": {"fill": "random", "negatives": 3},
+    }
+    whole = train(settings("whole", **options))
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(table("killed", **options)))
+    killed = run_python(SCRIPT, str(path), "5")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "killed" / "result.json").exists()
+    assert [path.name for path in checkpoints(tmp_path / "killed")][-1] == "step-00000004"
+    resumed = train(settings("killed", **options))
+    assert log_of(resumed.model.parent) == log_of(whole.model.parent)
+    for name, array in weights(resumed).items():
+        np.testing.assert_array_equal(array, weights(whole)[name])
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(settings, table, run_python, tmp_path, pairs):
+    options = {
+        "run": {"dropout": 0.0},
+        "optimizer": {"chunk": 3, "accumulate": 2, "max_steps": 3},
+        "loss": {"both_directions": True, "matryoshka": [8], "base_weight": 0.5},
+    }
+    single = train(settings("single", **options))
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(table("double", **options)))
+    done = run_python(SCRIPT, str(path), "-1", processes=2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    double = train(settings("double", **options))
+    assert losses(double) == pytest.approx(losses(single), abs=1e-5)
+    for name, array in weights(double).items():
+        if "key.bias" not in name:
+            np.testing.assert_allclose(array, weights(single)[name], atol=1e-5, err_msg=name)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(settings, monkeypatch):
+    from corom.training import finetune
+
+    with pytest.raises(InputError, match=r"optimizer\.batch = 8 cannot be shared evenly by 3"):
+        finetune._check_shares(settings(), processes=3)
+
+
+def test_a_broken_loss_stops_the_run_and_keeps_the_checkpoint(settings):
+    broken = settings(optimizer={"learning_rate": 1e30, "warmup": 0.0, "clip": 0.0})
+    with pytest.raises(TrainingError, match="not a finite number at step 2; nothing is kept"):
+        train(broken)
+
+
+def test_patience_ends_a_run_that_does_not_improve(settings, dataset):
+    finished = train(
+        settings(
+            optimizer={"max_steps": 10, "learning_rate": 1e-12},
+            dev={"folder": str(dataset), "every": 1, "patience": 2},
+        )
+    )
+    assert (finished.steps, finished.best_step) == (3, 1)
+    assert (
+        train(
+            settings(
+                optimizer={"max_steps": 10, "learning_rate": 1e-12},
+                dev={"folder": str(dataset), "every": 1, "patience": 2},
+            )
+        )
+        == finished
+    )
+
+
+def test_the_best_step_becomes_the_model_and_is_not_pruned(settings, dataset, monkeypatch):
+    from corom.training.dev import Dev
+
+    figures = iter([0.1, 0.4, 0.2, 0.3, 0.1, 0.2])
+    monkeypatch.setattr(Dev, "mrr", lambda *_: next(figures))
+    finished = train(settings(dev={"folder": str(dataset), "every": 1}, run={"keep": 1}))
+    assert finished.best_step == 2
+    assert finished.final_dev == 0.4
+    kept = [path.name for path in checkpoints(finished.model.parent)]
+    assert kept == ["step-00000002", "step-00000006"]
+
+
+def test_averaging_and_keeping_the_base(settings, table):
+    last = train(settings("last"))
+    mixed = train(settings("mixed", finish={"average_last": 2, "keep_base": 0.25}))
+    base = load_checkpoint(table()["model"]).load_weights()
+    name = "encoder.layer.0.output.dense.weight"
+    assert not np.allclose(weights(mixed)[name], weights(last)[name], atol=1e-6)
+    distance = {
+        one: np.abs(weights(run)[name] - base[name]).mean()
+        for one, run in (("last", last), ("mixed", mixed))
+    }
+    assert distance["mixed"] < 0.8 * distance["last"]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"both_directions": True, "mask_margin": 0.1},
+        {"similarity": "dot", "temperature": 1.0},
+        {"matryoshka": [16, 8]},
+        {"base_weight": 1.0},
+        {"teacher_weight": 1.0, "teacher_loss": "kl"},
+        {"teacher_weight": 1.0, "teacher_loss": "margin_mse"},
+        {"teacher_weight": 1.0, "teacher_loss": "cosine", "contrast_weight": 0.0},
+        {"teacher_weight": 1.0, "teacher_loss": "mse", "contrast_weight": 0.0},
+    ],
+)
+def test_every_loss_trains(settings, tiny_checkpoint, loss):
+    if "teacher_weight" in loss:
+        loss = {**loss, "teachers": [str(tiny_checkpoint(seed=8, name="teacher").folder)]}
+    finished = train(settings(loss=loss, optimizer={"max_steps": 12, "epochs": 3}))
+    found = losses(finished)
+    assert np.isfinite(found).all()
+    assert found[-1] != found[0]
+    assert load_checkpoint(finished.model).encoding.normalize == (loss.get("similarity") != "dot")
+
+
+def test_imitating_oneself_costs_nothing(settings, table):
+    loss = {"contrast_weight": 0.0, "teachers": [table()["model"]], "teacher_weight": 1.0}
+    for kind in ("kl", "margin_mse", "cosine"):
+        temperatures = {"temperature": 0.05, "teacher_temperature": 0.05}
+        finished = train(
+            settings(
+                kind,
+                loss={**loss, **temperatures, "teacher_loss": kind},
+                run={"dropout": 0.0},
+                optimizer={"max_steps": 1},
+            )
+        )
+        assert losses(finished)[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_graded_pairs_join_in(settings, tmp_path):
+    path = tmp_path / "graded.jsonl"
+    lines = [
+        {"query": "糖尿病吃什么", "positive": "糖尿病饮食", "label": 1},
+        {"query": "糖尿病吃什么", "positive": "手术多久", "label": 0},
+        {"query": "头痛", "positive": "头痛吃药", "label": 2},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    graded = {"graded": [str(path)], "graded_batch": 2}
+    alone = {"graded_weight": 1.0, "contrast_weight": 0.0}
+    finished = train(settings(data=graded, loss=alone, optimizer={"max_steps": 20, "epochs": 4}))
+    assert np.mean(losses(finished)[-5:]) < np.mean(losses(finished)[:5])
+    with pytest.raises(InputError, match="3 graded pairs do not fill"):
+        train(settings("other", data={**graded, "graded_batch": 4}, loss=alone))
+
+
+def test_bad_rows_raise_with_their_line_or_are_counted(settings, pairs, tmp_path):
+    good = pairs.read_text(encoding="utf-8").splitlines()
+    bad = ['{"query": "头痛"}', "{broken", '{"query": "", "positive": "休息"}', good[0]]
+    pairs.write_text("\n".join([good[0], *bad, *good[1:]]) + "\n", encoding="utf-8")
+    with pytest.raises(FormatError, match="line 2"):
+        train(settings("raised"))
+    finished = train(settings("skipped", data={"bad_rows": "skip"}))
+    report = json.loads((finished.model.parent / "data.json").read_text(encoding="utf-8"))
+    assert report["rows"] == 60
+    assert report["repeated rows, dropped"] == 1
+    assert sum(report["left out"].values()) == 3
+    assert "头痛" not in json.dumps(report, ensure_ascii=False)
+
+
+def test_too_little_data_and_missing_files_are_refused(settings, tmp_path):
+    with pytest.raises(InputError, match="does not fill one step"):
+        train(settings("a", optimizer={"batch": 100}))
+    with pytest.raises(InputError, match="does not exist"):
+        train(settings("b", data={"train": [str(tmp_path / "none.jsonl")]}))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "other").touch()
+    with pytest.raises(InputError, match="is not empty and holds no run"):
+        train(settings("c"))
+
+
+def test_weights_of_sources_and_dataset_folders(settings, dataset):
+    finished = train(
+        settings(
+            data={"train": [str(dataset)], "fill": "random", "weights": {"med*": 0.5}},
+            optimizer={"batch": 8, "epochs": 1, "max_steps": None},
+        )
+    )
+    assert finished.steps == 3  # 60 rows, half of them an epoch, batches of 8
+
+
+def test_settings_survive_their_file(settings):
+    chosen = settings()
+    assert from_table(TrainSettings, as_table(chosen)) == chosen
