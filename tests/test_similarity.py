@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+from corom.encoder import Encoder
 from corom.errors import InputError
-from corom.similarity import Score, order_by_score, score_matrix, score_pairs
+from corom.models.checkpoint import Checkpoint
+from corom.records import Passage
+from corom.similarity import Score, rank_passages, score_matrix, score_pairs
 
 RNG = np.random.default_rng(3)
 LEFT = RNG.normal(size=(4, 16)).astype(np.float32)
@@ -49,12 +54,6 @@ def test_a_zero_vector_has_cosine_zero() -> None:
     assert score_matrix(np.zeros((1, 16), np.float32), LEFT, score="cosine").tolist() == [[0] * 4]
 
 
-def test_order_is_best_first_and_stable() -> None:
-    scores = np.array([1, 3, 3, 2], np.float32)
-    assert order_by_score(scores).tolist() == [1, 2, 3, 0]
-    assert order_by_score(scores, score="l2").tolist() == [0, 3, 1, 2]
-
-
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="none of dot, cosine, l2"):
         score_matrix(LEFT, RIGHT, score="euclid")  # type: ignore[arg-type]
@@ -64,3 +63,20 @@ def test_what_does_not_fit_is_refused() -> None:
         score_pairs(LEFT, RIGHT[:3])
     with pytest.raises(InputError, match=r"\(n, dim\)"):
         score_matrix(LEFT[0], RIGHT)
+
+
+def test_passages_are_ranked_by_the_one_rule(tiny_checkpoint: Callable[..., Checkpoint]) -> None:
+    encoder = Encoder(tiny_checkpoint(), precision="fp32")
+    passages = [Passage("10", "饮食"), Passage("9", "饮食"), Passage("b", "咳嗽", "头痛")]
+    hits = rank_passages(encoder, "糖尿病", passages)
+    vectors = encoder.encode_passages(["饮食", "饮食", "头痛 咳嗽"])
+    expected = vectors @ encoder.encode_queries(["糖尿病"])[0]
+    assert {hit.id: hit.score for hit in hits} == pytest.approx(
+        dict(zip(["10", "9", "b"], expected.tolist(), strict=True)), rel=1e-4
+    )
+    same = [hit.id for hit in hits if hit.id != "b"]
+    assert same == ["9", "10"]  # equal scores: ids by value
+    assert rank_passages(encoder, "糖尿病", passages, k=1) == hits[:1]
+    assert rank_passages(encoder, "糖尿病", []) == []
+    with pytest.raises(InputError, match="'9' occurs twice"):
+        rank_passages(encoder, "糖尿病", [passages[1], passages[1]])

@@ -17,6 +17,11 @@ class Passage(NamedTuple):
     text: str
     title: str = ""
 
+    @property
+    def content(self) -> str:
+        """What a model reads: title and text with a space between, as ModelScope joins them."""
+        return f"{self.title} {self.text}".strip()
+
 
 class Query(NamedTuple):
     """A text that is searched with."""

@@ -1,4 +1,4 @@
-"""Vectors in, scores out.
+"""Vectors in, scores out; a query and passages in, a ranking out.
 
 | score | of vectors a and b | better | range |
 |---|---|---|---|
@@ -9,12 +9,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from corom.encoder import Encoder
 from corom.errors import InputError
+from corom.ranking import rank_hits
+from corom.records import Hit, Passage
 from corom.vectors import Vectors, cosines, normalized
 
 Score: TypeAlias = Literal["dot", "cosine", "l2"]
@@ -52,9 +56,23 @@ def score_pairs(left: Vectors, right: Vectors, *, score: Score = "dot") -> NDArr
     return products
 
 
-def order_by_score(scores: NDArray[np.float32], *, score: Score = "dot") -> NDArray[np.int64]:
-    """Return the positions of `scores` best first; equal scores keep their order."""
-    return np.argsort(scores if score == "l2" else -scores, kind="stable")
+def rank_passages(
+    encoder: Encoder, query: str, passages: Iterable[Passage], *, k: int | None = None
+) -> list[Hit]:
+    """Return the `k` (default: all) passages most like `query`, best first, scored by `dot`.
+
+    For a handful up to some ten thousand passages; for more make an index. Ids must be unique.
+    """
+    ids: list[str] = []
+
+    def texts() -> Iterator[str]:
+        for passage in passages:
+            ids.append(passage.id)
+            yield passage.content
+
+    vectors = encoder.encode_passages(texts())
+    scores = score_matrix(encoder.encode_queries([query]), vectors)[0]
+    return rank_hits((Hit(*pair) for pair in zip(ids, scores.tolist(), strict=True)), k)
 
 
 def _check(left: Vectors, right: Vectors, score: Score) -> None:
