@@ -20,12 +20,11 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from conftest import VOCABULARY, random_weights  # noqa: E402
-from models.numpy_bert import embed  # noqa: E402
-
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.models.config import Encoding, Shape  # noqa: E402
 from corom.models.portable import write_portable  # noqa: E402
 from corom.models.tokenizer import read_tokenizer  # noqa: E402
+from models.numpy_bert import embed  # noqa: E402
 
 TORCH = "torch==2.13.0"
 ENVIRONMENTS = {

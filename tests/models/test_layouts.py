@@ -241,10 +241,10 @@ def test_both_layouts_must_agree_where_both_speak(tmp_path):
     write(tmp_path, "configuration.json", {"model": model, "preprocessor": {"max_length": 64}})
     assert read(tmp_path) == Encoding(pooling="avg", normalize=True, max_length=64)
     write(tmp_path, "configuration.json", {"model": {**model, "normalize": False}})
-    with pytest.raises(ArtifactError, match="states normalize False, the sentence-tr.* True"):
+    with pytest.raises(ArtifactError, match=r"states normalize False, the sentence-tr.* True"):
         read(tmp_path)
     write(tmp_path, "configuration.json", {"model": {**model, "emb_pooler_type": "cls"}})
-    with pytest.raises(ArtifactError, match="states pooling 'cls', the sentence-tr.* 'avg'"):
+    with pytest.raises(ArtifactError, match=r"states pooling 'cls', the sentence-tr.* 'avg'"):
         read(tmp_path)
 
 

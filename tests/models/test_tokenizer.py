@@ -15,8 +15,9 @@ TOKENS = (
 )
 
 
-def shape(vocabulary=len(TOKENS)):
-    return Shape(layers=1, hidden=4, heads=1, intermediate=4, vocabulary=vocabulary)
+def shape(entries=None):
+    entries = entries or len(TOKENS)
+    return Shape(layers=1, hidden=4, heads=1, intermediate=4, vocabulary=entries)
 
 
 def write_vocabulary(folder, tokens=TOKENS, end="\n"):
@@ -109,7 +110,7 @@ def test_a_missing_or_broken_tokenizer_is_refused_by_name(tmp_path):
 
 def test_ids_beyond_the_models_vocabulary_are_refused(tmp_path):
     write_vocabulary(tmp_path)
-    with pytest.raises(ArtifactError, match="goes up to token id 19, .* has 19 entries"):
+    with pytest.raises(ArtifactError, match=r"goes up to token id 19, .* has 19 entries"):
         read(tmp_path, shape=shape(19))
     assert read(tmp_path, shape=shape(50))
 

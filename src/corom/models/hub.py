@@ -179,9 +179,10 @@ def from_hugging_face(
         if not _is_complete(folder):
             hub.snapshot_download(**where, allow_patterns=[*FILES, PICKLED], tqdm_class=bar)
     except (errors.HTTPError, OSError) as error:
-        # The library's own texts are long and may quote headers; what failed is in the class.
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        reason = type(error).__name__ if status is None else f"HTTP {status}"
+        # The library's own texts are long and may quote headers: status or class are enough.
+        cause = error.__cause__ or error
+        status = getattr(getattr(cause, "response", None), "status_code", None)
+        reason = type(cause).__name__ if status is None else f"HTTP {status}"
         raise DownloadError(
             f"{name} could not be fetched from {constants.ENDPOINT} ({reason}); check name, "
             "revision and connection, and HF_TOKEN if it is private"

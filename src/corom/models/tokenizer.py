@@ -37,8 +37,11 @@ def read_tokenizer(folder: Path, *, shape: Shape, encoding: Encoding) -> str:
         if not path.is_file():
             raise ArtifactError(f"{folder} holds neither tokenizer.json nor vocab.txt")
         tokenizer = json.loads(_from_vocabulary(path))
-    _apply_options(tokenizer, folder / "tokenizer_config.json")
-    vocabulary = _checked_vocabulary(tokenizer, path=path, shape=shape)
+    try:
+        _apply_options(tokenizer, folder / "tokenizer_config.json")
+        vocabulary = _checked_vocabulary(tokenizer, path=path, shape=shape)
+    except (TypeError, KeyError, AttributeError):
+        raise ArtifactError(f"{path} does not have a tokenizer's form; fetch it again") from None
     for name in ("query_suffix", "passage_suffix"):
         if (suffix := getattr(encoding, name)) and suffix not in vocabulary:
             raise ArtifactError(f"{path}: the {name} must be one token of the vocabulary")

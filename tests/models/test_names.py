@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corom.errors import ArtifactError, InputError
+from corom.models import hub, names
+from corom.models.names import EMBEDDED, resolve
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the hubs are asked for; they answer with a folder of their name."""
+    asked = []
+    for function in ("from_modelscope", "from_hugging_face"):
+
+        def answer(name, *, function=function, **options):
+            asked.append((function, name, options))
+            return Path(function)
+
+        monkeypatch.setattr(hub, function, answer)
+    return asked
+
+
+def test_a_folder_is_itself(tmp_path, asked, monkeypatch):
+    folder = tmp_path / "damo" / "model"
+    folder.mkdir(parents=True)
+    assert resolve(str(folder)) == folder
+    assert resolve(folder) == folder
+    monkeypatch.chdir(tmp_path)
+    assert resolve("damo/model") == Path("damo/model")  # a folder comes before a hub
+    assert resolve(".") == Path()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve("~/damo") == tmp_path / "damo"
+    assert asked == []
+
+
+def test_the_embedded_model_is_in_the_package(asked):
+    for name in EMBEDDED:
+        assert resolve(name) == Path(names.__file__).parent / "embedded" / name
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("damo/nlp_corom_sentence-embedding_chinese-base-medical", "from_modelscope"),
+        ("iic/nlp_corom_sentence-embedding_chinese-tiny-medical", "from_modelscope"),
+        ("BAAI/bge-small-zh-v1.5", "from_hugging_face"),
+        ("a/b", "from_hugging_face"),
+    ],
+)
+def test_hubs_are_told_by_the_owner(asked, tmp_path, name, function):
+    options = {"revision": "v1", "cache": tmp_path, "download": False, "progress": print}
+    assert resolve(name, **options) == Path(function)
+    assert asked == [(function, name, options)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "corom", "medical", "a/b/c", "damo/", "模型/医疗", "a b/c", "-x/y", "a/..", "x\n"],
+)
+def test_what_names_no_model_is_refused_with_what_would(asked, name):
+    with pytest.raises(InputError, match=r"corom-medical, damo/… or iic/… .* and owner/name"):
+        resolve(name)
+    assert asked == []
+
+
+@pytest.mark.parametrize("name", ["./absent", "../absent", "/absent/model", "~/absent", "a\\b"])
+def test_a_path_that_is_not_there_is_not_looked_up(asked, name):
+    with pytest.raises(ArtifactError, match="there is no such folder"):
+        resolve(name)
+    with pytest.raises(ArtifactError, match="there is no such folder"):
+        resolve(Path("owner/name"))
+    assert asked == []
+
+
+def test_what_is_here_has_no_revision(tmp_path):
+    for name in (str(tmp_path), *EMBEDDED):
+        with pytest.raises(InputError, match="has no revision 'v1'; leave it out"):
+            resolve(name, revision="v1")
