@@ -18,7 +18,7 @@ from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.config import Encoding
 from corom.models.names import resolve
 from corom.text import check_texts
-from corom.tokens import Batch, TokenCutter, batches
+from corom.tokens import Batch, TokenCutter, Tokens, batches
 from corom.vectors import Vectors, normalized, truncated
 
 Side: TypeAlias = Literal["query", "passage"]
@@ -70,7 +70,7 @@ class Encoder:
             checkpoint, engine=engine, precision=precision, threads=threads, device=device
         )
         self.engine, self.precision = self._engine.name, self._engine.precision
-        self.dim = self._engine.dim
+        self.dim, self.batch_tokens = self._engine.dim, self._engine.batch_tokens
         self._cutters: dict[Side, TokenCutter] = {
             "query": self._cutter(
                 checkpoint, self.encoding.query_prefix, self.encoding.query_suffix
@@ -156,9 +156,24 @@ class Encoder:
 
     def count_tokens(self, texts: Iterable[str], *, side: Side = "passage") -> list[int]:
         """Return how many tokens of each text take part, special ones included."""
+        return self._cutter_of(side).count(list(check_texts(texts)))
+
+    def cut(self, texts: Iterable[str], *, side: Side = "passage") -> list[Tokens]:
+        """Return the token ids of each text, for a caller that plans its own batches (`run`)."""
+        return self._cutter_of(side).cut(list(check_texts(texts)))
+
+    def run(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
+        """Hand every batch to `receive` with its raw vectors, (b, dim), as soon as it is computed.
+
+        In any order, from any thread. `batches` is read as the engine gets free, so it may go on
+        with what arrives meanwhile: the server's way to batch across requests.
+        """
+        self._engine.run(batches, receive)
+
+    def _cutter_of(self, side: Side) -> TokenCutter:
         if side not in get_args(Side):
             raise InputError(f"side must be query or passage, not {side!r}")
-        return self._cutters[side].count(list(check_texts(texts)))
+        return self._cutters[side]
 
     def _cutter(self, checkpoint: Checkpoint, prefix: str, suffix: str) -> TokenCutter:
         return TokenCutter(
@@ -221,7 +236,7 @@ class Encoder:
         self._engine.run(
             batches(
                 [item.ids for item in tokens],
-                budget=self._engine.batch_tokens,
+                budget=self.batch_tokens,
                 longest=self.max_length,
             ),
             receive,

@@ -98,7 +98,7 @@ def batches(tokens: Sequence[TokenIds], *, budget: int, longest: int = 512) -> I
     bfloat16 a difference of 0.001. Padding costs 1 % so, against 22 % in input order.
     """
     lengths = np.fromiter((len(ids) for ids in tokens), np.int32, count=len(tokens))
-    widths = np.minimum(-(-lengths // _STEP) * _STEP, longest)
+    widths = padded_lengths(lengths, longest=longest)
     order = np.argsort(-widths, kind="stable")
     start = 0
     while start < len(order):
@@ -107,6 +107,12 @@ def batches(tokens: Sequence[TokenIds], *, budget: int, longest: int = 512) -> I
         rows = rows[widths[rows] == width]
         yield Batch(rows, pad([tokens[i] for i in rows], width), lengths[rows])
         start += len(rows)
+
+
+def padded_lengths(lengths: NDArray[np.int32], *, longest: int = 512) -> NDArray[np.int32]:
+    """Return the length each text is padded to: see `batches`."""
+    widths: NDArray[np.int32] = np.minimum(-(-lengths // _STEP) * _STEP, longest)
+    return widths
 
 
 def pad(tokens: Sequence[TokenIds], width: int) -> TokenIds:
