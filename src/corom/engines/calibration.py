@@ -59,7 +59,12 @@ def quantise(
             progress(name)
     words, scales = quantise_rows(weights[WORDS])
     taken = {WORDS, *(f"{name}.{part}" for name in linears for part in ("weight", "bias"))}
-    others = {name: value for name, value in weights.items() if name not in taken}
+    others = {
+        # Rounded as the file will hold them, so that what is measured is what is read back.
+        name: value.astype(np.float16).astype(np.float32)
+        for name, value in weights.items()
+        if name not in taken
+    }
     return Int8Weights(linears, spans, words, scales, others, source_sha256)
 
 

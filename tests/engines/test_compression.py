@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from corom.encoder import Encoder
+from corom.engines.compression import bundled_texts, compress, measure
+from corom.errors import ArtifactError, InputError
+from corom.models.int8 import read_fidelity, read_int8, restored_weights, save_int8
+from corom.vectors import cosines
+
+CALIBRATION, HELD_OUT = bundled_texts()
+
+
+@pytest.fixture
+def made(tiny_checkpoint, request):
+    checkpoint = tiny_checkpoint(pooling=getattr(request, "param", "cls"))
+    return checkpoint, compress(checkpoint, calibration=CALIBRATION[:60], held_out=HELD_OUT[:40])
+
+
+@pytest.mark.parametrize("made", ["cls", "avg"], indirect=True)
+def test_the_int8_form_is_close_and_says_how_close(made, tmp_path):
+    checkpoint, int8 = made
+    assert int8.fidelity.texts == 40
+    assert int8.fidelity.mean_cosine > 0.98
+    save_int8(checkpoint.folder / "model.int8.safetensors", int8)
+    exact = Encoder(checkpoint, precision="fp32").encode_passages(HELD_OUT[:40])
+    quick = Encoder(checkpoint, precision="int8").encode_passages(HELD_OUT[:40])
+    found = cosines(exact, quick)
+    assert found.mean() == pytest.approx(int8.fidelity.mean_cosine, abs=1e-6)
+    assert read_fidelity(checkpoint.int8_file) == int8.fidelity
+
+
+def test_cls_keeps_the_last_layer_and_avg_does_not(tiny_checkpoint):
+    for pooling, layers in (("cls", {"0"}), ("avg", {"0", "1"})):
+        int8 = compress(
+            tiny_checkpoint(pooling=pooling, name=pooling),
+            calibration=CALIBRATION[:20],
+            held_out=HELD_OUT[:20],
+        )
+        assert {name.split(".")[2] for name in int8.linears} == layers
+
+
+def test_weights_come_back_to_the_grid(made):
+    checkpoint, int8 = made
+    restored = restored_weights(int8)
+    for name, exact in checkpoint.load_weights().items():
+        assert restored[name].shape == exact.shape
+        assert restored[name].dtype == np.float32
+        step = np.abs(exact).max() / 20
+        np.testing.assert_allclose(restored[name], exact, atol=step, err_msg=name)
+
+
+def test_making_it_twice_gives_the_same(made):
+    checkpoint, int8 = made
+    again = compress(checkpoint, calibration=CALIBRATION[:60], held_out=HELD_OUT[:40])
+    for name, linear in int8.linears.items():
+        for one, other in zip(linear, again.linears[name], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("count", [0, 1, 19])
+def test_too_few_texts_are_refused(tiny_checkpoint, count):
+    with pytest.raises(InputError, match=f"at least 20 texts, got {count}"):
+        compress(tiny_checkpoint(), calibration=CALIBRATION[:count], held_out=HELD_OUT)
+
+
+def test_a_broken_int8_file_is_refused_by_name(made, tmp_path, tiny_shape):
+    _, int8 = made
+    path = tmp_path / "model.int8.safetensors"
+    save_int8(path, int8)
+    assert read_int8(path, shape=tiny_shape).source_sha256 == int8.source_sha256
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    with pytest.raises(ArtifactError, match=r"model\.int8\.safetensors"):
+        read_int8(path, shape=tiny_shape)
+    path.write_bytes(whole.replace(b"corom-int8-1", b"corom-int8-9"))
+    with pytest.raises(ArtifactError, match="corom-int8-9"):
+        read_int8(path, shape=tiny_shape)
+    path.write_bytes(whole)
+    with pytest.raises(ArtifactError, match="should have"):
+        read_int8(path, shape=type(tiny_shape)(**{**vars(tiny_shape), "intermediate": 128}))
+
+
+def test_the_form_made_on_first_use_is_kept_and_checked(tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("COROM_CACHE", str(tmp_path / "cache"))
+    checkpoint = tiny_checkpoint()
+    with pytest.warns(UserWarning, match="calibrate on your own text"):
+        first = Encoder(checkpoint, precision="int8").encode_queries(["头痛"])
+    np.testing.assert_array_equal(
+        first, Encoder(checkpoint, precision="int8").encode_queries(["头痛"])
+    )
+    file = next((tmp_path / "cache").rglob("*.safetensors"))
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"model\.int8\.safetensors is corrupt"):
+        Encoder(checkpoint, precision="int8")
+
+
+def test_fidelity_of_the_same_is_whole():
+    vectors = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
+    same, other = measure(vectors, vectors), measure(vectors, vectors[::-1].copy())
+    assert same.passed()
+    assert same.top10_overlap == 1
+    assert not other.passed()
+    assert "calibrate" in other.advice()
+    assert "calibrate" not in same.advice()

@@ -1,0 +1,88 @@
+"""Both engines against plain numpy."""
+
+import numpy as np
+import pytest
+from models.numpy_bert import embed
+
+from corom.encoder import Encoder
+from corom.errors import InputError
+from corom.models.config import Shape
+from corom.vectors import cosines
+
+TEXTS = ["头痛发热吃什么药", "", "ct mri abc 123", "高血压" * 200, "糖尿病患者饮食，注意休息。"]
+
+
+@pytest.fixture(params=["openvino", "torch"])
+def engine(request):
+    if request.param == "torch":
+        pytest.importorskip("torch")
+    return request.param
+
+
+@pytest.mark.parametrize("pooling", ["cls", "avg", "avg_top2", "avg_first_last"])
+def test_every_pooling_is_what_numpy_says(tiny_checkpoint, engine, pooling):
+    checkpoint = tiny_checkpoint(pooling=pooling)
+    found = Encoder(checkpoint, engine=engine, precision="fp32").encode_queries(TEXTS)
+    np.testing.assert_allclose(found, embed(checkpoint, TEXTS), atol=1e-4)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_every_activation_and_depth(tiny_checkpoint, tiny_shape, engine, activation, layers):
+    shape = Shape(**{**vars(tiny_shape), "activation": activation, "layers": layers})
+    checkpoint = tiny_checkpoint(shape=shape)
+    found = Encoder(checkpoint, engine=engine, precision="fp32").encode_passages(TEXTS)
+    np.testing.assert_allclose(found, embed(checkpoint, TEXTS), atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_lower_precision_stays_close(tiny_checkpoint, engine, precision):
+    checkpoint = tiny_checkpoint()
+    found = Encoder(checkpoint, engine=engine, precision=precision).encode_queries(TEXTS)
+    assert found.dtype == np.float32
+    assert cosines(found, embed(checkpoint, TEXTS)).min() > 0.995
+
+
+def test_the_full_512_tokens_run(tiny_checkpoint, engine):
+    checkpoint = tiny_checkpoint(max_length=512)
+    text = ["头痛" * 400]
+    found = Encoder(checkpoint, engine=engine, precision="fp32").encode_queries(text)
+    np.testing.assert_allclose(found, embed(checkpoint, text), atol=1e-4)
+
+
+def test_more_texts_than_a_few_batches_take_the_other_path(tiny_checkpoint):
+    checkpoint = tiny_checkpoint()
+    texts = ["头" * (n % 120) for n in range(400)]
+    encoder = Encoder(checkpoint, engine="openvino", precision="fp32", threads=2)
+    np.testing.assert_allclose(
+        encoder.encode_queries(texts)[:120], embed(checkpoint, texts[:120]), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("device", ["mps", "cuda:97", "cpu,cuda:97"])
+def test_a_device_that_is_not_there_is_refused(tiny_checkpoint, device):
+    pytest.importorskip("torch")
+    with pytest.raises(InputError, match=device.split(",")[-1]):
+        Encoder(tiny_checkpoint(), engine="torch", device=device)
+
+
+def test_two_devices_share_the_batches(tiny_checkpoint):
+    pytest.importorskip("torch")
+    checkpoint = tiny_checkpoint()
+    texts = ["头" * (n % 100) for n in range(200)]
+    both = Encoder(checkpoint, engine="torch", precision="fp32", device="cpu,cpu")
+    np.testing.assert_allclose(
+        both.encode_queries(texts)[:100], embed(checkpoint, texts[:100]), atol=1e-4
+    )
+
+
+def test_a_failing_callback_is_not_swallowed(tiny_checkpoint):
+    encoder = Encoder(tiny_checkpoint(), engine="openvino", precision="fp32", threads=2)
+
+    def fail(_):
+        raise RuntimeError("stop here")
+
+    for count in (1, 500):
+        with pytest.raises(RuntimeError, match="stop here"):
+            encoder.encode_queries(["头" * (n % 120) for n in range(count)], progress=fail)
+    assert encoder.encode_queries(["头"]).shape == (1, encoder.dim)
