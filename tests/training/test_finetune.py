@@ -185,7 +185,7 @@ def test_the_best_step_becomes_the_model_and_is_not_pruned(settings, dataset, mo
     from corom.training.dev import Dev
 
     figures = iter([0.1, 0.4, 0.2, 0.3, 0.1, 0.2])
-    monkeypatch.setattr(Dev, "mrr", lambda *_: next(figures))
+    monkeypatch.setattr(Dev, "figure", lambda *_: next(figures))
     finished = train(settings(dev={"folder": str(dataset), "every": 1}, run={"keep": 1}))
     assert finished.best_step == 2
     assert finished.final_dev == 0.4

@@ -31,7 +31,7 @@ def model_card(
         ("池化", "Pooling", encoding.pooling),
         ("相似度", "Similarity", " / ".join(similarity)),
         ("最大长度", "Longest text", f"{encoding.max_length} tokens"),
-        ("开发集 MRR@10", "Dev MRR@10", _figure(settings, final_dev)),
+        ("开发集", "Dev set", _figure(settings, final_dev)),
         ("许可", "Licence", licence or "见数据与基础模型的条款 / the terms of data and base model"),
         ("代码提交", "Commit", made["git"] or "-"),
     ]
@@ -108,7 +108,8 @@ def _figure(settings: dict[str, Any], final_dev: float | None) -> str:
     dev = settings["dev"]
     most = dev["max_passages"]
     among = "全部段落 / all passages" if most is None else f"{most} 个其他段落 / other passages"
-    return f"{100 * final_dev:.2f} (`{dev['folder']}` {dev['queries']}, {among})"
+    where = f"`{dev['folder']}` {dev['queries']}, {among}"
+    return f"{dev['measure']} {100 * final_dev:.2f} ({where})"
 
 
 def _json(value: Any) -> str:  # noqa: ANN401 - plain JSON

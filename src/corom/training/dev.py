@@ -1,8 +1,7 @@
-"""The dev figure: MRR@10 of a dataset's queries, all processes encoding their share."""
+"""The dev figure: how well a dataset's queries find their passages, all processes encoding."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,14 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from corom.errors import InputError
+from corom.extras import need
+from corom.metrics import evaluate_run
 from corom.ranking import id_ranks, top_k
-from corom.readers import open_dataset
+from corom.readers import Dataset, open_dataset
+from corom.records import Hit, Passage, Qrel, Query
 from corom.tokens import TokenIds, batches
 from corom.training.batches import Chunk, Cutters
 from corom.training.rows import passage_text
 from corom.training.settings import DevSettings
 
-K = 10
 _BUDGET = 16_384
 _QUERIES_AT_ONCE = 64
 
@@ -30,43 +31,32 @@ class Dev:
     def __init__(
         self, settings: DevSettings, *, seed: int, accelerator: Accelerator, cutters: Cutters
     ) -> None:
-        dataset = open_dataset(settings.folder)
-        relevant: dict[str, set[str]] = defaultdict(set)
-        for qrel in dataset.qrels(settings.queries):
-            if qrel.grade > 0:
-                relevant[qrel.query_id].add(qrel.passage_id)
-        queries = [query for query in dataset.queries(settings.queries) if relevant[query.id]]
-        if not queries:
-            raise InputError(f"{settings.folder}: no query of {settings.queries} can be judged")
-        rng = np.random.default_rng((seed, 2))
-        chosen = np.sort(rng.permutation(len(queries))[: settings.max_queries])
-        queries = [queries[place] for place in chosen]
-        needed = set[str]().union(*(relevant[query.id] for query in queries))
-        passages = list(dataset.passages())
-        if settings.max_passages is not None:
-            others = [place for place, one in enumerate(passages) if one.id not in needed]
-            kept = set(rng.permutation(others)[: settings.max_passages].tolist())
-            passages = [p for place, p in enumerate(passages) if place in kept or p.id in needed]
-        self.accelerator = accelerator
-        self.ranks = id_ranks([passage.id for passage in passages])
-        places = {passage.id: place for place, passage in enumerate(passages)}
-        self.relevant = [
-            [places[id_] for id_ in relevant[query.id] if id_ in places] for query in queries
-        ]
+        need("ir_measures", extra="train")
+        self.settings, self.accelerator = settings, accelerator
+        dataset, rng = open_dataset(settings.folder), np.random.default_rng((seed, 2))
+        queries, self.qrels = _judged(dataset, settings, rng=rng)
+        needed = {qrel.passage_id for qrel in self.qrels}
+        passages = _sampled(list(dataset.passages()), needed, most=settings.max_passages, rng=rng)
+        self.query_ids = [query.id for query in queries]
+        self.passage_ids = [passage.id for passage in passages]
+        self.ranks = id_ranks(self.passage_ids)
         self.queries = [tokens.ids for tokens in cutters.query.cut([q.text for q in queries])]
         texts = [passage_text(passage) for passage in passages]
         self.passages = [tokens.ids for tokens in cutters.passage.cut(texts)]
 
-    def mrr(self, encode: Callable[[Chunk], Tensor]) -> float:
-        """Return MRR@10 with the vectors that `encode` gives; the same on every process."""
+    def figure(self, encode: Callable[[Chunk], Tensor]) -> float:
+        """Return the measure with the vectors that `encode` gives; the same on every process."""
         queries, passages = (self._vectors(t, encode) for t in (self.queries, self.passages))
-        total = 0.0
+        measure, run = self.settings.measure, {}
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
             scores = queries[start : start + _QUERIES_AT_ONCE] @ passages.T
-            for row, places in enumerate(top_k(scores, K, ranks=self.ranks).positions):
-                found = np.isin(places, self.relevant[start + row]).nonzero()[0]
-                total += 1 / (1 + found[0]) if len(found) else 0.0
-        return float(total / len(queries))
+            best = top_k(scores, int(measure.partition("@")[2]), ranks=self.ranks)
+            for row, (places, found) in enumerate(zip(*best, strict=True)):
+                run[self.query_ids[start + row]] = [
+                    Hit(self.passage_ids[place], float(score))
+                    for place, score in zip(places, found, strict=True)
+                ]
+        return evaluate_run(run, self.qrels, measures=[measure]).means[measure]
 
     def _vectors(
         self, tokens: Sequence[TokenIds], encode: Callable[[Chunk], Tensor]
@@ -85,3 +75,29 @@ class Dev:
         gathered = self.accelerator.gather(vectors)[: len(tokens)]
         found: NDArray[np.float32] = gathered.float().cpu().numpy()
         return found
+
+
+def _judged(
+    dataset: Dataset, settings: DevSettings, *, rng: np.random.Generator
+) -> tuple[list[Query], list[Qrel]]:
+    """Return the chosen queries that have a relevant passage, and the judgements on them."""
+    qrels = list(dataset.qrels(settings.queries))
+    relevant = {qrel.query_id for qrel in qrels if qrel.grade > 0}
+    queries = [query for query in dataset.queries(settings.queries) if query.id in relevant]
+    if not queries:
+        raise InputError(f"{settings.folder}: no query of {settings.queries} can be judged")
+    chosen = np.sort(rng.permutation(len(queries))[: settings.max_queries])
+    queries = [queries[place] for place in chosen]
+    ids = {query.id for query in queries}
+    return queries, [qrel for qrel in qrels if qrel.query_id in ids]
+
+
+def _sampled(
+    passages: list[Passage], needed: set[str], *, most: int | None, rng: np.random.Generator
+) -> list[Passage]:
+    """Return the needed passages and at most so many others."""
+    if most is None:
+        return passages
+    others = [place for place, passage in enumerate(passages) if passage.id not in needed]
+    kept = set(rng.permutation(others)[:most].tolist())
+    return [one for place, one in enumerate(passages) if place in kept or one.id in needed]

@@ -44,7 +44,7 @@ class Finished:
     best_step: int
     """The step with the best dev figure; 0 without a dev set."""
     dev: dict[str, float]
-    """Step -> MRR@10 on the dev set."""
+    """Step -> the dev set's measure."""
     final_dev: float | None
     """That of the finished model."""
     seconds: float
@@ -142,7 +142,7 @@ def _dev_figure(
     def figure() -> float:
         task.model.eval()
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=bf16):
-            return dev.mrr(task.vectors)
+            return dev.figure(task.vectors)
 
     return figure
 

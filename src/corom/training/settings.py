@@ -6,6 +6,7 @@ and `finish` are its tables. Paths are relative to the folder the command runs i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -136,10 +137,12 @@ class OptimizerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DevSettings:
-    """Evaluation while training: MRR@10 of a dataset's queries, higher is better."""
+    """Evaluation while training: a dataset's queries are searched for, higher is better."""
 
     folder: str
     queries: str = "dev"
+    measure: str = "MRR@10"
+    """Any measure of `corom.metrics` with a cut-off."""
     max_queries: int | None = None
     max_passages: int | None = None
     """Search among the relevant passages and so many others, drawn by the seed."""
@@ -149,6 +152,10 @@ class DevSettings:
     """Stop after so many evaluations without a new best; 0: never."""
 
     def __post_init__(self) -> None:
+        check(
+            re.fullmatch(r"[A-Za-z]+@[1-9][0-9]{0,3}", self.measure) is not None,
+            f"dev.measure is {self.measure!r}; expected a name and a cut-off such as MRR@10",
+        )
         check(self.every >= 0 and self.patience >= 0, "dev.every and .patience: 0 or more")
         for name in ("max_queries", "max_passages"):
             value = getattr(self, name)
