@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -12,9 +13,13 @@ from corom import bundled
 from corom.engines.calibration import quantise
 from corom.engines.openvino_engine import BATCH_TOKENS, OpenVinoEngine
 from corom.environment import cache_folder
-from corom.errors import InputError
-from corom.models.checkpoint import Checkpoint, weights_identity
-from corom.models.int8 import Fidelity, Int8Weights
+from corom.errors import ArtifactError, InputError
+from corom.files import write_manifest
+from corom.models.checkpoint import Checkpoint, load_checkpoint, weights_identity
+from corom.models.convert import convert
+from corom.models.int8 import Fidelity, Int8Weights, save_int8
+from corom.models.portable import Dtype
+from corom.models.weights import INT8
 from corom.tokens import TokenCutter, TokenIds, batches
 from corom.vectors import Vectors, cosines, normalized
 
@@ -60,6 +65,39 @@ def compress(
         run_all(quick, unseen, longest=encoding.max_length),
     )
     return replace(int8, fidelity=fidelity)
+
+
+def convert_to_int8(
+    source: Path,
+    target: Path,
+    *,
+    dtype: Dtype = "float32",
+    texts: Sequence[str] | None = None,
+    threads: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Checkpoint:
+    """Write a portable folder with an int8 form beside the weights, and return it.
+
+    Every second of `texts` (default: the bundled ones) calibrates, the others are held out.
+    `target` appears as a whole. Raises what `convert` and `compress` raise.
+    """
+    if target.exists():
+        raise ArtifactError(f"{target} exists already; remove it or choose another name")
+    calibration, held_out = bundled_texts() if texts is None else (texts[::2], texts[1::2])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+        draft = Path(scratch) / target.name
+        int8 = compress(
+            convert(source, draft, dtype=dtype),
+            calibration=calibration,
+            held_out=held_out,
+            threads=threads,
+            progress=progress,
+        )
+        save_int8(draft / INT8, int8)
+        write_manifest(draft)
+        draft.rename(target)
+    return load_checkpoint(target)
 
 
 def run_all(engine: OpenVinoEngine, tokens: Sequence[TokenIds], *, longest: int) -> Vectors:

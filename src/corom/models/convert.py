@@ -8,11 +8,12 @@ from pathlib import Path
 
 from corom.errors import ArtifactError, MissingExtraError
 from corom.extras import need
+from corom.files import write_bytes
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.layouts import read_encoding, read_shape
 from corom.models.portable import Dtype, write_portable
 from corom.models.tokenizer import read_tokenizer
-from corom.models.weights import INT8, PICKLED, Weights, canonical, weight_files
+from corom.models.weights import INT8, PICKLED, SINGLE, Weights, canonical, weight_files
 
 # Before 2.10 torch.load(weights_only=True) could be made to run code: CVE-2025-32434,
 # CVE-2026-24747.
@@ -50,6 +51,20 @@ def convert(source: Path, target: Path, *, dtype: Dtype = "float32") -> Checkpoi
         dtype=dtype,
     )
     return load_checkpoint(target)
+
+
+def add_safetensors(folder: Path) -> Checkpoint:
+    """Write model.safetensors beside the `pytorch_model.bin` of `folder` and return the model.
+
+    What is in the cache of a hub can then be used by its name. Needs the torch extra.
+    """
+    folder = Path(folder)
+    if weight_files(folder) or (folder / INT8).is_file():
+        raise ArtifactError(f"{folder} has safetensors already; name a folder to convert it to")
+    from safetensors.numpy import save
+
+    write_bytes(folder / SINGLE, save(convert_bin(folder), metadata={"format": "pt"}))
+    return load_checkpoint(folder)
 
 
 def _read_card(path: Path) -> str | None:

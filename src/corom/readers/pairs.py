@@ -2,7 +2,7 @@
 
 One jsonl line: `{"query", "positive"}`, and as far as known `"kind"` (what the pair is),
 `"source"` (where it is from), `"negatives"` (texts), `"label"` (a grade; 0: not the same after
-all). A .tsv holds text, text, label: the form of question matching sets.
+all). A .tsv holds text, text and perhaps label: the form of question matching sets.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Pair(NamedTuple):
 
 
 def read_pairs(path: Path, *, skips: SkipReport | None = None) -> Iterator[Pair]:
-    """Yield the pairs of a .jsonl file or of a .tsv with text, text, label."""
+    """Yield the pairs of a .jsonl file or of a .tsv with text, text and perhaps label."""
     parse = _parse_columns if plain_name(path.name).endswith(".tsv") else _parse_object
     return read_records([path], parse, skips=skips)
 
@@ -49,8 +49,10 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
 
 
 def _parse_columns(line: str) -> Pair:
-    query, positive, label = split_columns(line, "text", "text", "label")
-    return Pair(require_text(query), require_text(positive), label=require_grade(label))
+    names = ("text", "text") if line.count("\t") == 1 else ("text", "text", "label")
+    query, positive, *label = split_columns(line, *names)
+    grade = require_grade(label[0]) if label else None
+    return Pair(require_text(query), require_text(positive), label=grade)
 
 
 def _parse_object(line: str) -> Pair:

@@ -1,0 +1,211 @@
+"""What the verbs share: flags, input files, standard input, progress, output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from corom.encoder import Encoder, Progress
+    from corom.records import Passage
+
+EngineName: TypeAlias = Literal["auto", "openvino", "torch"]
+Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A folder, corom-medical (embedded), damo/… or iic/… (ModelScope), owner/name "
+        "(Hugging Face).",
+    ),
+]
+EngineOption = Annotated[
+    EngineName, typer.Option("--engine", help="What computes; auto: torch on a GPU, else openvino.")
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision", help="auto: int8 where it is proven faithful, else bf16 or fp32 by the chip."
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or cuda:0,cuda:1.")
+]
+LengthOption = Annotated[
+    int | None,
+    typer.Option("--max-length", help="Tokens a text is cut to, 2 to 512; default: the model's."),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", help="Processor threads; default: all.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+STDIN = "-"
+
+
+def load_encoder(
+    model: str,
+    *,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    device: str = "auto",
+    max_length: int | None = None,
+    threads: int | None = None,
+) -> Encoder:
+    """Return the encoder the flags ask for; what it warns of goes to standard error."""
+    from corom.encoder import Encoder
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        encoder = Encoder.load(
+            model,
+            engine=engine,
+            precision=precision,
+            device=device,
+            max_length=max_length,
+            threads=threads,
+        )
+    for warning in caught:
+        note(str(warning.message))
+    return encoder
+
+
+def read_passages(source: str) -> Iterator[Passage]:
+    """Return the passages of a file or folder, or of standard input (`-`), a text a line."""
+    from corom.readers import open_passages
+
+    return _read_stdin() if source == STDIN else open_passages(Path(source))
+
+
+def _read_stdin() -> Iterator[Passage]:
+    from corom.errors import FormatError
+    from corom.records import Passage
+
+    for number, raw in enumerate(sys.stdin.buffer, 1):
+        try:
+            text = raw.decode("utf-8").strip("\r\n")
+        except UnicodeDecodeError:
+            raise FormatError("is not UTF-8", path="standard input", line=number) from None
+        if not text.strip():
+            raise FormatError("is empty", path="standard input", line=number)
+        yield Passage(str(number), text)
+
+
+def count_passages(source: str) -> int | None:
+    """Return how many passages there are, checking all of them; None for standard input."""
+    return None if source == STDIN else sum(1 for _ in read_passages(source))
+
+
+class Meter:
+    """What an encoder reports its progress to: a bar on the screen, and the figures at the end."""
+
+    def __init__(self, show: Callable[[int], None]) -> None:
+        self._show, self._start = show, time.perf_counter()
+        self.texts = self.truncated = self.tokens = 0
+
+    def __call__(self, progress: Progress) -> None:
+        """Take what is done so far."""
+        self.texts, self.truncated, self.tokens = progress
+        self._show(self.texts)
+
+    def figures(self) -> dict[str, float]:
+        """Return texts, truncated texts, tokens, seconds and texts per second so far."""
+        seconds = time.perf_counter() - self._start
+        return {
+            "texts": self.texts,
+            "truncated": self.truncated,
+            "tokens": self.tokens,
+            "seconds": round(seconds, 3),
+            "texts_per_second": round(self.texts / seconds, 1),
+        }
+
+    def sentence(self, *, max_length: int) -> str:
+        """Return the figures as a sentence."""
+        found = self.figures()
+        return (
+            f"{found['texts']:,} texts in {found['seconds']:,.1f} s "
+            f"({found['texts_per_second']:,.0f} a second); "
+            f"{found['truncated']:,} longer than {max_length} tokens, cut there"
+        )
+
+
+@contextmanager
+def progress_bar(total: int | None) -> Iterator[Meter]:
+    """Yield a meter with a bar on standard error, if that is a screen."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    console = Console(stderr=True)
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=total, rate="")
+
+        def show(done: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, rate=f"{speed:,.0f} texts/s" if speed else "")
+
+        yield Meter(show)
+
+
+@contextmanager
+def download_bar() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Yield what a download reports to: name, bytes so far, bytes in all."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, TransferSpeedColumn(), console=console, disable=not console.is_terminal
+    ) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done)
+
+        yield show
+
+
+def say(text: str) -> None:
+    """Print a line of results on standard output."""
+    from corom.text import clean
+
+    typer.echo(clean(text))
+
+
+def say_json(value: object) -> None:
+    """Print a result as one line of JSON."""
+    say(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """Print a remark on standard error."""
+    typer.echo(text, err=True)
+
+
+def complain(text: str) -> None:
+    """Print an error on standard error: one line, red on a screen."""
+    typer.secho(f"corom: {' '.join(text.splitlines())}", fg="red", err=True)

@@ -1,0 +1,86 @@
+"""`corom convert`: any model folder to a portable one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from corom.cli.console import JsonOption, ThreadsOption, note, read_passages, say, say_json
+from corom.errors import InputError
+
+_MOST_TEXTS = 1000
+
+
+def command(
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A model folder, or a name as --model takes it.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[OUT]",
+            help="A new folder. Without it, model.safetensors is written beside the "
+            "pytorch_model.bin of SRC, which can then be used by its name.",
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["full", "int8"],
+        typer.Option("--precision", help="int8: add the form that is fastest on a CPU."),
+    ] = "full",
+    dtype: Annotated[
+        Literal["float32", "float16"], typer.Option("--dtype", help="How weights are stored.")
+    ] = "float32",
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate",
+            help="Texts like those the model will meet, 40 or more, for int8 (.jsonl, .tsv, .txt "
+            "or -); default: medical texts inside the package.",
+        ),
+    ] = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a portable model folder.
+
+    Of safetensors, from any other model folder, pytorch_model.bin included (extra torch).
+    """
+    from corom.engines.compression import convert_to_int8
+    from corom.models.convert import add_safetensors, convert
+    from corom.models.int8 import read_fidelity
+    from corom.models.names import resolve
+
+    if precision != "int8" and calibrate is not None:
+        raise InputError("--calibrate belongs to --precision int8")
+    if out is None and (precision, dtype) != ("full", "float32"):
+        raise InputError("name the folder OUT: --precision and --dtype need a new one")
+    folder = resolve(source)
+    if out is None:
+        made = add_safetensors(folder)
+    elif precision == "int8":
+        texts = None if calibrate is None else _sample(calibrate)
+        made = convert_to_int8(folder, out, dtype=dtype, texts=texts, threads=threads)
+    else:
+        made = convert(folder, out, dtype=dtype)
+    fidelity = read_fidelity(made.int8_file) if made.int8_file else None
+    if as_json:
+        say_json(
+            {
+                "folder": str(made.folder),
+                "fingerprint": made.fingerprint,
+                "fidelity": None if fidelity is None else vars(fidelity),
+            }
+        )
+        return
+    say(f"{made.folder}: {made.shape.layers} layers of {made.shape.hidden}, {made.encoding}")
+    if fidelity is not None:
+        note(fidelity.advice())
+
+
+def _sample(source: str) -> list[str]:
+    """Return at most a thousand texts, evenly spread over the file."""
+    texts = [passage.content for passage in read_passages(source)]
+    step = max(1, len(texts) // _MOST_TEXTS)
+    return texts[::step][:_MOST_TEXTS]
