@@ -1,7 +1,8 @@
 """Other libraries load the folders corom writes, give the same vectors, and corom reads theirs.
 
-Run by `make test-interop`: one virtual environment per library in `.venv-interop/` (made on the
-first run, about 5 GB), `check.py` inside each, then a look at what sentence-transformers saved.
+Run by `make test-interop` (needs the torch extra): corom's engines first, then one virtual
+environment per library in `.venv-interop/` (made on the first run, about 5 GB) with `check.py`
+inside each, then a look at what sentence-transformers saved. All are held to plain numpy.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from conftest import VOCABULARY, random_weights  # noqa: E402
+from corom.encoder import Encoder  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.models.config import Encoding, Shape  # noqa: E402
 from corom.models.portable import write_portable  # noqa: E402
@@ -81,6 +83,23 @@ def make_cases(folder: Path) -> None:
     (folder / "texts.json").write_text(json.dumps(TEXTS))
 
 
+def check_own(folder: Path) -> None:
+    """Compare corom's own engines with the truth."""
+    truth = np.load(folder / "truth.npz")
+    for name in CASES:
+        for engine in ("openvino", "torch"):
+            encoder = Encoder.load(str(folder / name), engine=engine, precision="fp32")
+            found = {
+                "query": encoder.encode_queries(TEXTS),
+                "passage": encoder.encode_passages(TEXTS),
+            }
+            for kind, vectors in found.items():
+                difference = float(np.abs(vectors - truth[f"{name}.{kind}"]).max())
+                sys.stdout.write(f"corom {engine} {name} {kind}: off by at most {difference:.1e}\n")
+                if not difference <= TOLERANCE:
+                    sys.exit(f"corom's {engine} engine gives other vectors")
+
+
 def prepare(name: str) -> Path:
     """Return the Python of an environment, made and filled if it is not there."""
     environment = ROOT / ".venv-interop" / name
@@ -111,6 +130,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make_cases(folder)
+        check_own(folder)
         offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
         for name in sys.argv[1:] or ENVIRONMENTS:
             check = [prepare(name), Path(__file__).with_name("check.py"), name, folder]

@@ -10,7 +10,7 @@ import pytest
 
 from corom.errors import ArtifactError, MissingExtraError
 from corom.models import convert as module
-from corom.models.convert import convert, convert_bin
+from corom.models.convert import add_safetensors, convert, convert_bin
 from models.numpy_bert import embed
 
 TEXTS = ["上消化道出血手术大约多久", "头痛吃什么药？"]
@@ -83,6 +83,16 @@ def test_a_broken_pickle_is_refused_by_name(pickled, damage):
         path.unlink()
     with pytest.raises(ArtifactError, match=r"pytorch_model\.bin"):
         convert_bin(pickled.folder)
+
+
+@pytest.mark.torch
+def test_safetensors_are_added_beside_a_pickle(pickled):
+    before = {path.name for path in pickled.folder.iterdir()}
+    checkpoint = add_safetensors(pickled.folder)
+    assert {path.name for path in pickled.folder.iterdir()} == before | {"model.safetensors"}
+    np.testing.assert_array_equal(embed(checkpoint, TEXTS), pickled.truth)
+    with pytest.raises(ArtifactError, match="has safetensors already"):
+        add_safetensors(pickled.folder)
 
 
 def test_an_old_torch_is_refused(tiny_checkpoint, monkeypatch):
