@@ -28,7 +28,7 @@ from corom.training.batches import Chunk, Cutters
 from corom.training.card import model_card
 from corom.training.dev import Dev
 from corom.training.loop import Loop, Report, Task, uses_bf16
-from corom.training.settings import DevSettings, FinishSettings, OptimizerSettings, RunSettings
+from corom.training.settings import FinishSettings, PretrainSettings, TrainSettings
 from corom.training.soup import Weights, mix
 from corom.training.state import Progressed, checkpoint_folder, checkpoints, load_weights
 
@@ -48,21 +48,6 @@ class Finished:
     final_dev: float | None
     """That of the finished model."""
     seconds: float
-
-
-class Settings(Protocol):
-    """What the settings of training and of pre-training have in common."""
-
-    @property
-    def output(self) -> str: ...  # noqa: D102
-    @property
-    def optimizer(self) -> OptimizerSettings: ...  # noqa: D102
-    @property
-    def dev(self) -> DevSettings | None: ...  # noqa: D102
-    @property
-    def finish(self) -> FinishSettings: ...  # noqa: D102
-    @property
-    def run(self) -> RunSettings: ...  # noqa: D102
 
 
 class EncoderTask(Task[Any, Any], Protocol):
@@ -85,7 +70,7 @@ def read_finished(folder: Path) -> Finished | None:
 
 def run_to_end(
     task: EncoderTask,
-    settings: Settings,
+    settings: TrainSettings | PretrainSettings,
     *,
     base: Checkpoint,
     encoding: Encoding,
@@ -124,14 +109,14 @@ def run_to_end(
     return finished
 
 
-def _evaluate_every(settings: Settings, *, batches: int) -> int:
+def _evaluate_every(settings: TrainSettings | PretrainSettings, *, batches: int) -> int:
     if settings.dev and settings.dev.every:
         return settings.dev.every
     return max(1, round(batches / settings.optimizer.accumulate / settings.optimizer.epochs))
 
 
 def _dev_figure(
-    task: EncoderTask, settings: Settings, *, accelerator: Accelerator
+    task: EncoderTask, settings: TrainSettings | PretrainSettings, *, accelerator: Accelerator
 ) -> Callable[[], float] | None:
     if settings.dev is None:
         return None

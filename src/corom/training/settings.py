@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from corom.errors import InputError
 from corom.training.recipe import from_table, read_toml
@@ -223,6 +223,63 @@ class TrainSettings:
         check(self.finish.average_last <= self.run.keep, "finish.average_last exceeds run.keep")
 
 
-def load_settings(path: Path | str) -> TrainSettings:
+@dataclass(frozen=True, kw_only=True)
+class ScratchSettings:
+    """The sizes of an encoder that starts from random weights."""
+
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings:
+    """Pre-training on plain text: `model` in (or only its tokenizer), `output`/model out.
+
+    A batch (`optimizer.batch`) is so many documents.
+    """
+
+    model: str
+    output: str
+    texts: tuple[str, ...]
+    """Files with a document a line (.txt), or passages as `corom.readers` reads them."""
+    scratch: ScratchSettings | None = None
+    """Random weights of these sizes instead of the model's."""
+    masking: Literal["importance", "random"] = "importance"
+    mask_rate: float = 0.15
+    span_length: int = 128
+    """Tokens of a span, [CLS] and [SEP] included."""
+    shortest_span: int = 16
+    """A document of twice as many tokens gives two spans, a shorter one is only masked."""
+    head_layers: int = 2
+    """0: plain masked language modelling, without Condenser's head."""
+    early_layer: int | None = None
+    """The layer whose states the head sees; None: the middle one."""
+    contrast_weight: float = 1.0
+    """Of the span contrast; 0: no coCondenser."""
+    temperature: float = 0.05
+    optimizer: OptimizerSettings = field(
+        default_factory=lambda: OptimizerSettings(epochs=1.0, batch=128, learning_rate=1e-4)
+    )
+    dev: DevSettings | None = None
+    finish: FinishSettings = field(default_factory=FinishSettings)
+    run: RunSettings = field(default_factory=RunSettings)
+
+    def __post_init__(self) -> None:
+        check(bool(self.texts), "texts names no file")
+        check(0 < self.mask_rate <= 0.5, "mask_rate must be above 0, at most 0.5")
+        check(self.shortest_span >= 1, "shortest_span must be 1 or more")
+        check(self.span_length >= self.shortest_span + 2, "span_length is below shortest_span + 2")
+        check(self.head_layers >= 0, "head_layers must not be negative")
+        check(self.early_layer is None or self.early_layer >= 0, "early_layer: 0 or more")
+        check(self.contrast_weight >= 0 and self.temperature > 0, "contrast: weight 0 or more")
+        check(not (self.scratch and self.finish.keep_base), "from scratch there is no base to keep")
+
+
+S = TypeVar("S", TrainSettings, PretrainSettings)
+
+
+def load_settings(kind: type[S], path: Path | str) -> S:
     """Return the settings of a TOML file; raise InputError for anything it should not hold."""
-    return from_table(TrainSettings, read_toml(path))
+    return from_table(kind, read_toml(path))
