@@ -209,13 +209,16 @@ def test_a_server_that_stays_down_is_named(modelscope):
         from_modelscope(NAME)
 
 
-def test_an_unknown_model_or_revision_is_refused(modelscope):
+def test_an_unknown_model_or_revision_is_refused(modelscope, monkeypatch):
     with pytest.raises(DownloadError, match=r"absent/repo/files answered HTTP 404"):
         from_modelscope("damo/absent")
     modelscope.listing = lambda: {"Code": 10010205001, "Success": False, "Data": None}
     with pytest.raises(DownloadError, match=f"lists no files for {NAME} at revision master"):
         from_modelscope(NAME)
     modelscope.listing = list  # an empty one
+    with pytest.raises(DownloadError, match="lists no files"):
+        from_modelscope(NAME)
+    monkeypatch.setattr(json, "dumps", lambda _: "<html>log in to this network</html>")
     with pytest.raises(DownloadError, match="lists no files"):
         from_modelscope(NAME)
 

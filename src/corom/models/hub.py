@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlencode
@@ -89,7 +90,7 @@ def _fetch_modelscope(name: str, folder: Path, *, revision: str, progress: Progr
         listing = Path(temporary) / "files.json"
         query = urlencode({"Revision": revision, "Recursive": "true"})
         fetch(f"{address}/files?{query}", listing, headers=headers if token else None)
-        entries = _listed(read_json(listing), name=name, revision=revision)
+        entries = _listed(listing, name=name, revision=revision)
     folder.mkdir(parents=True, exist_ok=True)
     state = {"source": "modelscope", "name": name, "revision": revision}
     write_json(folder / _STATE, {**state, "complete": False})
@@ -118,12 +119,12 @@ def _fetch_file(
     fetch(url, target, size=size, sha256=digest, headers=headers, progress=progress)
 
 
-def _listed(answer: Any, *, name: str, revision: str) -> dict[str, dict[str, Any]]:  # noqa: ANN401
+def _listed(listing: Path, *, name: str, revision: str) -> dict[str, dict[str, Any]]:
     """Return path -> entry of the files the hub lists: `{"Data": {"Files": [{"Path", …}]}}`."""
     try:
-        entries = answer["Data"]["Files"]
+        entries = read_json(listing)["Data"]["Files"]
         return {entry["Path"]: entry for entry in entries if entry.get("Type") != "tree"}
-    except (KeyError, TypeError, AttributeError):
+    except (ArtifactError, KeyError, TypeError, AttributeError):
         raise DownloadError(
             f"ModelScope lists no files for {name} at revision {revision}; "
             "check both on its page, and MODELSCOPE_API_TOKEN if it is private"
@@ -162,11 +163,9 @@ def from_hugging_face(
     hub, errors, constants = (
         need(f"huggingface_hub{part}", extra="hub") for part in ("", ".errors", ".constants")
     )
-    where = {"repo_id": name, "revision": revision, "cache_dir": cache}
+    snapshot = partial(hub.snapshot_download, name, revision=revision, cache_dir=cache)
     try:
-        folder = Path(
-            hub.snapshot_download(**where, local_files_only=True, allow_patterns=list(FILES))
-        )
+        folder = Path(snapshot(local_files_only=True, allow_patterns=list(FILES)))
         if _is_complete(folder):
             return folder
     except errors.LocalEntryNotFoundError:
@@ -175,21 +174,24 @@ def from_hugging_face(
     _refuse_offline(name, download=download, looked_in=looked_in)
     bar = _bar(name, progress)
     try:
-        folder = Path(hub.snapshot_download(**where, allow_patterns=list(FILES), tqdm_class=bar))
+        folder = Path(snapshot(allow_patterns=list(FILES), tqdm_class=bar))
         if not _is_complete(folder):
-            hub.snapshot_download(**where, allow_patterns=[*FILES, PICKLED], tqdm_class=bar)
+            snapshot(allow_patterns=[*FILES, PICKLED], tqdm_class=bar)
     except (errors.HTTPError, OSError) as error:
-        # The library's own texts are long and may quote headers: status or class are enough.
-        cause = error.__cause__ or error
-        status = getattr(getattr(cause, "response", None), "status_code", None)
-        reason = type(cause).__name__ if status is None else f"HTTP {status}"
         raise DownloadError(
-            f"{name} could not be fetched from {constants.ENDPOINT} ({reason}); check name, "
-            "revision and connection, and HF_TOKEN if it is private"
+            f"{name} could not be fetched from {constants.ENDPOINT} ({_reason(error)}); check "
+            "name, revision and connection, and HF_TOKEN if it is private"
         ) from None
     if not _is_complete(folder):
         raise DownloadError(f"{name} has neither model.safetensors nor {PICKLED}")
     return folder
+
+
+def _reason(error: Exception) -> str:
+    """Return status or class of huggingface_hub's error; its texts are long and quote headers."""
+    cause = error.__cause__ or error
+    status = getattr(getattr(cause, "response", None), "status_code", None)
+    return type(cause).__name__ if status is None else f"HTTP {status}"
 
 
 def _bar(name: str, progress: Progress | None) -> type:
