@@ -1,5 +1,61 @@
-"""Chinese medical text embeddings: encode, search, train, serve."""
+"""Chinese medical text embeddings: encode, search, train, serve.
+
+The public names, each loaded when it is first used, so that `import corom` costs nothing.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from corom.encoder import Encoder
+    from corom.errors import CoromError
+    from corom.metrics import evaluate_run
+    from corom.readers import open_dataset, open_passages, open_queries
+    from corom.records import Hit, Passage, Qrel, Query
+    from corom.similarity import rank_passages, score_matrix, score_pairs
+
+_HOMES = {
+    "CoromError": "errors",
+    "Encoder": "encoder",
+    "Hit": "records",
+    "Passage": "records",
+    "Qrel": "records",
+    "Query": "records",
+    "evaluate_run": "metrics",
+    "open_dataset": "readers",
+    "open_passages": "readers",
+    "open_queries": "readers",
+    "rank_passages": "similarity",
+    "score_matrix": "similarity",
+    "score_pairs": "similarity",
+}
+
+__all__ = [
+    "CoromError",
+    "Encoder",
+    "Hit",
+    "Passage",
+    "Qrel",
+    "Query",
+    "evaluate_run",
+    "open_dataset",
+    "open_passages",
+    "open_queries",
+    "rank_passages",
+    "score_matrix",
+    "score_pairs",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module 'corom' has no attribute {name!r}")
+    return getattr(import_module(f"corom.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -34,8 +34,11 @@ def test_question_matching_tables_are_pairs_too(tmp_path: Path) -> None:
     path.write_text("头痛\t头疼\t2\n头痛\t脚痛\t0\n", encoding="utf-8")
     assert list(read_pairs(path)) == [Pair("头痛", "头疼", label=2), Pair("头痛", "脚痛", label=0)]
     path.write_text("头痛\t头疼\n", encoding="utf-8")
-    with pytest.raises(FormatError, match="2 columns instead of 3"):
-        list(read_pairs(path))
+    assert list(read_pairs(path)) == [Pair("头痛", "头疼")]
+    for line, columns in (("头痛\n", 1), ("头痛\t头疼\t2\t3\n", 4)):
+        path.write_text(line, encoding="utf-8")
+        with pytest.raises(FormatError, match=f"{columns} columns instead of 3"):
+            list(read_pairs(path))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+# Needs Python 3.11 or newer with pip and venv, and make. Every target makes the environment it
+# runs in; nothing is installed twice while pyproject.toml (for `demo`: the package) is unchanged.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+SHARED ?= ../shared
+EXTRAS = cluster,data,dev,eval,hub,index,lexical,serve,torch,train
+
+BIN = .venv-test/bin
+PIP = -m pip install --quiet --disable-pip-version-check
+PACKAGE := pyproject.toml $(shell find src -type f ! -name '*.pyc')
+
+.PHONY: help demo test check fix serve test-interop bench-encode bench-search reproduce clean
+
+help:            ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+demo: .venv/installed   ## real medical questions matched to answers, offline, without torch
+	@.venv/bin/python examples/demo.py
+
+test: check      ## everything that must hold: style, types, layers, tests
+	$(BIN)/python -m pytest -n 2
+
+check: .venv-test/installed   ## style, types and layers only
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: .venv-test/installed     ## mend what can be mended: imports, format, docs/cli.md
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/python docs/make_cli.py
+
+test-interop: .venv-test/installed   ## sentence-transformers 5, 6 and ModelScope read our folders
+	$(BIN)/python tests/interop/run.py
+
+bench-encode: .venv-bench/installed  ## encoding, side by side with others
+	.venv-bench/bin/python benchmarks/bench_encode.py
+
+bench-search: .venv-bench/installed  ## searching, side by side with others
+	.venv-bench/bin/python benchmarks/bench_search.py
+
+reproduce: .venv-test/installed      ## run the commands behind results/ again and compare
+	$(BIN)/python benchmarks/reproduce.py
+
+clean:           ## remove the environments and caches
+	rm -rf .venv .venv-test .venv-bench .venv-interop .bench .mypy_cache .ruff_cache .pytest_cache
+
+.venv/installed: $(PACKAGE)
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) .
+	@touch $@
+
+.venv-test/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-test
+	$(BIN)/python $(PIP) '$(TORCH)' -e '.[$(EXTRAS)]'
+	@touch $@
+
+.venv-bench/installed: pyproject.toml benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python $(PIP) '$(TORCH)' -e '.[data,eval,index,lexical,torch]' -r benchmarks/requirements.txt
+	@touch $@
