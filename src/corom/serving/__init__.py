@@ -1,0 +1,1 @@
+"""The HTTP service: `Server(Service(encoder, settings=ServeSettings())).run()`."""

@@ -1,0 +1,67 @@
+"""The application: routes, and around them three layers.
+
+From the outside in:
+
+Reporting   request id, log line, metrics, security headers, every exception an answer
+Gate        host, key, room
+Intake      body limits, deadline, clients that leave
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from corom import __version__
+from corom.serving.errors import answer_error
+from corom.serving.gate import Gate
+from corom.serving.intake import Intake
+from corom.serving.routes import compare, openai, ops, tei
+from corom.serving.service import Service
+from corom.serving.settings import MAX_BODY_BYTES
+from corom.serving.telemetry import Reporting
+
+_DESCRIPTION = "Chinese medical text embeddings. For retrieval research; not medical advice."
+
+
+def create_app(service: Service) -> FastAPI:
+    """Return the ASGI application around a service; its lifespan starts and stops the model."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        service.batcher.start()
+        await asyncio.to_thread(service.warm_up)
+        yield
+        await asyncio.to_thread(service.batcher.close)
+
+    app = FastAPI(
+        title="corom",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        # FastAPI's pages load from a CDN, and its telemetry would report what was sent.
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    for part in (openai, tei, compare, ops):
+        app.include_router(part.routes(service))
+    for error in (RequestValidationError, HTTPException):
+        app.add_exception_handler(error, answer_error)
+    settings = service.settings
+    app.add_middleware(
+        Intake,
+        max_body_bytes=MAX_BODY_BYTES,
+        max_held_bytes=settings.max_held_bytes,
+        timeout_s=settings.timeout_s,
+    )
+    app.add_middleware(
+        Gate, door=service.door, keys=service.keys, max_requests=settings.max_requests
+    )
+    app.add_middleware(Reporting, telemetry=service.telemetry)
+    return app

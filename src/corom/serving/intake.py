@@ -1,0 +1,100 @@
+"""How a request comes in: its body within limits, in time, and for as long as someone waits.
+
+Below this layer a body is complete, and a request that nobody waits for any more is cancelled:
+its texts leave the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from corom.serving.errors import ApiError, overloaded, too_late
+
+
+class _Left(Exception):  # noqa: N818 - no error: the client went away
+    """The client closed the connection before its answer."""
+
+
+class Intake:
+    """Reads the body (413, 429), then runs the request until it ends, is late (504) or is left."""
+
+    def __init__(
+        self, app: ASGIApp, *, max_body_bytes: int, max_held_bytes: int, timeout_s: float
+    ) -> None:
+        self._app, self._timeout_s = app, timeout_s
+        self._max_body, self._max_held = max_body_bytes, max_held_bytes
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._read(scope, receive, body)
+                await self._run(scope, receive, send, bytes(body))
+        except TimeoutError:
+            raise too_late(self._timeout_s) from None
+        except _Left:
+            return None
+        finally:
+            self._held -= len(body)
+        return None
+
+    async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> None:
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdecimal() and int(declared) > self._max_body:
+            raise self._too_large()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _Left
+            chunk = message.get("body", b"")
+            self._held += len(chunk)
+            body += chunk
+            if len(body) > self._max_body:
+                raise self._too_large()
+            if self._held > self._max_held:
+                raise overloaded("too many large requests at once")
+            more = message.get("more_body", False)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
+        rest = iter([body])
+
+        async def replay() -> Message:
+            for whole in rest:
+                return {"type": "http.request", "body": whole, "more_body": False}
+            return await receive()
+
+        request = asyncio.ensure_future(self._app(scope, replay, send))
+        leaving = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({request, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _stop(leaving)
+            if not request.done():
+                await _stop(request)
+        if request.cancelled():
+            raise _Left
+        request.result()
+
+    def _too_large(self) -> ApiError:
+        limit = self._max_body >> 20
+        return ApiError(413, f"the body is over {limit} MiB; split it", code="too_large")
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _stop(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, Exception):
+        await task

@@ -1,0 +1,103 @@
+"""API keys: random, kept as hashes in a text file, read again whenever the file changes.
+
+    # name   SHA-256 of the key
+    ward-3   9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+
+A key has 256 random bits, so its plain SHA-256 cannot be turned back and needs no salt. Delete a
+line to revoke a key. A file that cannot be read opens no door: every key is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import time
+from pathlib import Path
+
+from corom.errors import FormatError, InputError
+from corom.files import write_bytes
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
+_LINE = re.compile(rf"({_NAME.pattern})\s+([0-9a-f]{{64}})", re.ASCII)
+_LOOK_AGAIN_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+def add_key(file: Path, name: str) -> str:
+    """Return a new key for `name`, after adding its hash to `file` (made if it is not there).
+
+    The key itself is kept nowhere: show it once. Raises InputError for a name that is taken or
+    that is not of letters, digits, `.`, `_` and `-`; FormatError for a broken file.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"key name {name!r} must be of letters, digits, dots, - and _")
+    text = file.read_text(encoding="utf-8") if file.exists() else "# name, SHA-256 of the key\n"
+    if name in _parse(text, file).values():
+        raise InputError(f"{file} has a key called {name!r} already; remove its line first")
+    key = f"corom-{secrets.token_urlsafe(32)}"
+    if text and not text.endswith("\n"):
+        text += "\n"
+    write_bytes(file, f"{text}{name} {_hash(key)}\n".encode())
+    return key
+
+
+class KeyRing:
+    """The keys in a file; looked at again once a second at most."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._keys = _parse(file.read_text(encoding="utf-8"), file)
+        self._stamp = self._now()
+        self._looked = time.monotonic()
+
+    def name_of(self, key: str) -> str | None:
+        """Return whose key this is, or None; takes equally long for every key."""
+        self._refresh()
+        given, found = _hash(key), None
+        for digest, name in self._keys.items():
+            if hmac.compare_digest(given, digest):
+                found = name
+        return found
+
+    def _refresh(self) -> None:
+        if time.monotonic() - self._looked < _LOOK_AGAIN_S:
+            return
+        self._looked = time.monotonic()
+        stamp = self._now()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._keys = _parse(self._file.read_text(encoding="utf-8"), self._file)
+        except (OSError, UnicodeDecodeError, FormatError) as error:
+            self._keys = {}
+            _log.error("all keys are refused: %s", error)
+        else:
+            _log.info("%d keys read again", len(self._keys))
+
+    def _now(self) -> tuple[int, int, int]:
+        try:
+            status = self._file.stat()
+        except OSError:
+            return (0, 0, 0)
+        return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _parse(text: str, file: Path) -> dict[str, str]:
+    """Return name by hash."""
+    keys: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if not (match := _LINE.fullmatch(line.strip())):
+            raise FormatError("is not a name and a SHA-256", path=file, line=number)
+        keys[match[2]] = match[1]
+    return keys

@@ -1,0 +1,99 @@
+"""What the routes work with: the model behind its queue, the collection, the metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from fastapi import Request, Response
+from pydantic_core import to_json
+
+from corom.encoder import Encoder, Side
+from corom.errors import InputError
+from corom.serving.batching import Batcher, Encoded
+from corom.serving.errors import ApiError
+from corom.serving.gate import Door
+from corom.serving.keys import KeyRing
+from corom.serving.settings import ServeSettings
+from corom.serving.telemetry import Telemetry, record_of
+from corom.vectors import Vectors, normalized, truncated
+
+_PROBE = "头痛"
+
+
+class Service:
+    """One model, ready to answer."""
+
+    def __init__(self, encoder: Encoder, *, settings: ServeSettings) -> None:
+        self.encoder, self.settings = encoder, settings
+        self.name = model_name(encoder.name)
+        self.keys = KeyRing(settings.keys_file) if settings.keys_file else None
+        self.door = Door()
+        self.telemetry = Telemetry()
+        self.batcher = Batcher(
+            encoder,
+            max_queued_tokens=settings.max_queued_tokens,
+            observe=self.telemetry.batch,
+        )
+        for name, help_, value in (
+            ("corom_inside", "Requests being answered.", lambda: self.door.inside),
+            ("corom_waiting_requests", "Requests.", lambda: self.batcher.waiting.requests),
+            ("corom_waiting_tokens", "Padded tokens.", lambda: self.batcher.waiting.tokens),
+        ):
+            self.telemetry.watch(name, help_, value)
+
+    def warm_up(self) -> None:
+        """Make both forms of the engine, so that no request waits for one."""
+        self.encoder.encode_passages([_PROBE])
+        lengths = range(2, self.encoder.max_length, 4)
+        self.encoder.encode_passages(["痛" * length for length in lengths])
+
+    async def embed(
+        self, request: Request, texts: list[str], *, side: Side, truncate: bool = True
+    ) -> Encoded:
+        """Return the vectors of a request's texts and note their number for its line in the log.
+
+        Without `truncate` a text the model cannot read to its end is an error.
+        """
+        found = await self.batcher.encode(texts, side=side)
+        record = record_of(request.scope)
+        record.texts += len(texts)
+        record.tokens += found.tokens
+        if found.truncated and not truncate:
+            raise ApiError(
+                422,
+                f"text {found.truncated[0]} is over {self.encoder.max_length} tokens; "
+                "shorten it, or set truncate",
+                code="too_long",
+            )
+        return found
+
+    async def probe(self) -> None:
+        """Raise ApiError if the model does not answer."""
+        await self.batcher.encode([_PROBE], side="query")
+
+    def finish(
+        self, vectors: Vectors, *, normalize: bool | None = None, dimensions: int | None = None
+    ) -> Vectors:
+        """Return raw vectors as `Encoder` gives them: cut to `dimensions`, then of length 1."""
+        if dimensions is not None:
+            if dimensions > self.encoder.dim:
+                raise InputError(f"dimensions: {self.encoder.name} has {self.encoder.dim}")
+            vectors = truncated(vectors, dimensions)
+        unit = self.encoder.encoding.normalize if normalize is None else normalize
+        return normalized(vectors) if unit else vectors
+
+
+def model_name(name: str) -> str:
+    """Return the name clients use: that of a folder, without the folders it lies in."""
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
+def json_response(value: object) -> Response:
+    """Return an answer that needs no checking by FastAPI: many thousands of numbers."""
+    return Response(to_json(value), media_type="application/json")
+
+
+def stack(*parts: Vectors) -> Vectors:
+    """Return all rows, in order."""
+    return np.concatenate(parts)
