@@ -19,7 +19,7 @@ from corom.records import Hit, Passage, Qrel, Query
 from corom.tokens import TokenIds, batches
 from corom.training.batches import Chunk, Cutters
 from corom.training.rows import passage_text
-from corom.training.settings import DevSettings
+from corom.training.run_settings import DevSettings
 
 _BUDGET = 16_384
 _QUERIES_AT_ONCE = 64

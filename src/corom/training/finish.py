@@ -28,7 +28,8 @@ from corom.training.batches import Chunk, Cutters
 from corom.training.card import model_card
 from corom.training.dev import Dev
 from corom.training.loop import Loop, Report, Task, uses_bf16
-from corom.training.settings import FinishSettings, PretrainSettings, TrainSettings
+from corom.training.run_settings import FinishSettings
+from corom.training.settings import PretrainSettings, TrainSettings
 from corom.training.soup import Weights, mix
 from corom.training.state import Progressed, checkpoint_folder, checkpoints, load_weights
 

@@ -23,7 +23,7 @@ from corom.errors import InputError, TrainingError
 from corom.training.gradient_cache import backward
 from corom.training.logs import Log
 from corom.training.optimizer import make_optimizer, rate_share, set_rate
-from corom.training.settings import OptimizerSettings, Precision, RunSettings
+from corom.training.run_settings import OptimizerSettings, Precision, RunSettings
 from corom.training.state import Progressed, checkpoints, load_state, prune, save_state
 
 B = TypeVar("B")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from corom.training.settings import OptimizerSettings, Schedule
+from corom.training.run_settings import OptimizerSettings, Schedule
 
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 _EMBEDDING = re.compile(r"(?:^|\.)(?:words|positions|types)\.")

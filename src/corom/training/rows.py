@@ -46,9 +46,15 @@ def read_rows(paths: Sequence[str], *, split: str, skip_bad: bool) -> Rows:
     """
     found, seen = Rows(), set[int]()
     skips = found.skips if skip_bad else None
+    records: Iterable[Group | Pair]
     for path in map(Path, paths):
-        rows = _of_folder(path, found, split=split, skips=skips) if path.is_dir() else None
-        for row in rows if rows is not None else _of_file(path, skips=skips):
+        if path.is_dir():
+            passages, records = groups_of_folder(path, split=split, skips=skips)
+            found.pool.extend(map(passage_text, passages.values()))
+        else:
+            records = records_of_file(path, skips=skips)
+        for record in records:
+            row = row_of(record, source=path.name)
             if (key := hash(row[:2])) in seen:
                 found.counts["repeated rows, dropped"] += 1
                 continue
@@ -70,7 +76,7 @@ def read_graded(paths: Sequence[str], *, skip_bad: bool) -> tuple[list[GradedRow
     for path in map(Path, paths):
         for pair in read_pairs(path, skips=report if skip_bad else None):
             if pair.label is None:
-                _leave_out("no label", "a pair has no label", path, report if skip_bad else None)
+                leave_out("no label", "a pair has no label", path, report if skip_bad else None)
             else:
                 rows.append(GradedRow(pair.query, pair.positive, float(pair.label)))
     return rows, report
@@ -87,54 +93,57 @@ def holds_groups(path: Path) -> bool:
     return first is not None and b'"positive_passages"' in first[2]
 
 
-def row_of_group(group: Group, *, source: str) -> Row:
-    """Return a group as a row."""
+def row_of(record: Group | Pair, *, source: str) -> Row:
+    """Return a group or a pair as a row."""
+    if isinstance(record, Pair):
+        negatives = tuple(dict.fromkeys(record.negatives))
+        return Row(record.query, (record.positive,), negatives, record.source or source)
     return Row(
-        group.query,
-        tuple(dict.fromkeys(map(passage_text, group.positives))),
-        tuple(dict.fromkeys(map(passage_text, group.negatives))),
+        record.query,
+        tuple(dict.fromkeys(map(passage_text, record.positives))),
+        tuple(dict.fromkeys(map(passage_text, record.negatives))),
         source,
     )
 
 
-def row_of_pair(pair: Pair, *, source: str) -> Row:
-    """Return a pair as a row."""
-    negatives = tuple(dict.fromkeys(pair.negatives))
-    return Row(pair.query, (pair.positive,), negatives, pair.source or source)
-
-
-def _of_file(path: Path, *, skips: SkipReport | None) -> Iterator[Row]:
+def records_of_file(path: Path, *, skips: SkipReport | None) -> Iterator[Group | Pair]:
+    """Yield the groups or pairs of a .jsonl file; a pair labelled as no match is no such record."""
     if holds_groups(path):
-        for group in read_groups(path, skips=skips):
-            yield row_of_group(group, source=path.name)
+        yield from read_groups(path, skips=skips)
         return
     for pair in read_pairs(path, skips=skips):
         if pair.label is not None and pair.label <= 0:
-            _leave_out("label 0", "a pair is labelled as no match", path, skips)
+            leave_out("label 0", "a pair is labelled as no match", path, skips)
         else:
-            yield row_of_pair(pair, source=path.name)
+            yield pair
 
 
-def _of_folder(path: Path, found: Rows, *, split: str, skips: SkipReport | None) -> Iterator[Row]:
+def groups_of_folder(
+    path: Path, *, split: str, skips: SkipReport | None
+) -> tuple[dict[str, Passage], Iterator[Group]]:
+    """Return the corpus of a dataset folder by id, and its queries as groups.
+
+    A query without a relevant passage in the corpus raises FormatError, or is counted in `skips`.
+    """
     dataset = open_dataset(path, skips=skips)
-    texts = {passage.id: passage_text(passage) for passage in dataset.passages()}
-    found.pool.extend(texts.values())
+    passages = {passage.id: passage for passage in dataset.passages()}
     relevant: dict[str, list[str]] = defaultdict(list)
     judged: dict[str, list[str]] = defaultdict(list)
     for qrel in dataset.qrels(split):
         (relevant if qrel.grade > 0 else judged)[qrel.query_id].append(qrel.passage_id)
-    for query in dataset.queries(split):
-        known = [id_ for id_ in relevant[query.id] if id_ in texts]
-        if not known:
-            message = f"query {query.id} has no relevant passage in the corpus"
-            _leave_out("no relevant passage", message, path, skips)
-            continue
-        positives = _texts(known, texts)
-        yield Row(query.text, positives, _texts(judged[query.id], texts), path.name)
 
+    def known(ids: list[str]) -> tuple[Passage, ...]:
+        return tuple(passages[id_] for id_ in ids if id_ in passages)
 
-def _texts(ids: Iterable[str], texts: dict[str, str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(texts[id_] for id_ in ids if id_ in texts))
+    def groups() -> Iterator[Group]:
+        for query in dataset.queries(split):
+            if positives := known(relevant[query.id]):
+                yield Group(query.id, query.text, positives, known(judged[query.id]))
+            else:
+                message = f"query {query.id} has no relevant passage in the corpus"
+                leave_out("no relevant passage", message, path, skips)
+
+    return passages, groups()
 
 
 def _without_positives(row: Row, counts: Counter[str]) -> Row:
@@ -145,7 +154,8 @@ def _without_positives(row: Row, counts: Counter[str]) -> Row:
     return row
 
 
-def _leave_out(reason: str, message: str, path: Path, skips: SkipReport | None) -> None:
+def leave_out(reason: str, message: str, path: Path, skips: SkipReport | None) -> None:
+    """Count a record that cannot be trained on in `skips`, or raise FormatError without one."""
     error = FormatError(f"{message}; mend it, or skip bad rows", path=path)
     if skips is None:
         raise error

@@ -6,22 +6,18 @@ and `finish` are its tables. Paths are relative to the folder the command runs i
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from corom.errors import InputError
 from corom.training.recipe import from_table, read_toml
-
-Schedule = Literal["linear", "cosine", "constant"]
-Precision = Literal["auto", "fp32", "bf16"]
-
-
-def check(statement: bool, message: str) -> None:
-    """Raise InputError with `message` unless `statement` holds."""
-    if not statement:
-        raise InputError(message)
+from corom.training.run_settings import (
+    DevSettings,
+    FinishSettings,
+    OptimizerSettings,
+    RunSettings,
+    check,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,107 +98,6 @@ class LossSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerSettings:
-    """How the weights move: AdamW, after `batch` queries seen by all processes together."""
-
-    epochs: float = 3.0
-    max_steps: int | None = None
-    batch: int = 64
-    """Queries a step compares with each other, over all processes."""
-    accumulate: int = 1
-    """Batches per change of the weights."""
-    chunk: int = 0
-    """Texts that go through the model at once (gradient cache); 0: the whole batch."""
-    learning_rate: float = 5e-6
-    layer_decay: float = 1.0
-    """Each layer below the last learns this much slower than the one above it."""
-    weight_decay: float = 0.01
-    schedule: Schedule = "linear"
-    warmup: float = 0.1
-    """Share of the steps in which the learning rate grows to its height."""
-    clip: float = 1.0
-    """Greatest norm of the gradient; 0: any."""
-
-    def __post_init__(self) -> None:
-        check(self.epochs > 0, f"optimizer.epochs is {self.epochs}; expected more than 0")
-        check(self.max_steps is None or self.max_steps > 0, "optimizer.max_steps must be above 0")
-        check(self.batch > 0, f"optimizer.batch is {self.batch}; expected 1 or more")
-        check(self.accumulate > 0, "optimizer.accumulate must be 1 or more")
-        check(self.chunk >= 0 and self.clip >= 0, "optimizer.chunk and .clip must not be negative")
-        check(self.learning_rate > 0, "optimizer.learning_rate must be above 0")
-        check(0 < self.layer_decay <= 1, "optimizer.layer_decay must be above 0, at most 1")
-        check(self.weight_decay >= 0, "optimizer.weight_decay must not be negative")
-        check(0 <= self.warmup < 1, "optimizer.warmup is a share of the steps: 0 to below 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DevSettings:
-    """Evaluation while training: a dataset's queries are searched for, higher is better."""
-
-    folder: str
-    queries: str = "dev"
-    measure: str = "MRR@10"
-    """Any measure of `corom.metrics` with a cut-off."""
-    max_queries: int | None = None
-    max_passages: int | None = None
-    """Search among the relevant passages and so many others, drawn by the seed."""
-    every: int = 0
-    """Steps between evaluations; 0: once per epoch."""
-    patience: int = 0
-    """Stop after so many evaluations without a new best; 0: never."""
-
-    def __post_init__(self) -> None:
-        check(
-            re.fullmatch(r"[A-Za-z]+@[1-9][0-9]{0,3}", self.measure) is not None,
-            f"dev.measure is {self.measure!r}; expected a name and a cut-off such as MRR@10",
-        )
-        check(self.every >= 0 and self.patience >= 0, "dev.every and .patience: 0 or more")
-        for name in ("max_queries", "max_passages"):
-            value = getattr(self, name)
-            check(value is None or value > 0, f"dev.{name} must be above 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinishSettings:
-    """What becomes the finished model."""
-
-    take: Literal["best", "last"] = "best"
-    """The step with the best dev figure (the last where there is no dev set), or the last."""
-    average_last: int = 1
-    """Average the weights of so many of the newest checkpoints instead (more than 1)."""
-    keep_base: float = 0.0
-    """Share of the starting weights mixed back in, against forgetting."""
-    licence: str = ""
-    """For the model card: what the data and the base allow. Empty: "see the data's terms"."""
-
-    def __post_init__(self) -> None:
-        check(self.average_last >= 1, "finish.average_last must be 1 or more")
-        check(0 <= self.keep_base < 1, "finish.keep_base is a share: 0 to below 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """What training and pre-training share: where, how exactly, how often noted."""
-
-    seed: int = 42
-    device: Literal["auto", "cpu"] = "auto"
-    precision: Precision = "auto"
-    """auto: bf16 where the chip multiplies it fast, else fp32."""
-    dropout: float = 0.1
-    log_every: int = 10
-    checkpoint_every: int = 500
-    keep: int = 2
-    """Newest checkpoints kept, beside the best."""
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        check(self.seed >= 0, "run.seed must not be negative")
-        check(0 <= self.dropout < 1, f"run.dropout is {self.dropout}; expected 0 to below 1")
-        for name in ("log_every", "checkpoint_every", "keep"):
-            check(getattr(self, name) > 0, f"run.{name} must be above 0")
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """A training run: `model` in, `output`/model out."""
 
@@ -277,7 +172,44 @@ class PretrainSettings:
         check(not (self.scratch and self.finish.keep_base), "from scratch there is no base to keep")
 
 
-S = TypeVar("S", TrainSettings, PretrainSettings)
+@dataclass(frozen=True, kw_only=True)
+class MineSettings:
+    """Mining: `data` in, the same data with more negatives in the folder `output` out."""
+
+    data: tuple[str, ...]
+    output: str
+    model: str = ""
+    """What ranks the passages, where `source` is dense."""
+    split: str = "train"
+    """The queries of a dataset folder."""
+    corpus: str = ""
+    """Where negatives come from: passages or a dataset folder; empty: the data's own passages."""
+    source: Literal["dense", "bm25", "random"] = "dense"
+    skip_first: int = 0
+    """Leave out so many of the best ranked."""
+    depth: int = 100
+    """Look at so many ranks."""
+    relative_margin: float | None = 0.05
+    """Drop what scores within this share of the (lowest) positive's score; None: keep all."""
+    negatives: int = 8
+    """Mined for each query at most."""
+    choose: Literal["random", "first"] = "random"
+    """From what is left: at random by the seed, or the best ranked."""
+    seed: int = 42
+    bad_rows: Literal["raise", "skip"] = "raise"
+    max_length: int | None = None
+    """Tokens a text is cut to; None: the model's own."""
+
+    def __post_init__(self) -> None:
+        check(bool(self.data), "data names no file")
+        check(self.source != "dense" or bool(self.model), "dense mining needs a model")
+        check(0 <= self.skip_first < self.depth, "skip_first must be 0 or more and below depth")
+        check(self.negatives > 0, "negatives must be above 0")
+        margin = self.relative_margin
+        check(margin is None or 0 <= margin < 1, "relative_margin is a share: 0 to below 1")
+
+
+S = TypeVar("S", TrainSettings, PretrainSettings, MineSettings)
 
 
 def load_settings(kind: type[S], path: Path | str) -> S:

@@ -1,0 +1,238 @@
+"""Hard negatives: what ranks high for a query and is not known to answer it.
+
+Input and output have the same form: a file of pairs gives pairs with `negatives`, a file of
+groups or a dataset folder gives groups. What is mined comes after the negatives already there.
+Too good is suspicious: a passage that scores within `relative_margin` of the positive is dropped
+as a probable unlabelled answer (NV-Retriever, 2407.15831: keep what is below 95 %).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from corom.errors import InputError
+from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_json
+from corom.models.checkpoint import load_checkpoint
+from corom.models.names import resolve
+from corom.readers import (
+    Group,
+    Pair,
+    SkipReport,
+    open_dataset,
+    open_passages,
+    write_groups,
+    write_pairs,
+)
+from corom.readers.lines import plain_name
+from corom.records import Passage
+from corom.training.examples import text_key
+from corom.training.provenance import checksums, first_difference, versions
+from corom.training.recipe import as_table
+from corom.training.rows import groups_of_folder, holds_groups, passage_text, records_of_file
+from corom.training.settings import MineSettings
+from corom.training.sources import Candidates, open_source
+
+Record: TypeAlias = Group | Pair
+MiningProgress: TypeAlias = Callable[[int, int], None]
+"""Called with the records done and the records in all."""
+
+REPORT = "report.json"
+_RECORDS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mined:
+    """What mining found and what it dropped: counts, no text."""
+
+    files: tuple[Path, ...]
+    passages: int
+    """Different texts that were searched."""
+    records: int
+    negatives: int
+    """Mined, not counting those the data had already."""
+    without: int
+    """Records for which nothing was left."""
+    mean_rank: float
+    """Of the mined, from 1; 0 where nothing was mined."""
+    dropped: dict[str, int]
+    """Reason -> candidates dropped."""
+    left_out: dict[str, int]
+    """Reason -> records of the data that could not be used."""
+
+
+def mine(settings: MineSettings, *, progress: MiningProgress | None = None) -> Mined:
+    """Write the data with mined negatives into the folder `settings.output`.
+
+    The folder holds one .jsonl for each input and report.json, and appears whole or not at all;
+    when it is there already, made from the same inputs by the same settings, its report is
+    returned. Raises InputError, and FormatError for data that cannot be read.
+    """
+    output = Path(settings.output)
+    made_of = {"settings": as_table(settings), "inputs": _inputs(settings)}
+    if not (output / MANIFEST).exists():
+        miner = Miner(settings, progress=progress)
+        with atomic_folder(output) as draft:
+            for name, path in _outputs(settings.data).items():
+                write: Any = write_groups if _gives_groups(path) else write_pairs
+                write(draft / name, miner.mined(path))
+            report = {**made_of, "versions": versions(), "report": miner.report()}
+            write_json(draft / REPORT, report)
+    check_manifest(output)
+    found = read_json(output / REPORT)
+    if different := first_difference({key: found[key] for key in made_of}, made_of):
+        raise InputError(f"{output} was mined otherwise ({different}); choose another output")
+    files = tuple(output / name for name in _outputs(settings.data))
+    return Mined(files=files, **found["report"])
+
+
+class Miner:
+    """Candidates, filters and counts of one run."""
+
+    def __init__(self, settings: MineSettings, *, progress: MiningProgress | None = None) -> None:
+        self.settings, self.progress = settings, progress
+        self.skips, self.dropped = SkipReport(), Counter[str]()
+        self.total = self.records = self.without = self.negatives = self.ranks = 0
+        self.passages: list[Passage] = []
+        self.places: dict[int, int] = {}
+        self.answers: dict[int, list[str]] = defaultdict(list)
+        self._survey()
+        texts = [passage_text(passage) for passage in self.passages]
+        self.keys = [text_key(text) for text in texts]
+        self.source = open_source(settings, texts, places=self.places)
+
+    def _survey(self) -> None:
+        """Read everything once: the pool, each text once, and what is known to answer what."""
+        own = not self.settings.corpus
+        if not own:
+            self._add(open_passages(self.settings.corpus))
+        for path in map(Path, self.settings.data):
+            if own and path.is_dir():
+                self._add(open_dataset(path).passages())
+            for record in self._records(path, self.skips):
+                self.total += 1
+                known = self.answers[text_key(record.query)]
+                known.extend(text for text in _positives(record) if text not in known)
+                if own:
+                    self._add(_passages(record, number=self.total))
+        if not self.passages:
+            raise InputError(f"no passage to mine in; {self.skips.describe()}")
+
+    def _add(self, passages: Iterable[Passage]) -> None:
+        for passage in passages:
+            place = self.places.setdefault(text_key(passage_text(passage)), len(self.passages))
+            if place == len(self.passages):
+                self.passages.append(passage)
+
+    def _records(self, path: Path, skips: SkipReport) -> Iterable[Record]:
+        chosen = skips if self.settings.bad_rows == "skip" else None
+        if path.is_dir():
+            return groups_of_folder(path, split=self.settings.split, skips=chosen)[1]
+        return records_of_file(path, skips=chosen)
+
+    def mined(self, path: Path) -> Iterator[Record]:
+        """Yield the records of an input with their negatives."""
+        coming = iter(self._records(path, SkipReport()))
+        while block := list(islice(coming, _RECORDS)):
+            answers = [self.answers[text_key(record.query)] for record in block]
+            offered = self.source.candidates([record.query for record in block], answers)
+            for record, candidates in zip(block, offered, strict=True):
+                self.records += 1
+                yield _extended(
+                    record, [self.passages[p] for p in self._chosen(record, candidates)]
+                )
+            if self.progress:
+                self.progress(self.records, self.total)
+
+    def _chosen(self, record: Record, candidates: Candidates) -> list[int]:
+        """Return the places of a record's new negatives."""
+        query = text_key(record.query)
+        reasons = {text_key(text): "known positive" for text in self.answers[query]}
+        reasons |= {text_key(text): "negative already" for text in _negatives(record)}
+        reasons[query] = "the query itself"
+        left: list[tuple[int, int]] = []
+        for rank, (place, score) in enumerate(zip(*candidates[:2], strict=True), start=1):
+            if rank <= self.settings.skip_first:
+                reason = "ranked before the window"
+            elif score > candidates.bar:
+                reason = reasons.get(self.keys[place], "too close to the positive")
+            else:
+                reason = reasons.get(self.keys[place], "")
+            if reason:
+                self.dropped[reason] += 1
+            else:
+                left.append((rank, int(place)))
+        if self.settings.choose == "random":
+            rng = np.random.default_rng((self.settings.seed, self.records))
+            left = [left[place] for place in rng.permutation(len(left))]
+        chosen = left[: self.settings.negatives]
+        self.without += not chosen
+        self.negatives += len(chosen)
+        self.ranks += sum(rank for rank, _ in chosen)
+        return [place for _, place in chosen]
+
+    def report(self) -> dict[str, Any]:
+        """Return the fields of `Mined` but the files."""
+        return {
+            "passages": len(self.passages),
+            "records": self.records,
+            "negatives": self.negatives,
+            "without": self.without,
+            "mean_rank": round(self.ranks / max(1, self.negatives), 2),
+            "dropped": dict(self.dropped),
+            "left_out": dict(self.skips.counts),
+        }
+
+
+def _positives(record: Record) -> list[str]:
+    if isinstance(record, Pair):
+        return [record.positive]
+    return [passage_text(passage) for passage in record.positives]
+
+
+def _negatives(record: Record) -> list[str]:
+    if isinstance(record, Pair):
+        return list(record.negatives)
+    return [passage_text(passage) for passage in record.negatives]
+
+
+def _passages(record: Record, *, number: int) -> Iterable[Passage]:
+    if isinstance(record, Group):
+        return (*record.positives, *record.negatives)
+    texts = (record.positive, *record.negatives)
+    return (Passage(f"{number}.{place}", text) for place, text in enumerate(texts))
+
+
+def _extended(record: Record, found: Sequence[Passage]) -> Record:
+    if isinstance(record, Group):
+        return record._replace(negatives=(*record.negatives, *found))
+    return record._replace(negatives=(*record.negatives, *map(passage_text, found)))
+
+
+def _gives_groups(path: Path) -> bool:
+    return path.is_dir() or holds_groups(path)
+
+
+def _outputs(data: Sequence[str]) -> dict[str, Path]:
+    """Return the name of the file that each input becomes."""
+    names: dict[str, Path] = {}
+    for path in map(Path, data):
+        stem = path.name if path.is_dir() else plain_name(path.name).removesuffix(".jsonl")
+        if f"{stem}.jsonl" in names:
+            raise InputError(f"two inputs are called {stem}; rename one")
+        names[f"{stem}.jsonl"] = path
+    return names
+
+
+def _inputs(settings: MineSettings) -> dict[str, str]:
+    paths = [*settings.data, *([settings.corpus] if settings.corpus else [])]
+    model = {}
+    if settings.source == "dense":
+        model = {settings.model: load_checkpoint(resolve(settings.model)).fingerprint}
+    return {**model, **checksums(paths)}
