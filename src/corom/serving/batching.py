@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple, Protocol
 
@@ -36,7 +36,7 @@ class BatchEncoder(Protocol):
     max_length: int
     batch_tokens: int
 
-    def cut(self, texts: list[str], *, side: Side) -> list[Tokens]: ...  # noqa: D102
+    def cut(self, texts: Sequence[str], *, side: Side) -> list[Tokens]: ...  # noqa: D102
 
     def run(  # noqa: D102
         self, batches: Iterator[Batch], receive: Callable[[Batch, Vectors], None]
@@ -141,16 +141,16 @@ class Batcher:
         """In how many seconds what waits now will be done, 1 to 60."""
         return min(60, max(1, math.ceil(self._queued / self._rate)))
 
-    async def encode(self, texts: list[str], *, side: Side) -> Encoded:
-        """Return the vectors of `texts`; cancel the call and they are dropped from the queue.
+    async def encode(self, *, queries: Sequence[str] = (), passages: Sequence[str] = ()) -> Encoded:
+        """Return the vectors of `queries`, then of `passages`; cancel the call to give them up.
 
         Raises ApiError: 413 for too many tokens, 429 when the queue is full, 500 when the model
         fails at one of the texts, 503 when the server shuts down.
         """
-        if sum(map(len, texts)) <= _CUT_AT_ONCE:
-            tokens = self._encoder.cut(texts, side=side)
+        if sum(map(len, queries)) + sum(map(len, passages)) <= _CUT_AT_ONCE:
+            tokens = self._cut(queries, passages)
         else:
-            tokens = await asyncio.to_thread(self._encoder.cut, texts, side=side)
+            tokens = await asyncio.to_thread(self._cut, queries, passages)
         total = sum(len(item.ids) for item in tokens)
         if total > MAX_TOKENS:
             message = f"{total} tokens in one request; send at most {MAX_TOKENS}"
@@ -176,6 +176,10 @@ class Batcher:
         for job in waiting:
             job.finish(draining())
         self._thread.join()
+
+    def _cut(self, queries: Sequence[str], passages: Sequence[str]) -> list[Tokens]:
+        cut = self._encoder.cut
+        return cut(queries, side="query") + cut(passages, side="passage")
 
     def _put(self, job: _Job) -> None:
         with self._changed:

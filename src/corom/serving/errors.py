@@ -104,7 +104,7 @@ def _invalid(errors: Sequence[Mapping[str, Any]]) -> ApiError:
         return ApiError(400, "the body is not valid JSON", code="invalid_json")
     if kind == "extra_forbidden":
         # The name of an unknown field is the user's own text.
-        place, message = (*place[:-1], "…"), "there is no such field; see /openapi.json"
+        place, message = place[:-1], "there is a field that is not known; see /openapi.json"
     param = ".".join(str(part) for part in place) or None
     where = f"{param}: " if param else "the body: "
     return ApiError(422, where + message, code="invalid_value", param=param)

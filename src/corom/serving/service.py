@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from fastapi import Request, Response
 from pydantic_core import to_json
 
-from corom.encoder import Encoder, Side
+from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.serving.batching import Batcher, Encoded
 from corom.serving.errors import ApiError
@@ -49,15 +49,20 @@ class Service:
         self.encoder.encode_passages(["痛" * length for length in lengths])
 
     async def embed(
-        self, request: Request, texts: list[str], *, side: Side, truncate: bool = True
+        self,
+        request: Request,
+        *,
+        queries: Sequence[str] = (),
+        passages: Sequence[str] = (),
+        truncate: bool = True,
     ) -> Encoded:
-        """Return the vectors of a request's texts and note their number for its line in the log.
+        """Return the vectors of `queries`, then of `passages`, and note how many for the log.
 
         Without `truncate` a text the model cannot read to its end is an error.
         """
-        found = await self.batcher.encode(texts, side=side)
+        found = await self.batcher.encode(queries=queries, passages=passages)
         record = record_of(request.scope)
-        record.texts += len(texts)
+        record.texts += len(queries) + len(passages)
         record.tokens += found.tokens
         if found.truncated and not truncate:
             raise ApiError(
@@ -70,7 +75,7 @@ class Service:
 
     async def probe(self) -> None:
         """Raise ApiError if the model does not answer."""
-        await self.batcher.encode([_PROBE], side="query")
+        await self.batcher.encode(queries=[_PROBE])
 
     def finish(
         self, vectors: Vectors, *, normalize: bool | None = None, dimensions: int | None = None
@@ -92,8 +97,3 @@ def model_name(name: str) -> str:
 def json_response(value: object) -> Response:
     """Return an answer that needs no checking by FastAPI: many thousands of numbers."""
     return Response(to_json(value), media_type="application/json")
-
-
-def stack(*parts: Vectors) -> Vectors:
-    """Return all rows, in order."""
-    return np.concatenate(parts)

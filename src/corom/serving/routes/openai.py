@@ -29,7 +29,8 @@ def routes(service: Service) -> APIRouter:
     async def embeddings(request: Request, body: EmbeddingsRequest) -> Response:
         """Vectors of texts."""
         check(body.model)
-        found = await service.embed(request, body.input, side=body.input_type)
+        queries, passages = (body.input, []) if body.input_type == "query" else ([], body.input)
+        found = await service.embed(request, queries=queries, passages=passages)
         vectors = service.finish(found.vectors, dimensions=body.dimensions)
         if body.encoding_format == "base64":
             numbers = [b64encode(row.astype("<f4").tobytes()).decode() for row in vectors]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from corom import __version__
-from corom.encoder import Side
 from corom.serving.schemas import (
     EmbedRequest,
     Info,
@@ -27,16 +26,18 @@ def routes(service: Service) -> APIRouter:
     async def cosines(
         request: Request, query: str, texts: list[str], *, truncate: bool
     ) -> list[float]:
-        one = await service.embed(request, [query], side="query", truncate=truncate)
-        many = await service.embed(request, texts, side="passage", truncate=truncate)
-        scores: list[float] = score_matrix(one.vectors, many.vectors, score="cosine")[0].tolist()
+        found = await service.embed(request, queries=[query], passages=texts, truncate=truncate)
+        one, many = found.vectors[:1], found.vectors[1:]
+        scores: list[float] = score_matrix(one, many, score="cosine")[0].tolist()
         return scores
 
     @router.post("/embed", response_model=list[list[float]])
     async def embed(request: Request, body: EmbedRequest) -> Response:
         """Vectors of texts."""
-        side: Side = body.prompt_name or "passage"
-        found = await service.embed(request, body.inputs, side=side, truncate=body.truncate)
+        queries, passages = (body.inputs, []) if body.prompt_name == "query" else ([], body.inputs)
+        found = await service.embed(
+            request, queries=queries, passages=passages, truncate=body.truncate
+        )
         vectors = service.finish(
             found.vectors, normalize=body.normalize, dimensions=body.dimensions
         )
