@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from corom import __version__
-from corom.cli import convert, doctor, download, encode, rank, similarity
+from corom.cli import cluster, convert, doctor, download, encode, rank, similarity
 from corom.cli.console import complain
 from corom.errors import CoromError, FormatError, InputError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for verb in (encode, rank, similarity, convert, download, doctor):
+for verb in (encode, rank, similarity, cluster, convert, download, doctor):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 
 

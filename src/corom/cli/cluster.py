@@ -1,0 +1,111 @@
+"""`corom cluster`: texts that mean much the same, in groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from corom.cli.console import (
+    DeviceOption,
+    JsonOption,
+    LengthOption,
+    ModelOption,
+    PrecisionOption,
+    load_encoder,
+    progress_bar,
+    read_passages,
+    say,
+    say_json,
+)
+from corom.errors import InputError
+
+if TYPE_CHECKING:
+    from corom.clustering import Cluster
+    from corom.records import Passage
+
+_EXAMPLES, _WIDTH = 3, 60
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT", help="Texts in a .jsonl, .tsv or .txt file, or - (a text a line)."
+        ),
+    ],
+    clusters: Annotated[
+        int | None, typer.Option("--clusters", "-n", help="So many groups, by k-means.")
+    ] = None,
+    density: Annotated[
+        bool, typer.Option("--density", help="As many groups as there are, by HDBSCAN.")
+    ] = False,
+    least: Annotated[
+        int, typer.Option("--least", help="The least size of a group, with --density.")
+    ] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Of k-means.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A .tsv of id and group (-1: in none).")
+    ] = None,
+    model: ModelOption = "corom-medical",
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+    max_length: LengthOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Group texts by meaning.
+
+    Reports each group's size, its most typical texts and its telling words (extra cluster).
+    """
+    from corom.clustering import cluster_density, cluster_kmeans, describe_clusters
+
+    if (clusters is None) == (not density):
+        raise InputError("choose --clusters NUMBER or --density (one of the two)")
+    passages = list(read_passages(source))
+    texts = [passage.content for passage in passages]
+    encoder = load_encoder(model, precision=precision, device=device, max_length=max_length)
+    with progress_bar(len(texts)) as meter:
+        vectors = encoder.encode_passages(texts, progress=meter)
+    if clusters is None:
+        labels = cluster_density(vectors, least=least)
+    else:
+        labels = cluster_kmeans(vectors, clusters, seed=seed)
+    if out is not None:
+        _write_labels(out, passages, labels.tolist())
+    found = describe_clusters(labels, vectors, texts)
+    if as_json:
+        say_json([_record(cluster, passages) for cluster in found])
+    else:
+        _report(found, passages)
+
+
+def _write_labels(out: Path, passages: list[Passage], labels: list[int]) -> None:
+    from corom.readers.writing import write_lines
+
+    pairs = zip(passages, labels, strict=True)
+    write_lines(out, (f"{passage.id}\t{label}" for passage, label in pairs))
+
+
+def _record(cluster: Cluster, passages: list[Passage]) -> dict[str, object]:
+    return {
+        "size": len(cluster.rows),
+        "cohesion": cluster.cohesion,
+        "keywords": cluster.keywords,
+        "medoid": passages[cluster.rows[0]].content,
+        "ids": [passages[row].id for row in cluster.rows],
+    }
+
+
+def _report(clusters: list[Cluster], passages: list[Passage]) -> None:
+    inside = sum(len(cluster.rows) for cluster in clusters)
+    say(f"{len(clusters)} groups of {len(passages)} texts; {len(passages) - inside} in none")
+    for number, cluster in enumerate(clusters):
+        size = len(cluster.rows)
+        share = f"{size / len(passages):.0%}"
+        say(f"\n{number}: {size} texts ({share}), cohesion {cluster.cohesion:.2f}")
+        say(f"   {' '.join(cluster.keywords)}")
+        for row in cluster.rows[:_EXAMPLES]:
+            text = passages[row].content
+            shown = text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+            say(f"   [{passages[row].id}] {shown}")
