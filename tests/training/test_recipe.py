@@ -76,6 +76,12 @@ def test_what_does_not_fit_is_refused_by_name(change, message):
         from_table(Outer, {**FULL, **change})
 
 
+def test_none_is_a_word_in_a_file():
+    assert from_table(Outer, {**FULL, "limit": "none", "spare": "none"}).limit is None
+    with pytest.raises(InputError, match="expected int"):
+        from_table(Outer, {**FULL, "steps": "none"})
+
+
 def test_a_missing_setting_is_named():
     with pytest.raises(InputError, match="the setting name is missing"):
         from_table(Outer, {})

@@ -1,1 +1,37 @@
-"""Training: pre-train, train, mine, average. See docs/training.md."""
+"""Training: pre-train, train, mine, both stages in one, average. See docs/training.md.
+
+Each verb is a function of frozen settings, loaded with its heavy libraries when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from corom.extras import need
+
+if TYPE_CHECKING:
+    from corom.training.finetune import train
+    from corom.training.mining import mine
+    from corom.training.pretraining import pretrain
+    from corom.training.soup import average
+    from corom.training.stages import two_stage
+
+__all__ = ["average", "mine", "pretrain", "train", "two_stage"]
+
+_HOMES = {
+    "average": "soup",
+    "mine": "mining",
+    "pretrain": "pretraining",
+    "train": "finetune",
+    "two_stage": "stages",
+}
+_LIGHT = ("average", "mine")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module 'corom.training' has no attribute {name!r}")
+    for module in () if name in _LIGHT else ("torch", "accelerate"):
+        need(module, extra="train")
+    return getattr(import_module(f"corom.training.{_HOMES[name]}"), name)

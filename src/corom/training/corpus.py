@@ -20,7 +20,6 @@ from corom.files import atomic_folder, check_manifest
 from corom.readers import SkipReport, open_passages
 from corom.tokens import TokenCutter
 from corom.training.masking import Statistics
-from corom.training.rows import passage_text
 
 _LINES = 2048
 _NO_CUT = 1 << 30
@@ -53,7 +52,7 @@ def write_corpus(
     A line that is empty or not UTF-8 is left out; the report counts them.
     """
     skips = SkipReport()
-    lines = (passage_text(p) for path in paths for p in open_passages(Path(path), skips=skips))
+    lines = (p.content for path in paths for p in open_passages(Path(path), skips=skips))
     documents: list[NDArray[np.int32]] = []
     frequencies = np.zeros(vocabulary, dtype=np.int64)
     for ids in _tokenised(lines, tokenizer_json=tokenizer_json):

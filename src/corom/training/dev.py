@@ -18,7 +18,6 @@ from corom.readers import Dataset, open_dataset
 from corom.records import Hit, Passage, Qrel, Query
 from corom.tokens import TokenIds, batches
 from corom.training.batches import Chunk, Cutters
-from corom.training.rows import passage_text
 from corom.training.run_settings import DevSettings
 
 _BUDGET = 16_384
@@ -41,7 +40,7 @@ class Dev:
         self.passage_ids = [passage.id for passage in passages]
         self.ranks = id_ranks(self.passage_ids)
         self.queries = [tokens.ids for tokens in cutters.query.cut([q.text for q in queries])]
-        texts = [passage_text(passage) for passage in passages]
+        texts = [passage.content for passage in passages]
         self.passages = [tokens.ids for tokens in cutters.passage.cut(texts)]
 
     def figure(self, encode: Callable[[Chunk], Tensor]) -> float:

@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import Tensor, nn
 
 from corom.errors import InputError, TrainingError
@@ -77,7 +78,12 @@ class Task(Protocol[B, C]):
 
 def start_accelerator(settings: RunSettings) -> Accelerator:
     """Return accelerate's view of the processes and this process's device."""
-    return Accelerator(cpu=settings.device == "cpu", mixed_precision="no")
+    # While the main process mines or reads a corpus, the others wait longer than the 10 minutes
+    # that torch allows by itself.
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=24))
+    return Accelerator(
+        cpu=settings.device == "cpu", mixed_precision="no", kwargs_handlers=[patience]
+    )
 
 
 def uses_bf16(precision: Precision, *, device: torch.device) -> bool:

@@ -35,7 +35,7 @@ from corom.records import Passage
 from corom.training.examples import text_key
 from corom.training.provenance import checksums, first_difference, versions
 from corom.training.recipe import as_table
-from corom.training.rows import groups_of_folder, holds_groups, passage_text, records_of_file
+from corom.training.rows import groups_of_folder, holds_groups, records_of_file
 from corom.training.settings import MineSettings
 from corom.training.sources import Candidates, open_source
 
@@ -79,7 +79,7 @@ def mine(settings: MineSettings, *, progress: MiningProgress | None = None) -> M
     if not (output / MANIFEST).exists():
         miner = Miner(settings, progress=progress)
         with atomic_folder(output) as draft:
-            for name, path in _outputs(settings.data).items():
+            for name, path in output_names(settings.data).items():
                 write: Any = write_groups if _gives_groups(path) else write_pairs
                 write(draft / name, miner.mined(path))
             report = {**made_of, "versions": versions(), "report": miner.report()}
@@ -88,7 +88,7 @@ def mine(settings: MineSettings, *, progress: MiningProgress | None = None) -> M
     found = read_json(output / REPORT)
     if different := first_difference({key: found[key] for key in made_of}, made_of):
         raise InputError(f"{output} was mined otherwise ({different}); choose another output")
-    files = tuple(output / name for name in _outputs(settings.data))
+    files = tuple(output / name for name in output_names(settings.data))
     return Mined(files=files, **found["report"])
 
 
@@ -103,7 +103,7 @@ class Miner:
         self.places: dict[int, int] = {}
         self.answers: dict[int, list[str]] = defaultdict(list)
         self._survey()
-        texts = [passage_text(passage) for passage in self.passages]
+        texts = [passage.content for passage in self.passages]
         self.keys = [text_key(text) for text in texts]
         self.source = open_source(settings, texts, places=self.places)
 
@@ -126,7 +126,7 @@ class Miner:
 
     def _add(self, passages: Iterable[Passage]) -> None:
         for passage in passages:
-            place = self.places.setdefault(text_key(passage_text(passage)), len(self.passages))
+            place = self.places.setdefault(text_key(passage.content), len(self.passages))
             if place == len(self.passages):
                 self.passages.append(passage)
 
@@ -193,13 +193,13 @@ class Miner:
 def _positives(record: Record) -> list[str]:
     if isinstance(record, Pair):
         return [record.positive]
-    return [passage_text(passage) for passage in record.positives]
+    return [passage.content for passage in record.positives]
 
 
 def _negatives(record: Record) -> list[str]:
     if isinstance(record, Pair):
         return list(record.negatives)
-    return [passage_text(passage) for passage in record.negatives]
+    return [passage.content for passage in record.negatives]
 
 
 def _passages(record: Record, *, number: int) -> Iterable[Passage]:
@@ -212,14 +212,14 @@ def _passages(record: Record, *, number: int) -> Iterable[Passage]:
 def _extended(record: Record, found: Sequence[Passage]) -> Record:
     if isinstance(record, Group):
         return record._replace(negatives=(*record.negatives, *found))
-    return record._replace(negatives=(*record.negatives, *map(passage_text, found)))
+    return record._replace(negatives=(*record.negatives, *(one.content for one in found)))
 
 
 def _gives_groups(path: Path) -> bool:
     return path.is_dir() or holds_groups(path)
 
 
-def _outputs(data: Sequence[str]) -> dict[str, Path]:
+def output_names(data: Sequence[str]) -> dict[str, Path]:
     """Return the name of the file that each input becomes."""
     names: dict[str, Path] = {}
     for path in map(Path, data):

@@ -16,6 +16,9 @@ from corom.errors import FormatError, InputError
 
 T = TypeVar("T")
 
+NONE = "none"
+"""What stands for None in a file, TOML having no such value: `limit = "none"`."""
+
 
 def read_toml(path: Path | str) -> dict[str, Any]:
     """Return what a TOML file holds; raise FormatError where it is missing or broken."""
@@ -59,10 +62,12 @@ def _suggest(key: str, known: list[str]) -> str:
 
 def _value(kind: Any, value: Any, *, at: str) -> Any:  # noqa: ANN401 - checked here
     origin, inside = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
     if is_dataclass(kind) and isinstance(value, Mapping):
         return from_table(kind, value, at=f"{at}.")  # type: ignore[arg-type]
     if origin in (Union, types.UnionType):
-        return None if value is None else _value(inside[0], value, at=at)
+        return None if value in (None, NONE) else _value(inside[0], value, at=at)
     if origin is Literal and value in inside:
         return value
     if origin is tuple and isinstance(value, list | tuple):

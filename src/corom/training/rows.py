@@ -50,7 +50,7 @@ def read_rows(paths: Sequence[str], *, split: str, skip_bad: bool) -> Rows:
     for path in map(Path, paths):
         if path.is_dir():
             passages, records = groups_of_folder(path, split=split, skips=skips)
-            found.pool.extend(map(passage_text, passages.values()))
+            found.pool.extend(one.content for one in passages.values())
         else:
             records = records_of_file(path, skips=skips)
         for record in records:
@@ -82,11 +82,6 @@ def read_graded(paths: Sequence[str], *, skip_bad: bool) -> tuple[list[GradedRow
     return rows, report
 
 
-def passage_text(passage: Passage) -> str:
-    """Return what a model reads of a passage: title and text, as ModelScope joins them."""
-    return f"{passage.title} {passage.text}".strip()
-
-
 def holds_groups(path: Path) -> bool:
     """Whether a .jsonl file holds groups rather than pairs, by its first line."""
     first = next(islice(numbered_lines(path), 1), None)
@@ -100,8 +95,8 @@ def row_of(record: Group | Pair, *, source: str) -> Row:
         return Row(record.query, (record.positive,), negatives, record.source or source)
     return Row(
         record.query,
-        tuple(dict.fromkeys(map(passage_text, record.positives))),
-        tuple(dict.fromkeys(map(passage_text, record.negatives))),
+        tuple(dict.fromkeys(one.content for one in record.positives)),
+        tuple(dict.fromkeys(one.content for one in record.negatives)),
         source,
     )
 

@@ -199,6 +199,13 @@ class MineSettings:
     bad_rows: Literal["raise", "skip"] = "raise"
     max_length: int | None = None
     """Tokens a text is cut to; None: the model's own."""
+    vectors: str = ""
+    """Folder that keeps the passages' vectors; empty: beside the output, `OUTPUT.vectors`."""
+
+    @property
+    def kept_vectors(self) -> Path:
+        """The folder that keeps the passages' vectors."""
+        return Path(self.vectors or f"{self.output}.vectors")
 
     def __post_init__(self) -> None:
         check(bool(self.data), "data names no file")

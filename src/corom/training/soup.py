@@ -36,7 +36,7 @@ def mix(weights: Sequence[Weights], shares: Sequence[float]) -> dict[str, NDArra
     return mixed
 
 
-def soup(models: Sequence[Path], target: Path, *, shares: Sequence[float] | None = None) -> None:
+def average(models: Sequence[Path], target: Path, *, shares: Sequence[float] | None = None) -> None:
     """Write the (weighted) average of model folders as a model folder.
 
     They must share shape and tokenizer; the first one's encoding is kept.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corom.encoder import Encoder
+from corom.evaluation import dense as evaluation
 from corom.training.examples import text_key
 from corom.training.retrieval import Nearest, cuda_device
 from corom.training.settings import MineSettings
@@ -45,7 +46,10 @@ def open_source(
 
 
 class Dense:
-    """The pool ranked by a model's vectors (about 3 kB of memory a passage at 768 dimensions)."""
+    """The pool ranked by a model's vectors (3 kB of memory a passage at 768 dimensions).
+
+    The vectors are kept in a folder: after a kill, only what is missing is encoded.
+    """
 
     def __init__(
         self, texts: Sequence[str], *, settings: MineSettings, places: Mapping[int, int]
@@ -54,7 +58,8 @@ class Dense:
         self.encoder = Encoder.load(
             settings.model, device=device or "auto", max_length=settings.max_length
         )
-        self.vectors = self.encoder.encode_passages(texts)
+        model = evaluation.Dense(self.encoder, name=settings.model, work=settings.kept_vectors)
+        self.vectors = np.concatenate(model.vectors(texts, side="passage"))
         self.nearest = Nearest(self.vectors, device=device)
 
     def candidates(

@@ -1,0 +1,188 @@
+"""Both stages in one command: each step a folder, entered again where it was left.
+
+    output/0-pretrained/   only with a [pretrain] table
+           1-stage1/       trained on the data with random or no hard negatives
+           2-mined/        the data with what stage 1 ranks high and wrongly
+           3-stage2/       trained on that
+           4-evaluated/    report.json and README.md: the base and both stages
+           vectors/        passage vectors that mining and evaluation share
+
+A step whose result is there, made from the same inputs by the same settings, is not done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from accelerate import Accelerator
+
+from corom.encoder import Encoder
+from corom.errors import InputError
+from corom.evaluation import Dense, evaluate, to_json, to_markdown
+from corom.extras import need
+from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_bytes, write_json
+from corom.readers import open_dataset
+from corom.training.finetune import train
+from corom.training.loop import Progress, start_accelerator
+from corom.training.mining import mine, output_names
+from corom.training.pretraining import pretrain
+from corom.training.recipe import as_table, from_table, read_toml
+from corom.training.retrieval import cuda_device
+from corom.training.settings import MineSettings, PretrainSettings, TrainSettings
+
+PRETRAINED, STAGE1, MINED = "0-pretrained", "1-stage1", "2-mined"
+STAGE2, EVALUATED, VECTORS = "3-stage2", "4-evaluated", "vectors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """What the models are measured on at the end."""
+
+    folder: str
+    splits: tuple[str, ...] = ("dev",)
+    measures: tuple[str, ...] = ("MRR@10", "Recall@1000", "nDCG@10")
+    depth: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoStageSettings:
+    """A whole chain; its tables are those of the single verbs, without model and output.
+
+    `mine` takes its data from `stage1`; `stage2` says only what differs from `stage1`.
+    """
+
+    model: str
+    output: str
+    stage2_from: Literal["base", "stage1"] = "base"
+    """What stage 2 starts from: the (pre-trained) base again, or the model of stage 1."""
+    stage1: dict[str, Any]
+    mine: dict[str, Any] = field(default_factory=dict)
+    stage2: dict[str, Any] = field(default_factory=dict)
+    pretrain: dict[str, Any] | None = None
+    evaluate: EvaluateSettings | None = None
+
+
+class Steps(NamedTuple):
+    """The settings of every step, checked."""
+
+    pretrain: PretrainSettings | None
+    stage1: TrainSettings
+    mine: MineSettings
+    stage2: TrainSettings
+
+
+StepReport = Callable[[str, Progress | tuple[int, int]], None]
+"""Called with the name of a step's folder and its progress (mining: records done, in all)."""
+
+
+def load_recipe(path: Path | str) -> TwoStageSettings:
+    """Return the recipe in a TOML file, every step's settings checked."""
+    recipe = from_table(TwoStageSettings, read_toml(path))
+    steps_of(recipe)
+    return recipe
+
+
+def steps_of(recipe: TwoStageSettings) -> Steps:
+    """Return the settings of every step; raise InputError for what no step knows."""
+    output = Path(recipe.output)
+    base, pretraining = recipe.model, None
+    if recipe.pretrain is not None:
+        table = _placed(recipe.pretrain, "pretrain", model=base, output=output / PRETRAINED)
+        pretraining = from_table(PretrainSettings, table, at="pretrain.")
+        base = str(output / PRETRAINED / "model")
+    table = _placed(recipe.stage1, "stage1", model=base, output=output / STAGE1)
+    stage1 = from_table(TrainSettings, table, at="stage1.")
+    mined, first = output / MINED, output / STAGE1 / "model"
+    table = {"split": stage1.data.split, "bad_rows": stage1.data.bad_rows, **recipe.mine}
+    table = {**_placed(table, "mine", model=first, output=mined), "vectors": str(output / VECTORS)}
+    mining = from_table(MineSettings, {**table, "data": list(stage1.data.train)}, at="mine.")
+    if "train" in recipe.stage2.get("data", {}):
+        raise InputError("stage2.data.train is what was mined; remove it")
+    table = _merged(recipe.stage1, recipe.stage2)
+    table["data"]["train"] = [str(mined / name) for name in output_names(stage1.data.train)]
+    start = first if recipe.stage2_from == "stage1" else base
+    table = _placed(table, "stage2", model=start, output=output / STAGE2)
+    return Steps(pretraining, stage1, mining, from_table(TrainSettings, table, at="stage2."))
+
+
+def two_stage(recipe: TwoStageSettings, *, progress: StepReport | None = None) -> Path:
+    """Run every step that is not done yet and return the folder of the finished model.
+
+    Under `torchrun` or `accelerate launch` the processes share pre-training and training; mining
+    and evaluation are the main process's. Raises what the steps raise.
+    """
+    steps = steps_of(recipe)
+    accelerator = start_accelerator(steps.stage1.run)
+
+    def to(step: str) -> Callable[[Progress], None] | None:
+        return None if progress is None else lambda now: progress(step, now)
+
+    def mining(done: int, total: int) -> None:
+        if progress:
+            progress(MINED, (done, total))
+
+    if steps.pretrain:
+        pretrain(steps.pretrain, progress=to(PRETRAINED))
+    train(steps.stage1, progress=to(STAGE1))
+    _alone(accelerator, lambda: mine(steps.mine, progress=mining))
+    finished = train(steps.stage2, progress=to(STAGE2))
+    if (wanted := recipe.evaluate) is not None:
+        _alone(accelerator, lambda: _evaluate(wanted, steps, Path(recipe.output)))
+    return finished.model
+
+
+def _alone(accelerator: Accelerator, step: Callable[[], object]) -> None:
+    if accelerator.is_main_process:
+        step()
+    accelerator.wait_for_everyone()
+
+
+def _placed(table: Mapping[str, Any], name: str, *, model: object, output: Path) -> dict[str, Any]:
+    for key in ("model", "output"):
+        if key in table:
+            raise InputError(f"{name}.{key} is set by the recipe's {key}; remove it")
+    return {**table, "model": str(model), "output": str(output)}
+
+
+def _merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deep copy of `table` with the `changes` to it and to the tables in it."""
+    merged = {k: _merged(v, {}) if isinstance(v, Mapping) else v for k, v in table.items()}
+    for key, value in changes.items():
+        old = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _evaluate(settings: EvaluateSettings, steps: Steps, output: Path) -> None:
+    """Write the figures of the base and of both stages over the whole corpus."""
+    need("ir_measures", extra="train")
+    target = output / EVALUATED
+    dataset = open_dataset(settings.folder)
+    models = {"base": steps.stage1.model, STAGE1: f"{steps.stage1.output}/model"}
+    models[STAGE2] = f"{steps.stage2.output}/model"
+    encoders = {name: Encoder.load(m, device=cuda_device() or "auto") for name, m in models.items()}
+    made_of = {
+        "settings": as_table(settings),
+        "models": {name: encoder.fingerprint for name, encoder in encoders.items()},
+        "data": dataset.checksum(),
+    }
+    if (target / MANIFEST).exists():
+        check_manifest(target)
+        if read_json(target / "made-of.json") == made_of:
+            return
+        raise InputError(f"{target} was made from other models or data; remove it to measure anew")
+    report = evaluate(
+        dataset,
+        [Dense(encoder, name=name, work=output / VECTORS) for name, encoder in encoders.items()],
+        splits=settings.splits,
+        measures=settings.measures,
+        depth=settings.depth,
+    )
+    with atomic_folder(target) as draft:
+        write_json(draft / "made-of.json", made_of)
+        write_json(draft / "report.json", to_json(report))
+        write_bytes(draft / "README.md", to_markdown(report).encode())
