@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from corom.errors import ArtifactError
 from corom.tokens import TokenCutter, batches
 
 ODD = [
@@ -97,3 +98,9 @@ def test_the_padded_length_of_a_text_does_not_depend_on_its_neighbours():
     assert alone[1] == 4
     assert alone[4] == 4
     assert alone[5] == 8
+
+
+@pytest.mark.parametrize("broken", ["", "{}", '{"model": {"type": "WordPiece"}}'])
+def test_a_tokenizer_that_cannot_be_used_is_refused(broken):
+    with pytest.raises(ArtifactError, match="tokenizer cannot be used"):
+        TokenCutter(broken, max_length=8)

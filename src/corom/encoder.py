@@ -58,7 +58,8 @@ class Encoder:
     ) -> None:
         if threads is not None and (type(threads) is not int or threads < 1):
             raise InputError(f"threads must be a whole number above 0, not {threads!r}")
-        self.name, self.fingerprint = checkpoint.name, checkpoint.fingerprint
+        self.name, self.folder = checkpoint.name, checkpoint.folder
+        self.fingerprint = checkpoint.fingerprint
         self.encoding = checkpoint.encoding
         if max_length is not None and max_length != self.encoding.max_length:
             self.encoding = _with_length(checkpoint, max_length)
@@ -71,13 +72,13 @@ class Encoder:
         )
         self.engine, self.precision = self._engine.name, self._engine.precision
         self.dim, self.batch_tokens = self._engine.dim, self._engine.batch_tokens
+        encoding = self.encoding
+        query = (encoding.query_prefix, encoding.query_suffix)
+        passage = (encoding.passage_prefix, encoding.passage_suffix)
+        cutter = self._cutter(checkpoint, *query)
         self._cutters: dict[Side, TokenCutter] = {
-            "query": self._cutter(
-                checkpoint, self.encoding.query_prefix, self.encoding.query_suffix
-            ),
-            "passage": self._cutter(
-                checkpoint, self.encoding.passage_prefix, self.encoding.passage_suffix
-            ),
+            "query": cutter,
+            "passage": cutter if passage == query else self._cutter(checkpoint, *passage),
         }
 
     @classmethod

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from corom.errors import ArtifactError
+
 TokenIds = NDArray[np.int32]
 
 _CHARACTERS_PER_TOKEN = 8
@@ -47,11 +49,13 @@ class TokenCutter:
     def __init__(
         self, tokenizer_json: str, *, max_length: int, prefix: str = "", suffix: str = ""
     ) -> None:
-        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        try:
+            self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        except Exception as error:  # noqa: BLE001 - the library raises nothing more precise
+            raise ArtifactError(f"the model's tokenizer cannot be used: {error}") from None
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        empty = self._tokenizer.encode("").ids
-        self._first, self._last = empty[:1], empty[1:]
+        self._last = self._tokenizer.encode("").ids[1:]
         self._prefix = prefix
         # The checkpoint was refused if the suffix is not in its vocabulary.
         self._suffix = (
