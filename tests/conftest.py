@@ -10,10 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from safetensors.numpy import save_file
 
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.config import Shape
+
+# Shared machines stall: a deadline would fail tests for what others do.
+settings.register_profile("corom", deadline=None)
+settings.load_profile("corom")
 
 CHARACTERS = (
     "的一是不了在有人我他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学"
