@@ -20,6 +20,7 @@ from corom.cli.console import (
     say_json,
 )
 from corom.errors import InputError
+from corom.extras import need
 
 if TYPE_CHECKING:
     from corom.clustering import Cluster
@@ -62,6 +63,7 @@ def command(
 
     if (clusters is None) == (not density):
         raise InputError("choose --clusters NUMBER or --density (one of the two)")
+    need("sklearn", extra="cluster")  # before the long work, not after it
     passages = list(read_passages(source))
     texts = [passage.content for passage in passages]
     encoder = load_encoder(model, precision=precision, device=device, max_length=max_length)

@@ -1,0 +1,100 @@
+"""What holds for every verb: help, version, exit codes, errors, start-up."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from corom import __version__, cli
+from corom.cli import rank
+from corom.errors import ArtifactError, FormatError, InputError
+
+VERBS = [command.name for command in cli.app.registered_commands]
+
+
+def test_help_lists_every_verb_and_every_verb_has_its_own(run: Callable) -> None:
+    page = run("--help")
+    assert page.code == 0
+    for verb in VERBS:
+        assert verb in page.out
+        found = run(verb, "--help")
+        assert found.code == 0
+        assert f"corom {verb}" in found.out
+    assert "Usage" in run().out + run().err
+
+
+def test_version(run: Callable) -> None:
+    assert run("--version") == (0, f"corom {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["no-such-verb"], ["rank"], ["rank", "a", "b", "--no-such-flag"]]
+)
+def test_wrong_usage_is_2_and_says_so(run: Callable, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert "Error" in done.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (InputError("k is 0"), 2, "corom: k is 0\n"),
+        (FormatError("is\nempty", path="a.txt", line=3), 2, "corom: a.txt, line 3: is empty\n"),
+        (ArtifactError("x is corrupt"), 1, "corom: x is corrupt\n"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "corom: Permission denied: /x\n"),
+        (OSError("odd"), 1, "corom: odd\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(rank, "load_encoder", fail)
+    assert run("rank", "头痛", "头疼") == (code, "", line)
+
+
+def test_a_bug_is_not_hidden(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(rank, "load_encoder", fail)
+    with pytest.raises(ZeroDivisionError):
+        run("rank", "头痛", "头疼")
+
+
+def test_a_model_that_is_not_there(run: Callable, tmp_path: Path) -> None:
+    done = run("rank", "头痛", "头疼", "--model", tmp_path / "none")
+    assert done.code == 1
+    assert str(tmp_path / "none") in done.err
+    assert "头" not in done.err
+
+
+HEAVY = (
+    *("numpy", "torch", "openvino", "sklearn", "faiss", "tokenizers", "safetensors", "rich"),
+    *("tantivy", "rjieba", "ir_measures", "matplotlib", "fastapi", "huggingface_hub"),
+)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-c", "import corom"], ["-m", "corom", "--help"], ["-m", "corom", "--version"]]
+)
+def test_starting_is_quick_and_loads_nothing_heavy(arguments: list[str]) -> None:
+    # Seconds of processor, not of the clock: the machine may be busy with other tests.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-X", "importtime", *arguments]
+    done = subprocess.run(command, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+    assert "corom" in loaded
+    assert not loaded & set(HEAVY)

@@ -1,0 +1,90 @@
+"""rank and similarity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corom.encoder import Encoder
+
+QUERY, TEXTS = "糖尿病吃什么", ["饮食治疗", "头痛发热", "高血压患者"]
+
+
+@pytest.fixture
+def options(model: Path) -> tuple[object, ...]:
+    return ("-m", model, "--precision", "fp32")
+
+
+@pytest.fixture
+def encoder(model: Path) -> Encoder:
+    return Encoder.load(model, precision="fp32")
+
+
+def test_rank_orders_by_the_dot_product(run: Callable, options: tuple, encoder: Encoder) -> None:
+    hits = json.loads(run("rank", QUERY, *TEXTS, *options, "--json").out)
+    expected = encoder.encode_passages(TEXTS) @ encoder.encode_queries([QUERY])[0]
+    assert [hit["id"] for hit in hits] == [str(n + 1) for n in np.argsort(-expected)]
+    assert [hit["score"] for hit in hits] == pytest.approx(sorted(expected, reverse=True), rel=1e-4)
+    assert hits[0]["text"] == TEXTS[int(hits[0]["id"]) - 1]
+    page = run("rank", QUERY, *TEXTS, *options, "-k", 2).out.splitlines()
+    assert len(page) == 2
+    assert page[0].split() == [
+        "1",
+        f"{hits[0]['score']:.4f}",
+        f"[{hits[0]['id']}]",
+        hits[0]["text"],
+    ]
+
+
+def test_rank_reads_files_and_standard_input(run: Callable, options: tuple, tmp_path: Path) -> None:
+    path = tmp_path / "p.tsv"
+    path.write_text("".join(f"p{n}\t{text}\n" for n, text in enumerate(TEXTS)), encoding="utf-8")
+    ids = {hit["id"] for hit in json.loads(run("rank", QUERY, "-f", path, *options, "--json").out)}
+    assert ids == {"p0", "p1", "p2"}
+    stdin = "\n".join(TEXTS).encode()
+    assert len(run("rank", QUERY, "-f", "-", *options, stdin=stdin).out.splitlines()) == 3
+    assert run("rank", QUERY, "-f", "-", *options, "--json").out == "[]\n"
+    for wrong in ((), ("a", "-f", path)):
+        assert run("rank", QUERY, *wrong, *options).code == 2
+    assert run("rank", QUERY, "a", "-k", 0, *options).code == 2
+
+
+def test_a_matrix(run: Callable, options: tuple, encoder: Encoder, tmp_path: Path) -> None:
+    vectors = encoder.encode_passages(TEXTS)
+    matrix = json.loads(run("similarity", *TEXTS, *options, "--json").out)
+    np.testing.assert_allclose(matrix, vectors @ vectors.T, rtol=1e-4)
+    page = run("similarity", *TEXTS, *options, "--score", "cosine").out
+    rows = np.array([[float(value) for value in row.split("\t")] for row in page.splitlines()])
+    np.testing.assert_allclose(np.diag(rows), 1)
+    path = tmp_path / "t.txt"
+    path.write_text("\n".join(TEXTS), encoding="utf-8")
+    assert run("similarity", "-f", path, *options, "--score", "cosine").out == page
+
+
+def test_pairs(run: Callable, options: tuple, encoder: Encoder, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text("头痛\t头疼\n发热\t高血压\n", encoding="utf-8")
+    left, right = (
+        encoder.encode_passages(texts) for texts in (["头痛", "发热"], ["头疼", "高血压"])
+    )
+    expected = np.linalg.norm(left - right, axis=1)
+    scores = json.loads(run("similarity", "--pairs", path, *options, "--score", "l2", "--json").out)
+    np.testing.assert_allclose(scores, expected, rtol=1e-3)
+    page = run("similarity", "--pairs", path, *options, "--score", "l2").out.splitlines()
+    assert page[1].split("\t") == [f"{scores[1]:.4f}", "发热", "高血压"]
+
+
+def test_similarity_takes_one_kind_of_input(run: Callable, options: tuple, tmp_path: Path) -> None:
+    assert run("similarity", *options).code == 2
+    assert run("similarity", "a", "b", "-f", tmp_path, *options).code == 2
+    assert run("similarity", "a", "b", *options, "--score", "euclid").code == 2
+
+
+def test_odd_text_in_arguments(run: Callable, options: tuple) -> None:
+    done = run("rank", "\udce5头", "\udcff", "😷", *options)
+    assert done.code == 0
+    assert len(done.out.splitlines()) == 2

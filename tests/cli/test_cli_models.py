@@ -1,0 +1,137 @@
+"""convert, download and doctor."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from corom.encoder import Encoder
+from corom.files import check_manifest
+
+
+def same_vectors(one: Path, other: Path, *, precision: str = "fp32") -> None:
+    first, second = (
+        Encoder.load(folder, precision=precision).encode_passages(["头痛", "糖尿病饮食"])  # type: ignore[arg-type]
+        for folder in (one, other)
+    )
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_convert_writes_a_portable_folder(run: Callable, model: Path, tmp_path: Path) -> None:
+    done = run("convert", model, tmp_path / "new", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["folder"] == str(tmp_path / "new")
+    check_manifest(tmp_path / "new")
+    same_vectors(model, tmp_path / "new")
+    again = run("convert", model, tmp_path / "new")
+    assert again.code == 1
+    assert "exists already" in again.err
+    half = run("convert", model, tmp_path / "half", "--dtype", "float16")
+    assert "2 layers of 32" in half.out
+    weights = load_file(tmp_path / "half" / "model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {np.dtype(np.float16)}
+
+
+def test_convert_to_int8_says_how_faithful_it_is(
+    run: Callable, model: Path, tmp_path: Path
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(f"糖尿病饮食{n}头痛" for n in range(50)), encoding="utf-8")
+    new = tmp_path / "new"
+    options = ("--precision", "int8", "--calibrate", texts)
+    done = run("convert", model, new, *options)
+    assert done.code == 0
+    assert "int8 keeps" in done.err
+    assert "on 25 held-out texts" in done.err
+    check_manifest(new)
+    assert Encoder.load(new, precision="int8").precision == "int8"
+    same_vectors(model, new)
+    assert list(tmp_path.glob(".*")) == []
+    texts.write_text("a\nb\n")
+    assert run("convert", model, tmp_path / "few", *options).code == 2
+    assert not (tmp_path / "few").exists()
+
+
+@pytest.mark.torch
+def test_convert_in_place_makes_a_bin_usable_by_its_name(
+    run: Callable, model: Path, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    folder = tmp_path / "hub" / "models" / "damo" / "tiny"
+    shutil.copytree(model, folder)
+    (folder / "model.safetensors").unlink()
+    weights = load_file(model / "model.safetensors")
+    state = {f"bert.{name}": torch.from_numpy(weight) for name, weight in weights.items()}
+    torch.save(state, folder / "pytorch_model.bin")
+    assert "corom convert" in run("rank", "头痛", "头疼", "-m", folder).err
+    assert run("convert", folder).code == 0
+    same_vectors(model, folder)
+    again = run("convert", folder)
+    assert again.code == 1
+    assert "safetensors already" in again.err
+
+
+def test_convert_refuses_what_does_not_go_together(
+    run: Callable, model: Path, tmp_path: Path
+) -> None:
+    assert run("convert", model, tmp_path / "x", "--calibrate", "-").code == 2
+    assert run("convert", model, "--precision", "int8").code == 2
+    assert run("convert", tmp_path / "none", tmp_path / "x").code == 1
+
+
+def test_download_of_what_is_there_and_of_what_may_not_be_asked_for(
+    run: Callable, model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert run("download", model).out == f"{model}\n"
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    monkeypatch.setenv("COROM_OFFLINE", "1")
+    done = run("download", "damo/nlp_corom_sentence-embedding_chinese-base-medical", "--json")
+    assert done.code == 1
+    assert "COROM_OFFLINE" in done.err
+    assert run("download", "no model").code == 2
+
+
+def test_doctor_finds_everything_in_order(run: Callable, model: Path) -> None:
+    done = run("doctor", "-m", model)
+    assert done.code == 0
+    assert "2 layers of 32" in done.out
+    assert done.out.endswith("everything is in order\n")
+    facts = json.loads(run("doctor", "-m", model, "--json").out)
+    assert facts["sound"] is True
+    assert facts["model"]["fingerprint"] in done.out
+    assert {"numpy", "openvino"} <= set(facts["packages"])
+
+
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
+def test_doctor_names_the_file_that_is_broken(
+    run: Callable, model: Path, tmp_path: Path, damage: str
+) -> None:
+    folder = tmp_path / "portable"
+    assert run("convert", model, folder).code == 0
+    weights = folder / "model.safetensors"
+    if damage == "missing":
+        weights.unlink()
+    else:
+        data = bytearray(weights.read_bytes())
+        data[-5] ^= 1
+        weights.write_bytes(data)
+    done = run("doctor", "-m", folder)
+    assert done.code == 1
+    assert f"problem: {weights}" in done.out
+    assert json.loads(run("doctor", "-m", folder, "--json").out)["sound"] is False
+
+
+def test_doctor_looks_at_the_embedded_model_and_downloads_nothing(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert "everything is in order" in run("doctor").out
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    done = run("doctor", "-m", "damo/some_model")
+    assert done.code == 1
+    assert "problem" in done.out
