@@ -1,0 +1,163 @@
+"""What the encode benchmark works on: texts, a random 12-layer model, the peers' forms of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from corom.engines.compression import bundled_texts, cached_int8
+from corom.errors import CoromError
+from corom.files import check_manifest
+from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models.config import Encoding, Shape
+from corom.models.int8 import read_fidelity
+from corom.models.names import resolve
+from corom.models.portable import write_portable
+from corom.models.tokenizer import read_tokenizer
+from corom.models.weights import INT8
+from corom.readers import open_dataset
+from corom.tokens import TokenCutter
+from encode_backends import Backend
+from encode_client import LIMIT, BackendError, Worker, last_line
+
+MAX_LENGTH = 128
+PEERS = Path(__file__).with_name("encode_peers.py")
+
+
+class Texts(NamedTuple):
+    """What is encoded, with the tokens each text takes part with ([CLS] and [SEP] included)."""
+
+    passages: list[str]
+    queries: list[str]
+    passage_tokens: list[int]
+    query_tokens: list[int]
+
+
+def sample_texts(
+    data: Path, checkpoint: Checkpoint, *, passages: int, queries: int, seed: int
+) -> Texts:
+    """Return a random sample of a data set's passages and of the queries of all its splits."""
+    rng, dataset = np.random.default_rng(seed), open_dataset(data)
+    corpus = [passage.text for passage in dataset.passages()]
+    asked = [query.text for split in dataset.splits for query in dataset.queries(split)]
+    chosen = [corpus[i] for i in rng.choice(len(corpus), passages, replace=False)]
+    questions = [asked[i] for i in rng.choice(len(asked), queries, replace=False)]
+    cutter = TokenCutter(checkpoint.tokenizer_json, max_length=MAX_LENGTH)
+    return Texts(chosen, questions, cutter.count(chosen), cutter.count(questions))
+
+
+def random_model(folder: Path, *, layers: int, seed: int, tokenizer_from: Path) -> Checkpoint:
+    """Return a BERT of 768 hidden as it is before training: N(0, 0.02), norms 1, biases 0."""
+    shape = Shape(layers=layers, hidden=768, heads=12, intermediate=3072, vocabulary=21_128)
+    if not folder.exists():
+        rng = np.random.default_rng(seed)
+        weights = {
+            name: np.full(size, float(name.endswith("Norm.weight")), np.float32)
+            if len(size) == 1
+            else rng.normal(0, 0.02, size).astype(np.float32)
+            for name, size in shape.weight_shapes().items()
+        }
+        encoding = Encoding(max_length=MAX_LENGTH)
+        tokenizer = read_tokenizer(tokenizer_from, shape=shape, encoding=encoding)
+        write_portable(
+            folder, shape=shape, encoding=encoding, weights=weights, tokenizer_json=tokenizer
+        )
+    return load_checkpoint(folder)
+
+
+def base_model(folder: Path, *, source: Path) -> Checkpoint:
+    """Return `source` as a portable folder: [CLS], normalised, at most 128 tokens."""
+    if not folder.exists():
+        found = load_checkpoint(source)
+        write_portable(
+            folder,
+            shape=found.shape,
+            encoding=Encoding(normalize=True, max_length=MAX_LENGTH),
+            weights=found.load_weights(),
+            tokenizer_json=found.tokenizer_json,
+        )
+    return load_checkpoint(folder)
+
+
+def embedded_model() -> Checkpoint:
+    """Return the model inside the package; BackendError when this version has none."""
+    try:
+        return load_checkpoint(resolve("corom-medical"), name="corom-medical")
+    except CoromError as error:
+        raise BackendError(str(error)) from None
+
+
+class SetUp(NamedTuple):
+    """What was done to make a back end's model ready."""
+
+    model: str
+    """what its worker is told to load"""
+    seconds: float | None = None
+    """to make the form it needs; None: it was there, or needs none"""
+    note: str = ""
+
+
+def set_up(spec: Backend, checkpoint: Checkpoint, *, work: Path, threads: int) -> SetUp:
+    """Return what a back end's worker loads, making the form it needs; BackendError if it cannot.
+
+    A peer's form is made by encode_peers.py in a process of its own, corom's int8 form by
+    loading the model with it, as a user would.
+    """
+    folder = checkpoint.folder
+    if spec.model == "embedded":
+        return SetUp("corom-medical")
+    if spec.form:
+        target = work / "peers" / folder.name / spec.form
+        if target.exists():
+            return SetUp(str(target))
+        return SetUp(str(target), _make_form(spec.form, folder, target=target, work=work))
+    if spec.precision != "int8":
+        return SetUp(str(folder))
+    made = cached_int8(checkpoint)
+    seconds = None if made.exists() else _first_load(spec, folder, work=work, threads=threads)
+    try:
+        check_manifest(made)
+        fidelity = read_fidelity(made / INT8)
+    except CoromError as error:
+        raise BackendError(str(error)) from None
+    return SetUp(str(folder), seconds, fidelity.advice() if fidelity else "")
+
+
+def _make_form(form: str, model: Path, *, target: Path, work: Path) -> float:
+    calibration = work / "calibration.json"
+    calibration.write_text(json.dumps(bundled_texts()[0], ensure_ascii=False), encoding="utf-8")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    log = work / "logs" / f"make-{form}.log"
+    command = [sys.executable, str(PEERS), form, str(model), str(target)]
+    start = time.perf_counter()
+    with log.open("w", encoding="utf-8") as output:
+        try:
+            subprocess.run(
+                [*command, "--calibration", str(calibration)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=LIMIT,
+                check=True,
+            )
+        except subprocess.SubprocessError as error:
+            raise BackendError(
+                f"{form} could not be made ({type(error).__name__}): {last_line(log)}"
+            ) from None
+    return time.perf_counter() - start
+
+
+def _first_load(spec: Backend, folder: Path, *, work: Path, threads: int) -> float:
+    worker = Worker(
+        spec, str(folder), threads=threads, log=work / "logs" / f"first-{spec.name}.log"
+    )
+    try:
+        return float(worker.load()["seconds"])
+    finally:
+        worker.close()
