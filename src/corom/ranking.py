@@ -45,6 +45,17 @@ def order_ids(ids: Sequence[str]) -> NDArray[np.int64]:
     return np.array(sorted(range(len(ids)), key=keys.__getitem__), dtype=np.int64)
 
 
+def order_encoded_ids(ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """Return what `order_ids` does, of ids as UTF-8 in one array; equal ids keep their order.
+
+    For millions of ids: takes some bytes per id where Python strings take hundreds.
+    """
+    number = np.strings.isdigit(ids)
+    digits = np.where(number, np.strings.lstrip(ids, b"0"), b"")
+    order: NDArray[np.int64] = np.lexsort((ids, digits, np.strings.str_len(digits), ~number))
+    return order
+
+
 def id_ranks(ids: Sequence[str]) -> NDArray[np.int64]:
     """Return where each id stands in ascending order; refuse an id that occurs twice."""
     ranks = np.empty(len(ids), dtype=np.int64)

@@ -1,0 +1,84 @@
+"""The index of words: BM25 behind the same methods as the indexes of vectors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from corom.errors import InputError
+from corom.index.collection import Collection
+from corom.index.lexicon import Found, Lexicon
+from corom.index.segments import make_segment
+from corom.index.spec import BM25Options, IndexSpec
+from corom.index.writer import save
+from corom.ranking import top_k
+from corom.records import Hit, Passage
+from corom.text import check_texts
+
+
+class BM25Index:
+    """Passages found by the words they share with a query; `lexicon` states the formula.
+
+    A passage without any word of the query is not found, so there may be fewer than k hits.
+    """
+
+    def __init__(self, collection: Collection, *, lexicon: Path | None = None) -> None:
+        """For `open_index`; use `BM25Index.new` to begin one in memory."""
+        options = collection.spec.options
+        if not isinstance(options, BM25Options):
+            raise InputError(f"options are those of {options.kind}; use VectorIndex")
+        self.collection, self._cut = collection, options.cut
+        self._lexicon = None if lexicon is None else Lexicon.open(lexicon, cut=self._cut)
+
+    @classmethod
+    def new(cls, options: BM25Options | None = None) -> BM25Index:
+        """Return an empty index in memory; `options` default to words cut by rjieba."""
+        return cls(Collection(IndexSpec(options=options or BM25Options())))
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What the index is."""
+        return self.collection.spec
+
+    def __len__(self) -> int:
+        return len(self.collection)
+
+    def add(self, passages: Sequence[Passage]) -> None:
+        """Add passages, title and text, to the index in memory; InputError for ids as ever."""
+        if len(passages):
+            self.collection.append(make_segment(passages, None, spec=self.spec))
+            self._lexicon = None
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove passages; InputError for an id that is not there."""
+        self.collection.remove(ids)
+        self._lexicon = None
+
+    def search(self, queries: Iterable[str], k: int) -> list[list[Hit]]:
+        """Return up to `k` passages for each query, best first.
+
+        After `add` or `remove` the first search counts all words again.
+        """
+        if type(k) is not int or k < 1:
+            raise InputError(f"k is {k!r}; ask for at least 1")
+        texts = list(check_texts(queries))
+        if self._lexicon is None:
+            self._lexicon = Lexicon.build(self.collection, cut=self._cut)
+        lexicon = self._lexicon
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(lambda text: self._hits(lexicon.search(text, k), k), texts))
+
+    def save(self, folder: Path) -> None:
+        """Write the index in memory to a new folder."""
+        save(self.collection, folder)
+
+    def _hits(self, found: Found, k: int) -> list[Hit]:
+        ranks = self.collection.ranks
+        tie = found.rows if ranks is None else ranks[found.rows].astype(np.int64)
+        best = top_k(found.scores[None], k, ranks=tie)
+        ids = self.collection.ids(found.rows[best.positions[0]])
+        return [Hit(*pair) for pair in zip(ids, best.scores[0].tolist(), strict=True)]

@@ -1,0 +1,140 @@
+"""The folder an index lives in: files that never change, and a manifest that is the commit.
+
+A file is written under a new number (`vectors-000007.npy`) and never again; `manifest.json`,
+replaced in one step, says which files count. Whatever kills a writer, the folder is the old index
+or the new one, and what the manifest does not list is swept away by the next writer. The manifest
+holds the size and SHA-256 of every file and a checksum of itself. The convention is tantivy's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corom.errors import ArtifactError
+from corom.files import MANIFEST, check_manifest, read_json, sha256, write_bytes
+from corom.index.spec import IndexSpec
+
+FORMAT = 1
+_NO_CHECKSUM = "0" * 64
+_LOCK = ".lock"
+# What sweep() may delete: our numbered files and folders, and drafts of atomic_write.
+_OURS = re.compile(r"[a-z]+-\d{6}(\.[a-z]+)?|\.([a-z]+-\d{6}\.[a-z]+|manifest\.json)\..+\.part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an index folder holds at one moment."""
+
+    spec: IndexSpec
+    complete: bool = False
+    """whether the index was finished; until then it can be resumed but not searched"""
+    generation: int = 0
+    """counts the commits"""
+    segments: tuple[int, ...] = ()
+    """numbers of the segments, in the order of their rows"""
+    rows: int = 0
+    """passages in the segments, removed ones included"""
+    extras: Mapping[str, str] = field(default_factory=dict)
+    """role -> name of the file or folder that belongs to the whole index"""
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """name -> {"bytes", "sha256"}"""
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of the index in `folder`; ArtifactError if it is none or was changed."""
+    path = folder / MANIFEST
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("corom") != "index":
+        raise ArtifactError(f"{path} does not describe an index of corom")
+    if value.get("format") != FORMAT:
+        raise ArtifactError(
+            f"{path} has format {value.get('format')!r}, this version of corom reads {FORMAT}; "
+            "make the index again, or use the version that made it"
+        )
+    checksum = str(value.get("checksum"))
+    text = path.read_text(encoding="utf-8")
+    if _digest(text.replace(checksum, _NO_CHECKSUM, 1)) != checksum:
+        raise ArtifactError(f"{path} is corrupt: its checksum differs from its content's")
+    return Manifest(
+        spec=IndexSpec.from_json(value["spec"]),
+        segments=tuple(value["segments"]),
+        **{name: value[name] for name in ("complete", "generation", "rows", "extras", "files")},
+    )
+
+
+def commit(folder: Path, manifest: Manifest) -> None:
+    """Make `manifest` the state of the folder, in one step."""
+    value = {
+        "checksum": _NO_CHECKSUM,
+        "corom": "index",
+        "format": FORMAT,
+        "spec": manifest.spec.as_json(),
+        "complete": manifest.complete,
+        "generation": manifest.generation,
+        "segments": manifest.segments,
+        "rows": manifest.rows,
+        "extras": manifest.extras,
+        "files": manifest.files,
+    }
+    text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    write_bytes(folder / MANIFEST, text.replace(_NO_CHECKSUM, _digest(text), 1).encode("utf-8"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """Return the size and SHA-256 of a finished file, as the manifest holds them."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def check_files(folder: Path, *, deep: bool) -> None:
+    """Raise ArtifactError naming the first file that is missing or not what the manifest says."""
+    check_manifest(folder, deep=deep)
+
+
+def sweep(folder: Path, manifest: Manifest | None) -> None:
+    """Delete what killed or finished writers left: numbered files the manifest does not list."""
+    kept = {name.partition("/")[0] for name in manifest.files} if manifest else set()
+    for path in folder.iterdir():
+        if path.name not in kept and _OURS.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def holds_only_leftovers(folder: Path) -> bool:
+    """Whether a folder without a manifest may become an index: it is empty, or one began here."""
+    return all(path.name == _LOCK or _OURS.fullmatch(path.name) for path in folder.iterdir())
+
+
+def numbered_files(folder: Path, name: str) -> list[str]:
+    """Return the names of the files that a numbered file or folder consists of."""
+    path = folder / name
+    found = sorted(path.rglob("[!.]*")) if path.is_dir() else [path]
+    return [part.relative_to(folder).as_posix() for part in found if part.is_file()]
+
+
+@contextmanager
+def writer_lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's write lock; ArtifactError if another process or thread has it.
+
+    The system lets go of it when the process ends, however it ends.
+    """
+    import fcntl  # not on Windows, where indexes can be read all the same
+
+    with (folder / _LOCK).open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArtifactError(
+                f"{folder} is being written by another process; wait until it has finished"
+            ) from None
+        yield

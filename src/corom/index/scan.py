@@ -1,0 +1,155 @@
+"""The exhaustive first pass: products of all queries with all vectors, block by block.
+
+OpenVINO multiplies (fp32, bf16 or int8, whatever the chip does best) and gives, next to the
+scores, the highest of every 16. A sample of the vectors tells beforehand about how high a score
+must be to count, so that almost none of the products is ever looked at.
+"""
+
+from __future__ import annotations
+
+from math import ceil, sqrt
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset13 as op
+
+from corom.index.collection import Collection, Part
+from corom.index.selection import GONE, LOW, Keys, Scores, Selection, capacity
+from corom.index.spec import Precision, VectorType
+from corom.vectors import Vectors
+
+BLOCK = 8192
+"""vectors multiplied at a time"""
+GROUP = 16
+"""neighbouring scores that share a peak"""
+SAMPLE = 16384
+"""vectors the floors are guessed from"""
+_PRODUCTS = 2**23  # scores in memory at a time: 32 MB
+_RUN = 32  # sampled rows lie together in runs: fewer pages to read
+_INTEGERS = "int8"
+_TYPES = {"float32": np.float32, "float16": np.float16, _INTEGERS: np.int8}
+
+
+class Scanner:
+    """Finds the rows with the highest products, for collections of one dimension and type."""
+
+    def __init__(self, dim: int, precision: Precision, *, vector_type: VectorType) -> None:
+        self._dim, self._packed = dim, precision == "binary"
+        self._coded, self._scaled = precision in ("int8", "binary"), precision == "int8"
+        self._part: Part = "codes" if self._coded else "vectors"
+        self._compiled = ov.Core().compile_model(
+            _graph(dim, _INTEGERS if self._coded else vector_type),
+            "CPU",
+            {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"},
+        )
+
+    def rows(self, collection: Collection, queries: Vectors, k: int) -> NDArray[np.int64]:
+        """Return the `min(k, n)` best rows of each query, ascending, `(queries, min(k, n))`."""
+        k = min(k, len(collection))
+        found = np.empty((len(queries), k), np.int64)
+        batch = max(1, _PRODUCTS // max(BLOCK, 2 * capacity(k)))
+        for start in range(0, len(queries) if k else 0, batch):
+            tags = self._select(collection, queries[start : start + batch], k)
+            found[start : start + batch] = np.sort(collection.rows_ranked(LOW - tags), axis=1)
+        return found
+
+    def _select(self, collection: Collection, queries: Vectors, k: int) -> Keys:
+        if self._coded:
+            # Only the order of one query's scores matters: any scale will do.
+            highest = np.abs(queries).max(axis=1, keepdims=True)
+            queries = np.divide(queries, highest, out=np.zeros_like(queries), where=highest > 0)
+        multiply = _Multiplier(self._compiled, queries)
+        selection = Selection(k, self._guess(multiply, collection, k))
+        self._stream(multiply, collection, selection)
+        tags = selection.tags()
+        if (short := selection.short).size:
+            # The sample misled: these queries go again, without a floor.
+            multiply = _Multiplier(self._compiled, queries[short])
+            selection = Selection(k, np.full(len(short), -np.inf, np.float32))
+            self._stream(multiply, collection, selection)
+            tags[short] = selection.tags()
+        return tags
+
+    def _guess(self, multiply: _Multiplier, collection: Collection, k: int) -> Scores:
+        """Return, per query, a score that almost surely k passages and a few more reach."""
+        runs = min(SAMPLE, collection.rows // 8) // _RUN
+        starts = np.linspace(0, collection.rows - _RUN, runs).astype(np.int64)
+        rows = (starts[:, None] + np.arange(_RUN)).ravel()
+        rows = rows[collection.alive[rows]]
+        expected = k * len(rows) / len(collection)
+        place = ceil(expected + 4 * sqrt(expected) + 4)
+        if place >= len(rows):
+            return np.full(multiply.queries, -np.inf, np.float32)
+        scales = collection.take("scales", rows) if self._scaled else None
+        scores, _ = multiply(self._unpacked(collection.take(self._part, rows)), scales)
+        scores = scores[:, : len(rows)]
+        return np.partition(scores, len(rows) - place, axis=1)[:, len(rows) - place]
+
+    def _stream(self, multiply: _Multiplier, collection: Collection, selection: Selection) -> None:
+        ranks, alive = collection.ranks, collection.alive
+        for first, segment in collection.placed():
+            stored = getattr(segment, self._part)
+            for start in range(0, len(stored), BLOCK):
+                part = slice(start, start + BLOCK)
+                rows = slice(first + start, first + min(start + BLOCK, len(stored)))
+                scales = None if segment.scales is None else segment.scales[part]
+                scores, peaks = multiply(self._unpacked(stored[part]), scales)
+                rank = np.arange(rows.start, rows.stop) if ranks is None else ranks[rows]
+                tags = np.full(scores.shape[1], GONE)
+                tags[: len(rank)] = np.where(alive[rows], LOW - rank, GONE)
+                selection.offer(scores, peaks, tags)
+
+    def _unpacked(self, stored: NDArray[Any]) -> NDArray[Any]:
+        if not self._packed:
+            return stored
+        return np.unpackbits(stored, axis=1, count=self._dim).view(np.int8)
+
+
+class _Multiplier:
+    """Multiplies one batch of queries with block after block."""
+
+    def __init__(self, compiled: Any, queries: Vectors) -> None:  # noqa: ANN401 - untyped library
+        self._request = compiled.create_infer_request()
+        self._given = queries
+        self._scaled = len(compiled.inputs) == 3
+        self.queries = len(queries)
+
+    def __call__(
+        self, block: NDArray[Any], scales: NDArray[np.float32] | None
+    ) -> tuple[Scores, Scores]:
+        """Return `(queries, b)` scores and their peaks, valid until the next call.
+
+        b is the block's rows, rounded up to whole groups; scores of rows that are none are 0.
+        """
+        missing = -len(block) % GROUP
+        if missing:
+            block = np.concatenate([block, np.zeros((missing, block.shape[1]), block.dtype)])
+        given = [self._given, block]
+        if self._scaled:
+            whole = np.ones(len(block), np.float32)
+            if scales is not None:
+                whole[: len(scales)] = scales
+            given.append(whole[None])
+        results = self._request.infer(given, share_inputs=True, share_outputs=True)
+        return results[0], results[1]
+
+
+def _graph(dim: int, stored: str) -> ov.Model:
+    queries = op.parameter(ov.PartialShape([-1, dim]), ov.Type.f32)
+    block = op.parameter(ov.PartialShape([-1, dim]), ov.Type(_TYPES[stored]))
+    inputs, left, right = [queries, block], queries, op.convert(block, ov.Type.f32)
+    if stored == _INTEGERS:
+        # This pattern is what OpenVINO turns into an integer product: numbers from -1 to 1 in
+        # 256 steps on one side, integers with a scale on the other.
+        low, high = op.constant(np.float32(-1)), op.constant(np.float32(127 / 128))
+        left = op.fake_quantize(queries, low, high, low, high, 256)
+        right = op.multiply(right, op.constant(np.float32(1 / 127)))
+        inputs.append(op.parameter(ov.PartialShape([1, -1]), ov.Type.f32))
+    scores = op.matmul(left, right, False, True)
+    if len(inputs) == 3:
+        scores = op.multiply(scores, inputs[2])
+    groups = op.reshape(scores, op.constant(np.array([0, -1, GROUP], np.int64)), True)
+    peaks = op.reduce_max(groups, op.constant(np.array([2], np.int64)))
+    return ov.Model([scores, peaks], inputs, "scan")

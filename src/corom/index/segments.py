@@ -1,0 +1,180 @@
+"""Segments: passages and vectors that were added together, in memory or as files.
+
+| file | holds |
+|---|---|
+| `ids-N.npy` | the ids as UTF-8, one fixed width |
+| `texts-N.jsonl`, `offsets-N.npy` | a JSON object per passage, and where each begins |
+| `vectors-N.npy` | the vectors, `(n, dim)` float32 or float16 |
+| `codes-N.npy`, `scales-N.npy` | their int8 or binary copy, where the options ask for one |
+
+Files are memory-mapped: opening reads nothing, and searching only what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corom.errors import InputError
+from corom.files import atomic_write
+from corom.index.spec import ExactOptions, IndexSpec
+from corom.records import Passage
+from corom.text import clean
+from corom.vectors import Vectors
+
+Floats = NDArray[np.float32] | NDArray[np.float16]
+
+
+class Segment(NamedTuple):
+    """Passages and what is known about them; a row is a position here."""
+
+    ids: NDArray[np.bytes_]
+    passages: Sequence[Passage]
+    vectors: Floats | None = None
+    codes: NDArray[Any] | None = None
+    scales: NDArray[np.float32] | None = None
+
+
+def make_segment(
+    passages: Sequence[Passage], vectors: Vectors | None, *, spec: IndexSpec
+) -> Segment:
+    """Return a segment in memory; InputError for ids or vectors that cannot be used."""
+    ids = encode_ids([passage.id for passage in passages])
+    if not spec.dim:
+        if vectors is not None:
+            raise InputError("this index holds words: give passages without vectors")
+        return Segment(ids, passages)
+    if vectors is None:
+        raise InputError(f"{len(passages)} passages came without vectors; give one for each")
+    check_vectors(vectors, dim=spec.dim)
+    if len(vectors) != len(passages):
+        raise InputError(f"{len(passages)} passages came with {len(vectors)} vectors")
+    stored = vectors.astype(spec.vector_type, copy=False)
+    if not np.isfinite(stored).all():
+        raise InputError("a vector does not fit into float16; use vector_type float32")
+    precision = spec.options.precision if isinstance(spec.options, ExactOptions) else "fp32"
+    return Segment(ids, passages, stored, *quantized(vectors, precision))
+
+
+def encode_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
+    """Return ids as UTF-8 in one array; InputError for what cannot be written or occurs twice."""
+    seen: set[str] = set()
+    for id_ in ids:
+        if not isinstance(id_, str) or "\0" in id_ or clean(id_) != id_:
+            raise InputError(f"id {id_!r} must be text without NUL or lone surrogates")
+        if id_ in seen:
+            raise InputError(f"id {id_!r} occurs twice; ids must be unique")
+        seen.add(id_)
+    return np.array([id_.encode() for id_ in ids], dtype=np.bytes_)
+
+
+def check_vectors(vectors: Vectors, *, dim: int) -> None:
+    """Raise InputError unless `vectors` is `(n, dim) float32` and finite, norms included."""
+    if not isinstance(vectors, np.ndarray) or vectors.dtype != np.float32 or vectors.ndim != 2:
+        found = f"{getattr(vectors, 'dtype', type(vectors).__name__)}"
+        raise InputError(f"vectors must be an (n, {dim}) float32 array, not {found}")
+    if vectors.shape[1] != dim:
+        raise InputError(f"vectors have {vectors.shape[1]} numbers, the index has {dim}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.einsum("nd,nd->n", vectors, vectors)
+    if not np.isfinite(norms).all():
+        place = int(np.flatnonzero(~np.isfinite(norms))[0])
+        raise InputError(f"vector {place} holds NaN, infinity or numbers too large to multiply")
+
+
+def quantized(
+    vectors: Vectors, precision: str
+) -> tuple[NDArray[Any] | None, NDArray[np.float32] | None]:
+    """Return codes and scales: int8 numbers, each row by its own scale, or one bit per number."""
+    if precision == "int8":
+        scales = np.abs(vectors).max(axis=1) / np.float32(127)
+        safe = np.where(scales > 0, scales, np.float32(1))
+        return np.rint(vectors / safe[:, None]).astype(np.int8), scales
+    if precision == "binary":
+        return np.packbits(vectors > 0, axis=1), None
+    return None, None
+
+
+class StoredPassages(Sequence[Passage]):
+    """The passages of a segment on disk, read one by one as they are asked for."""
+
+    def __init__(self, texts: Path, offsets: NDArray[np.int64]) -> None:
+        with texts.open("rb") as file:
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, row: Any) -> Any:  # noqa: ANN401 - a row only, never a slice
+        value = json.loads(self._bytes[self._offsets[row] : self._offsets[row + 1]])
+        return Passage(value["id"], value["text"], value.get("title", ""))
+
+
+def write_segment(folder: Path, number: int, segment: Segment) -> list[str]:
+    """Write the files of a segment, fsynced, and return their names; nothing lists them yet."""
+    texts = segment_file("texts", number)
+    offsets = np.zeros(len(segment.ids) + 1, np.int64)
+    with atomic_write(folder / texts) as file:
+        for row, line in enumerate(map(_line, segment.passages)):
+            file.write(line)
+            offsets[row + 1] = offsets[row] + len(line)
+    arrays = {
+        "ids": segment.ids,
+        "offsets": offsets,
+        "vectors": segment.vectors,
+        "codes": segment.codes,
+        "scales": segment.scales,
+    }
+    names = [texts]
+    for part, array in arrays.items():
+        if array is not None:
+            names.append(segment_file(part, number))
+            write_array(folder / names[-1], array)
+    return names
+
+
+def _line(passage: Passage) -> bytes:
+    value = {"id": passage.id, "title": clean(passage.title), "text": clean(passage.text)}
+    if not passage.title:
+        del value["title"]
+    return (json.dumps(value, ensure_ascii=False) + "\n").encode()
+
+
+def open_segment(folder: Path, number: int) -> Segment:
+    """Return the segment of that number; its files must have been checked."""
+
+    def part(name: str) -> Any:  # noqa: ANN401 - arrays of several types
+        path = folder / segment_file(name, number)
+        return read_array(path) if path.is_file() else None
+
+    return Segment(
+        ids=part("ids"),
+        passages=StoredPassages(folder / segment_file("texts", number), part("offsets")),
+        vectors=part("vectors"),
+        codes=part("codes"),
+        scales=part("scales"),
+    )
+
+
+def segment_file(part: str, number: int) -> str:
+    """Return the name of a numbered file."""
+    return f"{part}-{number:06d}.{'jsonl' if part == 'texts' else 'npy'}"
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as .npy, atomically."""
+    with atomic_write(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Return the array in a checked .npy file, memory-mapped."""
+    # As a plain array: slices of np.memmap are slow to make.
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -1,0 +1,148 @@
+"""What an index is: its kind and options, the model its vectors come from, what was read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
+
+from corom.errors import ArtifactError, InputError
+from corom.words import Cut
+
+Precision: TypeAlias = Literal["fp32", "bf16", "int8", "binary"]
+VectorType: TypeAlias = Literal["float32", "float16"]
+GraphStorage: TypeAlias = Literal["sq8", "float32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactOptions:
+    """Compare with every passage; `precision` is that of the first pass.
+
+    The best of the first pass are scored again in fp32, so the scores are exact; what a first
+    pass of less than fp32 may cost is a passage it overlooks. Of `int8` and `binary` vectors a
+    copy of 1 byte or 1 bit per number is kept and read instead of the vectors themselves.
+    """
+
+    kind: ClassVar[str] = "exact"
+    precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        _one_of("precision", self.precision, get_args(Precision))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HnswOptions:
+    """A graph of near neighbours (faiss HNSW); what it finds is scored again in fp32.
+
+    `links` per passage and the `build_effort` decide how good the graph is and how long building
+    takes; `search_effort` trades speed for recall at search time. `storage` is how the graph
+    holds the vectors: in 1 byte per number or in 4.
+    """
+
+    kind: ClassVar[str] = "hnsw"
+    links: int = 16
+    build_effort: int = 100
+    search_effort: int = 64
+    storage: GraphStorage = "sq8"
+
+    def __post_init__(self) -> None:
+        _at_least("links", self.links, 2)
+        _at_least("build_effort", self.build_effort, 1)
+        _at_least("search_effort", self.search_effort, 1)
+        _one_of("storage", self.storage, get_args(GraphStorage))
+
+
+@dataclass(frozen=True, kw_only=True)
+class IvfPqOptions:
+    """Lists of passages around centres, vectors in a few bytes (faiss IVF-PQ), scored again.
+
+    `lists` 0 chooses 4 * sqrt(passages). `bytes_per_vector` must divide the dimension. `probes`
+    lists are searched; `candidates` times k passages are scored again in fp32.
+    """
+
+    kind: ClassVar[str] = "ivfpq"
+    lists: int = 0
+    bytes_per_vector: int = 64
+    probes: int = 16
+    candidates: int = 10
+
+    def __post_init__(self) -> None:
+        _at_least("lists", self.lists, 0)
+        for name in ("bytes_per_vector", "probes", "candidates"):
+            _at_least(name, getattr(self, name), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BM25Options:
+    """Words in common, weighed by BM25 (k1 1.2, b 0.75); `cut` says what a word is."""
+
+    kind: ClassVar[str] = "bm25"
+    cut: Cut = "words"
+
+    def __post_init__(self) -> None:
+        _one_of("cut", self.cut, get_args(Cut))
+
+
+Options: TypeAlias = ExactOptions | HnswOptions | IvfPqOptions | BM25Options
+_OPTIONS: dict[str, type[Options]] = {kind.kind: kind for kind in get_args(Options)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSpec:
+    """Everything that must agree for an index to be resumed, and mostly for it to be searched."""
+
+    options: Options
+    dim: int = 0
+    """numbers per vector; 0 for words"""
+    fingerprint: str = ""
+    """of the encoder: weights, pooling, tokenizer, length"""
+    normalized: bool = False
+    """whether the vectors were scaled to length 1"""
+    source: str = ""
+    """checksum of what the passages were read from"""
+    model: str = ""
+    """the name the encoder was loaded by, for whoever searches"""
+    vector_type: VectorType = "float32"
+    """how vectors are stored; float16 takes half the room"""
+
+    def __post_init__(self) -> None:
+        words = isinstance(self.options, BM25Options)
+        if type(self.dim) is not int or self.dim < 0 or words == bool(self.dim):
+            wanted = "0 for bm25" if words else "1 or more"
+            raise InputError(f"dim is {self.dim!r}; it must be {wanted}")
+        _one_of("vector_type", self.vector_type, get_args(VectorType))
+        if isinstance(self.options, IvfPqOptions) and self.dim % self.options.bytes_per_vector:
+            raise InputError(
+                f"bytes_per_vector {self.options.bytes_per_vector} does not divide dim {self.dim}"
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return a value `from_json` turns back into this."""
+        return {**asdict(self), "options": {"kind": self.options.kind, **asdict(self.options)}}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> IndexSpec:
+        """Return what `as_json` wrote; raise ArtifactError for anything else."""
+        try:
+            options = dict(value["options"])
+            kind = _OPTIONS[options.pop("kind")]
+            return cls(**{**value, "options": kind(**options)})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"the manifest describes an index this version cannot read ({error}); "
+                "use the version of corom that made it, or make it again"
+            ) from None
+
+    def differences(self, other: IndexSpec) -> list[str]:
+        """Return `name: mine != theirs` for every field but the model's name that differs."""
+        pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
+        return [f"{name}: {a} != {b}" for name, a, b in pairs if a != b and name != "model"]
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} {value!r} is none of {', '.join(allowed)}")
+
+
+def _at_least(name: str, value: int, low: int) -> None:
+    if type(value) is not int or value < low:
+        raise InputError(f"{name} is {value!r}; it must be a whole number from {low}")

@@ -1,0 +1,185 @@
+"""The index of vectors: a first pass finds candidates, the candidates are scored in fp32."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corom.errors import InputError
+from corom.index.collection import Collection
+from corom.index.segments import check_vectors, make_segment
+from corom.index.spec import BM25Options, ExactOptions, IndexSpec, Options, VectorType
+from corom.index.writer import save
+from corom.ranking import TopK, top_k
+from corom.records import Hit, Passage
+from corom.vectors import Vectors
+
+if TYPE_CHECKING:
+    from corom.index.ann import Neighbours
+    from corom.index.scan import Scanner
+
+
+class _FirstPass(Protocol):
+    def rows(self, collection: Collection, queries: Vectors, k: int) -> NDArray[np.int64]: ...
+
+
+class VectorIndex:
+    """Passages found by the inner product of their vectors with a query's, in any kind of index.
+
+    The score of a hit is the product in fp32, whatever the kind, and the same whoever else is
+    asked for in the same call; hits are in the order of the one ranking rule. Searching from
+    several threads is safe, changing the index meanwhile is not.
+    """
+
+    def __init__(self, collection: Collection, *, neighbours: Path | None = None) -> None:
+        """For `open_index`; use `VectorIndex.new` to begin one in memory."""
+        if isinstance(collection.spec.options, BM25Options):
+            raise InputError("options are those of bm25; use BM25Index")
+        self.collection = collection
+        self._neighbours_file = neighbours
+        self._neighbours: Neighbours | None = None
+        self._exact: Scanner | None = None
+
+    @classmethod
+    def new(
+        cls,
+        dim: int,
+        options: Options | None = None,
+        *,
+        fingerprint: str = "",
+        normalized: bool = False,
+        vector_type: VectorType = "float32",
+    ) -> VectorIndex:
+        """Return an empty index in memory; `options` default to exact search in fp32."""
+        spec = IndexSpec(
+            options=options or ExactOptions(),
+            dim=dim,
+            fingerprint=fingerprint,
+            normalized=normalized,
+            vector_type=vector_type,
+        )
+        return cls(Collection(spec))
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What the index is."""
+        return self.collection.spec
+
+    @property
+    def dim(self) -> int:
+        """Numbers per vector."""
+        return self.spec.dim
+
+    def __len__(self) -> int:
+        return len(self.collection)
+
+    def add(self, passages: Sequence[Passage], vectors: Vectors) -> None:
+        """Add passages with one vector each, `(n, dim) float32`, to the index in memory.
+
+        Raises InputError for an id that is there or occurs twice, NaN, infinity, wrong shapes.
+        An index in a folder is changed by `open_writer`.
+        """
+        segment = make_segment(passages, vectors, spec=self.spec)
+        if len(passages):
+            self.collection.append(segment)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove passages; InputError for an id that is not there."""
+        self.collection.remove(ids)
+
+    def search(self, queries: Vectors, k: int) -> list[list[Hit]]:
+        """Return the `min(k, n)` best passages of each query, `(q, dim) float32`, best first."""
+        best = self.top_k(queries, k)
+        ids = iter(self.collection.ids(best.positions.ravel()))
+        # zip stops at the end of a row of scores without having taken an id for nothing.
+        return [[Hit(next(ids), score) for score in row] for row in best.scores.tolist()]
+
+    def top_k(self, queries: Vectors, k: int) -> TopK:
+        """Return the same as arrays; positions are rows of `collection`."""
+        check_vectors(queries, dim=self.dim)
+        if type(k) is not int or k < 1:
+            raise InputError(f"k is {k!r}; ask for at least 1")
+        k = min(k, len(self))
+        if not k or not len(queries):
+            return TopK(
+                np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+            )
+        candidates = self._candidates(queries, k)
+        return _rescored(self.collection, queries, candidates, k)
+
+    def save(self, folder: Path) -> None:
+        """Write the index in memory to a new folder; a graph or lists are made anew."""
+        save(self.collection, folder)
+
+    def _candidates(self, queries: Vectors, k: int) -> list[NDArray[np.int64]]:
+        """Return at least `k` rows per query, ascending."""
+        found = self._first_pass().rows(self.collection, queries, _depth(self.spec.options, k))
+        candidates = [row[row >= 0] for row in found]
+        short = [i for i, row in enumerate(candidates) if len(row) < k]
+        if short:  # the approximate pass did not find enough: k hits were asked for
+            for i, row in zip(
+                short, self._scanner().rows(self.collection, queries[short], k), strict=True
+            ):
+                candidates[i] = row
+        return candidates
+
+    def _first_pass(self) -> _FirstPass:
+        from corom.index.ann import LEAST, Neighbours
+
+        if isinstance(self.spec.options, ExactOptions) or self.collection.rows < LEAST:
+            return self._scanner()
+        if self._neighbours is None:
+            self._neighbours = Neighbours(self.collection, path=self._neighbours_file)
+        self._neighbours.extend(self.collection)
+        return self._neighbours
+
+    def _scanner(self) -> Scanner:
+        from corom.index.scan import Scanner
+
+        if self._exact is None:
+            options = self.spec.options
+            precision = options.precision if isinstance(options, ExactOptions) else "fp32"
+            self._exact = Scanner(self.dim, precision, vector_type=self.spec.vector_type)
+        return self._exact
+
+
+def _depth(options: Options, k: int) -> int:
+    """Return how many candidates to score again, so that the first pass costs no hit.
+
+    fp32 and bf16 differ from the final score by rounding, int8 by about 1 % of the spread of
+    scores, binary by more than half of it: see docs/indexes.md for what was measured.
+    """
+    if not isinstance(options, ExactOptions):
+        return k
+    if options.precision == "binary":
+        return max(10 * k, 1000)
+    return k + {"fp32": 16, "bf16": max(64, k // 20), "int8": max(100, k // 10)}[options.precision]
+
+
+def _rescored(
+    collection: Collection, queries: Vectors, candidates: Sequence[NDArray[np.int64]], k: int
+) -> TopK:
+    best = TopK(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32))
+    ranks = collection.ranks
+
+    def score(i: int) -> None:
+        rows = candidates[i]
+        vectors = collection.take("vectors", rows).astype(np.float32, copy=False)
+        # One dot product per row, so a score does not depend on what else is scored.
+        scores: NDArray[np.float32] = np.vecdot(vectors, queries[i])
+        found = top_k(
+            scores[None], k, ranks=None if ranks is None else ranks[rows].astype(np.int64)
+        )
+        best.positions[i] = rows[found.positions[0]]
+        best.scores[i] = found.scores[0]
+
+    with ThreadPoolExecutor(min(len(queries), os.cpu_count() or 1)) as pool:
+        for _ in pool.map(score, range(len(queries))):
+            pass
+    return best

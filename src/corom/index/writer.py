@@ -1,0 +1,236 @@
+"""Writing an index folder: resumable at first, all or nothing afterwards.
+
+A first build commits after every `append`; killed, it goes on from `done` when the same writer is
+opened again. What changes a finished index (`append`, `remove`) counts only from `finish` on;
+until then, and if the writer is killed, everyone sees the index as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from corom.errors import ArtifactError, InputError
+from corom.files import MANIFEST
+from corom.index.collection import Collection
+from corom.index.folder import (
+    Manifest,
+    check_files,
+    commit,
+    file_entry,
+    holds_only_leftovers,
+    numbered_files,
+    read_manifest,
+    sweep,
+    writer_lock,
+)
+from corom.index.segments import (
+    make_segment,
+    open_segment,
+    read_array,
+    write_array,
+    write_segment,
+)
+from corom.index.spec import BM25Options, ExactOptions, IndexSpec
+from corom.records import Passage
+from corom.vectors import Vectors
+
+
+def open_writer(folder: Path, spec: IndexSpec | None = None) -> IndexWriter:
+    """Return a writer for the index in `folder`, which is made if it is not there.
+
+    `spec` says what the index is to be; None takes what is in the folder. Raises ArtifactError
+    if the folder holds an index of another spec, something that is no index, a file that was
+    changed, or if another writer is at work.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.enter_context(writer_lock(folder))
+        manifest = _prepared(folder, spec)
+        return IndexWriter(folder, manifest, held=stack.pop_all())
+
+
+def _prepared(folder: Path, spec: IndexSpec | None) -> Manifest:
+    """Return the folder's manifest, checked against `spec`, after sweeping."""
+    if (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        if spec and (differences := spec.differences(manifest.spec)):
+            raise ArtifactError(
+                f"{folder} holds an index of something else ({'; '.join(differences)}); "
+                "remove it or choose another folder"
+            )
+        check_files(folder, deep=True)
+    elif spec is None:
+        raise ArtifactError(f"{folder} holds no index yet; say what it is to be with a spec")
+    elif not holds_only_leftovers(folder):
+        raise ArtifactError(f"{folder} holds files that are no index; choose another folder")
+    else:
+        manifest = Manifest(spec=spec)
+    sweep(folder, manifest)
+    return manifest
+
+
+class IndexWriter:
+    """Adds and removes passages in an index folder; made by `open_writer`, used as a context."""
+
+    def __init__(self, folder: Path, manifest: Manifest, *, held: ExitStack) -> None:
+        self._folder, self._manifest, self._held = folder, manifest, held
+        self._collection = open_collection(folder, manifest)
+        self._changed = not manifest.complete
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder's lock; what was not finished does not count."""
+        self._held.close()
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What the index is."""
+        return self._manifest.spec
+
+    @property
+    def done(self) -> int:
+        """How many passages were appended so far, by killed writers too: skip that many."""
+        return self._collection.rows
+
+    @property
+    def complete(self) -> bool:
+        """Whether the index is finished and nothing has changed since."""
+        return not self._changed
+
+    def append(self, passages: Sequence[Passage], vectors: Vectors | None = None) -> None:
+        """Add passages, with one vector each, `(n, dim) float32`, unless the index is of words.
+
+        In a first build they are safe on disk when this returns; they need not stay in memory.
+        Some thousand at a time are best. Raises InputError, and adds nothing, for an id that is
+        in the index or occurs twice, NaN, infinity or wrong shapes.
+        """
+        segment = make_segment(passages, vectors, spec=self.spec)
+        if not len(passages):
+            return
+        self._collection.require_new(segment.ids)
+        number = max(self._manifest.segments, default=0) + 1
+        names = write_segment(self._folder, number, segment)
+        self._collection.append(open_segment(self._folder, number))
+        self._changed = True
+        self._manifest = replace(
+            self._manifest,
+            segments=(*self._manifest.segments, number),
+            rows=self._collection.rows,
+            files={**self._manifest.files, **self._entries(names)},
+        )
+        if not self._manifest.complete:
+            self._commit()
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove passages from a finished index; InputError for an id that is not there."""
+        if not self._manifest.complete:
+            raise InputError("passages can be removed from a finished index only; finish it first")
+        self._collection.remove(ids)
+        self._changed = True
+
+    def finish(self) -> None:
+        """Make what was appended and removed the index that everyone sees.
+
+        Sorts the ids, and builds the graph, the lists or the lexicon of words, in a folder the
+        size of the index; nothing to do if nothing has changed. Raises InputError if an id
+        occurs twice.
+        """
+        if self.complete:
+            return
+        extras = self._write_extras(self._manifest.generation + 1)
+        outdated = set(self._manifest.extras.values())
+        kept = {
+            name: entry
+            for name, entry in self._manifest.files.items()
+            if name.partition("/")[0] not in outdated
+        }
+        listed = [name for extra in extras.values() for name in numbered_files(self._folder, extra)]
+        self._manifest = replace(
+            self._manifest,
+            complete=True,
+            extras=extras,
+            files={**kept, **self._entries(listed)},
+        )
+        self._commit()
+        self._changed = False
+        sweep(self._folder, self._manifest)
+
+    def _write_extras(self, number: int) -> dict[str, str]:
+        """Write what belongs to the index as a whole; return role -> name."""
+        collection, extras = self._collection, {}
+        removed = np.flatnonzero(~collection.alive)
+        for role, array in (("ranks", collection.ranks), ("removed", removed)):
+            if array is not None and len(array):
+                extras[role] = f"{role}-{number:06d}.npy"
+                write_array(self._folder / extras[role], array)
+        options = self.spec.options
+        if isinstance(options, BM25Options):
+            from corom.index.lexicon import Lexicon
+
+            extras["lexicon"] = f"lexicon-{number:06d}"
+            Lexicon.build(collection, self._folder / extras["lexicon"], cut=options.cut)
+        elif not isinstance(options, ExactOptions):
+            from corom.index.ann import LEAST, Neighbours
+
+            if collection.rows >= LEAST:
+                extras["graph"] = f"graph-{number:06d}.faiss"
+                before = self._manifest.extras.get("graph")
+                path = None if before is None else self._folder / before
+                Neighbours(collection, path=path).write(self._folder / extras["graph"])
+        return extras
+
+    def _entries(self, names: Sequence[str]) -> dict[str, dict[str, object]]:
+        return {name: file_entry(self._folder / name) for name in names}
+
+    def _commit(self) -> None:
+        self._manifest = replace(self._manifest, generation=self._manifest.generation + 1)
+        commit(self._folder, self._manifest)
+
+
+def open_collection(folder: Path, manifest: Manifest) -> Collection:
+    """Return the rows an index folder holds, memory-mapped; its files must have been checked."""
+
+    def extra(role: str) -> Any:  # noqa: ANN401 - arrays of two types
+        name = manifest.extras.get(role)
+        return None if name is None else read_array(folder / name)
+
+    return Collection(
+        manifest.spec,
+        (open_segment(folder, number) for number in manifest.segments),
+        removed=extra("removed"),
+        ranks=extra("ranks"),
+        settled=manifest.complete,
+    )
+
+
+def save(collection: Collection, folder: Path) -> None:
+    """Write an index in memory to a new folder, without the passages that were removed."""
+    with open_writer(folder, collection.spec) as writer:
+        if writer.done or writer.complete:
+            raise ArtifactError(f"{folder} holds an index already; change it with open_writer")
+        for first, segment in collection.placed():
+            rows = np.flatnonzero(collection.alive[first : first + len(segment.ids)]).tolist()
+            vectors = segment.vectors
+            writer.append(
+                [segment.passages[row] for row in rows],
+                None if vectors is None else vectors[rows].astype(np.float32, copy=False),
+            )
+        writer.finish()
