@@ -1,0 +1,95 @@
+"""What a score means: how high it is for texts that belong together and for texts that do not.
+
+    python benchmarks/score_ranges.py --json results/score-ranges.json
+
+For the table in README.md. Cosines of questions of the same meaning and of others (cmedqq-dev),
+of questions with their answer and with a random passage (consult-dev, huatuo-dev), and the
+threshold that separates the pairs of questions best.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from corom import Encoder, open_dataset, score_pairs
+from corom.files import sha256, write_json
+from corom.readers import read_pairs
+
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "eval"
+POINTS = (5, 25, 50, 75, 95)
+QUERIES = 500
+
+
+def summary(scores: np.ndarray) -> dict[str, float]:
+    """Return percentiles and the number of scores."""
+    found = np.percentile(scores, POINTS)
+    shown = {
+        f"p{point}": round(float(value), 3) for point, value in zip(POINTS, found, strict=True)
+    }
+    return {"n": len(scores), **shown}
+
+
+def best_threshold(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return the threshold at which most pairs are told right, and the share that is."""
+    order = np.argsort(scores)
+    below = np.concatenate([[0], np.cumsum(~labels[order])])
+    above = labels.sum() - np.concatenate([[0], np.cumsum(labels[order])])
+    right = (below + above) / len(labels)
+    at = int(right.argmax())
+    threshold = scores[order[min(at, len(order) - 1)]]
+    return {"threshold": round(float(threshold), 3), "accuracy": round(float(right[at]), 4)}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="corom-medical")
+    parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    encoder = Encoder.load(options.model)
+
+    pairs_file = options.data / "question-pairs" / "cmedqq-dev.tsv"
+    pairs = list(read_pairs(pairs_file))
+    same = np.array([bool(pair.label) for pair in pairs])
+    left, right = (encoder.encode_passages([pair[side] for pair in pairs]) for side in (0, 1))
+    scores = score_pairs(left, right, score="cosine")
+    ranges = {"same question": summary(scores[same]), "other question": summary(scores[~same])}
+    checksums = {pairs_file.name: sha256(pairs_file)}
+
+    dataset = open_dataset(options.data / "open-medical")
+    checksums[dataset.name] = dataset.checksum()
+    rng = np.random.default_rng(0)
+    for split in ("consult-dev", "huatuo-dev"):
+        queries = {query.id: query.text for query in list(dataset.queries(split))[:QUERIES]}
+        positive = {q.passage_id: q.query_id for q in dataset.qrels(split) if q.query_id in queries}
+        answers = {
+            queries[positive[p.id]]: p.content for p in dataset.passages() if p.id in positive
+        }
+        asked = encoder.encode_queries(answers)
+        given = encoder.encode_passages(answers.values())
+        shifted = given[(np.arange(len(given)) + rng.integers(1, len(given))) % len(given)]
+        ranges[f"{split}: its answer"] = summary(score_pairs(asked, given, score="cosine"))
+        ranges[f"{split}: another's"] = summary(score_pairs(asked, shifted, score="cosine"))
+
+    result = {
+        "command": "python benchmarks/score_ranges.py --json results/score-ranges.json",
+        "model": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "precision": encoder.precision,
+        "data": checksums,
+        "cosine": ranges,
+        "same question": best_threshold(scores, same),
+    }
+    for name, row in ranges.items():
+        print(f"{name:28}" + "  ".join(f"{key} {value}" for key, value in row.items()))
+    print("same question:", result["same question"])
+    if options.json:
+        write_json(options.json, result)
+
+
+if __name__ == "__main__":
+    main()
