@@ -29,6 +29,7 @@ __all__ = [
     "read_ms_marco_run",
     "read_qrels",
     "read_trec_run",
+    "trec_lines",
     "write_ms_marco_run",
     "write_qrels",
     "write_trec_run",
@@ -73,11 +74,15 @@ def write_trec_run(
     then order ties otherwise. A query without hits leaves no line. Raises InputError for an id
     with white space, a score that is not finite, and a passage that occurs twice for a query.
     """
+    write_lines(path, trec_lines(run, tag=tag, scores=scores))
+
+
+def trec_lines(
+    run: Run, *, tag: str = "corom", scores: Literal["falling", "exact"] = "falling"
+) -> Iterator[str]:
+    """Yield the lines of a TREC file, for a run that is written piece by piece."""
+    exact = scores == "exact"
     _require_word(tag)
-    write_lines(path, _trec_lines(run, tag=tag, exact=scores == "exact"))
-
-
-def _trec_lines(run: Run, *, tag: str, exact: bool) -> Iterator[str]:
     for query, hits in _ranked(run):
         own = [float(hit.score) for hit in hits]
         fallen = falling_scores(own)

@@ -1,0 +1,29 @@
+"""How well models find what they should: rankings, figures, comparisons, tables.
+
+`evaluate` takes a data set and retrievers (`Dense`, `Lexical`), `evaluate_pairs` labelled pairs;
+their reports become JSON, tables and a plot.
+"""
+
+from corom.evaluation.dense import Dense
+from corom.evaluation.evaluate import Report, Result, Retriever, evaluate
+from corom.evaluation.lexical import Lexical
+from corom.evaluation.pairs import PairReport, evaluate_pairs, pair_files, pair_metrics
+from corom.evaluation.report import plot_recall, require_plot, to_json, to_markdown, to_text
+
+__all__ = [
+    "Dense",
+    "Lexical",
+    "PairReport",
+    "Report",
+    "Result",
+    "Retriever",
+    "evaluate",
+    "evaluate_pairs",
+    "pair_files",
+    "pair_metrics",
+    "plot_recall",
+    "require_plot",
+    "to_json",
+    "to_markdown",
+    "to_text",
+]

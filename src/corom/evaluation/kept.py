@@ -1,0 +1,72 @@
+"""Vectors that outlive the process: what was encoded before a kill is not encoded again.
+
+A folder per model and options, in it one `.npy` per 8,192 texts, written whole or not at all. Its
+name is two checksums: of the texts, so that a file is found by what it was made from, whatever
+data set or split that is; and of its own bytes, so that a changed file is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from corom.errors import ArtifactError
+from corom.files import sha256, write_bytes, write_json
+from corom.vectors import Vectors
+
+SHARD = 8192
+"""Texts per file: enough to be batched well, few enough that a kill loses seconds."""
+
+Describing: TypeAlias = Mapping[str, str | int | float | bool]
+_DIGITS = 24
+
+
+class KeptVectors:
+    """The vectors of one model with one set of options, in a folder below `root`."""
+
+    def __init__(self, root: Path, options: Describing) -> None:
+        text = json.dumps(options, sort_keys=True)
+        self.folder = Path(root) / hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+        self._options = options
+
+    def parts(
+        self, texts: Iterable[str], encode: Callable[[list[str]], Vectors]
+    ) -> Iterator[Vectors]:
+        """Yield the vectors of `texts` in order, in parts mapped from disk, `(n, dim) float32`.
+
+        A part that is there is taken (about 1 s per GB), another encoded and kept. Raises
+        ArtifactError for a file that was changed.
+        """
+        iterator = iter(texts)
+        while part := list(islice(iterator, SHARD)):
+            yield self._part(part, encode)
+
+    def _part(self, texts: list[str], encode: Callable[[list[str]], Vectors]) -> Vectors:
+        source = _digest(json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        path = next(iter(sorted(self.folder.glob(f"{source}-*.npy"))), None)
+        if path is None:
+            path = self._keep(source, encode(texts))
+        elif sha256(path)[:_DIGITS] != path.stem.rpartition("-")[2]:
+            raise ArtifactError(f"{path} was changed after it was written; remove it and try again")
+        vectors: Vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        return vectors
+
+    def _keep(self, source: str, vectors: Vectors) -> Path:
+        if not (self.folder / "options.json").is_file():
+            write_json(self.folder / "options.json", self._options)
+        data = io.BytesIO()
+        np.save(data, vectors, allow_pickle=False)
+        path = self.folder / f"{source}-{_digest(data.getvalue())}.npy"
+        write_bytes(path, data.getvalue())
+        return path
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:_DIGITS]
