@@ -89,5 +89,7 @@ def test_passages_are_ranked_by_the_one_rule() -> None:
 def test_ranking_uses_the_encoders_vectors(tiny_checkpoint: Callable[..., Checkpoint]) -> None:
     encoder = Encoder(tiny_checkpoint(), precision="fp32")
     hits = rank_passages(encoder, "糖尿病", [Passage("1", "饮食"), Passage("2", "咳嗽", "头痛")])
-    expected = encoder.encode_passages(["饮食", "头痛 咳嗽"]) @ encoder.encode_queries(["糖尿病"])[0]
+    expected = (
+        encoder.encode_passages(["饮食", "头痛 咳嗽"]) @ encoder.encode_queries(["糖尿病"])[0]
+    )
     assert [score for _, score in sorted(hits)] == pytest.approx(expected.tolist(), rel=1e-4)
