@@ -23,7 +23,7 @@ from corom.readers import open_dataset
 from corom.records import Hit
 from corom.vectors import cosines, normalized
 
-PRECISIONS = ("fp32", "bf16", "int8")
+PRECISIONS = ("fp32", "int8", "bf16")
 DEPTH = 1000
 
 

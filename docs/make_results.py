@@ -1,0 +1,123 @@
+"""Put the measured figures into the READMEs.
+
+    python docs/make_results.py
+
+A block between `<!-- results:NAME -->` and `<!-- /results:NAME -->` is made from
+`results/NAME.json`; tests/test_results.py compares. A result that was never measured leaves its
+block empty.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PAGES = {"zh": ROOT / "README.md", "en": ROOT / "README.en.md"}
+
+SHOWN = (
+    "st-fp32",
+    "st-onnx-int8",
+    "st-openvino",
+    "st-openvino-int8",
+    "fastembed",
+    "corom-fp32",
+    "corom-bf16",
+    "corom-int8",
+    "corom-medical",
+)
+HEADS = {
+    "encode": {
+        "zh": ["", "段落", "查询", "单条延迟", "冷启动", "峰值内存"],
+        "en": ["", "passages", "queries", "one query", "cold start", "peak memory"],
+    },
+    "fidelity": {
+        "zh": ["", "余弦（平均 / 最小）", "前十重合", "MRR@10", "Recall@10"],
+        "en": ["", "cosine (mean / least)", "top-10 overlap", "MRR@10", "Recall@10"],
+    },
+}
+NOTES = {
+    "encode": {
+        "zh": "12 层 × 768 的 BERT（`corom-medical` 行是内置的 4 层模型），{threads} 线程，真实医疗文本，"
+        "最长 128 词元；倍数相对 sentence-transformers fp32，取 {rounds} 轮配对的中位数"
+        "（[docs/benchmarks.md](docs/benchmarks.md)，`make bench-encode`）。",
+        "en": "A BERT of 12 layers x 768 (`corom-medical`: the embedded 4-layer model), {threads} "
+        "threads, real medical text of at most 128 tokens; times faster than "
+        "sentence-transformers fp32, medians of {rounds} paired rounds "
+        "([docs/benchmarks.md](docs/benchmarks.md), `make bench-encode`).",
+    },
+    "fidelity": {
+        "zh": "基础权重在 open-medical 全库（133,780 段）上，与 fp32 相比（`benchmarks/bench_fidelity.py`）。",
+        "en": "The base weights on the whole of open-medical (133,780 passages), against fp32 "
+        "(`benchmarks/bench_fidelity.py`).",
+    },
+}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def encode(data: dict[str, Any], language: str) -> str:
+    """Return the table of the encode benchmark."""
+    rows = []
+    for row in data["tables"]["st-fp32"]:
+        if row["name"] not in SHOWN:
+            continue
+        once = data["once"][row["name"]]
+        cold = sorted(once["cold_seconds"])
+        rows.append(
+            [
+                f"`{row['name']}`",
+                *(f"{row[of]['median']:.1f}x" for of in ("passages", "queries", "latency")),
+                f"{cold[len(cold) // 2]:.1f} s" if cold else "-",
+                f"{once['peak_mb']:.0f} MB",
+            ]
+        )
+    note = NOTES["encode"][language].format(**data["settings"])
+    return f"{note}\n\n{table(HEADS['encode'][language], rows)}"
+
+
+def fidelity(data: dict[str, Any], language: str) -> str:
+    """Return the table of what the faster precisions keep."""
+    rows = []
+    for precision, found in data["precisions"].items():
+        splits = {name: value for name, value in found.items() if name != "passage_cosine"}
+        cosine = found["passage_cosine"]
+        for split, value in splits.items():
+            rows.append(
+                [
+                    f"{precision}, {split}",
+                    f"{cosine['mean']:.5f} / {cosine['min']:.5f}",
+                    f"{value['top10_overlap']:.1%}",
+                    f"{value['MRR@10']:.4f}",
+                    f"{value['Recall@10']:.4f}",
+                ]
+            )
+    return f"{NOTES['fidelity'][language]}\n\n{table(HEADS['fidelity'][language], rows)}"
+
+
+BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {"encode": encode, "fidelity": fidelity}
+
+
+def filled(page: str, language: str) -> str:
+    """Return `page` with every block made anew."""
+    for name, make in BLOCKS.items():
+        path = ROOT / "results" / f"{name}.json"
+        text = (
+            make(json.loads(path.read_text(encoding="utf-8")), language) if path.is_file() else ""
+        )
+        begin, end = f"<!-- results:{name} -->", f"<!-- /results:{name} -->"
+        block = f"{begin}\n{text}\n{end}" if text else f"{begin}\n{end}"
+        page = re.sub(f"{begin}.*?{end}", lambda _, block=block: block, page, flags=re.DOTALL)
+    return page
+
+
+if __name__ == "__main__":
+    for language, path in PAGES.items():
+        path.write_text(filled(path.read_text(encoding="utf-8"), language), encoding="utf-8")
