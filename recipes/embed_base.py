@@ -1,6 +1,7 @@
 """Make the embedded model from base weights: smaller vocabulary, int8, portable folder.
 
-    python recipes/embed_base.py ../shared/models/bge-small-zh-v1.5 src/corom/models/embedded/corom-medical
+    python recipes/embed_base.py ../shared/models/bge-small-zh-v1.5 \
+        src/corom/models/embedded/corom-medical
 
 The base is bge-small-zh-v1.5 (BAAI, MIT licence; see NOTICE). Our own trained model replaces it
 by the same script.

@@ -1,4 +1,4 @@
-"""Optional dependencies: imported where they are used, through one function that names the extra."""
+"""Optional dependencies, imported where they are used by a function that names the extra."""
 
 from __future__ import annotations
 
