@@ -130,6 +130,29 @@ def test_random_negatives_need_no_model(settings):
     assert len({pair.negatives[2:] for pair in ours}) > 50
 
 
+def test_bm25_negatives_share_words_with_the_query(settings):
+    pytest.importorskip("rjieba")
+    mined = mine(settings(source="bm25", model="", choose="first", negatives=2))
+    assert mined.negatives == 120
+    pair = only(mined, read_pairs)[0]
+    assert all("糖尿病" in text or "吃什么药" in text for text in pair.negatives[2:])
+
+
+def test_a_kill_loses_no_vectors(settings, monkeypatch):
+    from corom.training import mining
+
+    chosen = settings()
+    with monkeypatch.context() as patched:
+        patched.setattr(mining, "write_records", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            mine(chosen)
+    kept = list(chosen.kept_vectors.rglob("*.npy"))
+    assert len(kept) == 1
+    stamp = kept[0].stat().st_mtime_ns
+    mine(chosen)
+    assert kept[0].stat().st_mtime_ns == stamp
+
+
 def test_a_mined_folder_is_taken_as_it_is_unless_asked_otherwise(settings, tmp_path):
     seen = []
     mined = mine(settings(), progress=lambda done, total: seen.append((done, total)))

@@ -48,7 +48,12 @@ def test_the_chain_leads_from_data_to_figures(recipe, tmp_path):
     groups = list(read_groups(chain / "2-mined" / "medical.jsonl"))
     assert all(len(group.negatives) == 2 for group in groups)
     report = json.loads((chain / "4-evaluated" / "report.json").read_text(encoding="utf-8"))
-    assert [result["model"] for result in report["results"]] == ["base", "1-stage1", "3-stage2"]
+    assert [result["model"] for result in report["results"]] == [
+        "base",
+        "1-stage1",
+        "3-stage2",
+        "bm25",
+    ]
     assert "3-stage2" in (chain / "4-evaluated" / "README.md").read_text(encoding="utf-8")
     made = json.loads((chain / "3-stage2" / "settings.json").read_text(encoding="utf-8"))
     assert made["settings"]["optimizer"]["learning_rate"] == 5e-4

@@ -27,15 +27,12 @@ from corom.readers import (
     SkipReport,
     open_dataset,
     open_passages,
-    write_groups,
-    write_pairs,
 )
-from corom.readers.lines import plain_name
 from corom.records import Passage
 from corom.training.examples import text_key
 from corom.training.provenance import checksums, first_difference, versions
 from corom.training.recipe import as_table
-from corom.training.rows import groups_of_folder, holds_groups, records_of_file
+from corom.training.rows import output_names, records_of, write_records
 from corom.training.settings import MineSettings
 from corom.training.sources import Candidates, open_source
 
@@ -80,8 +77,7 @@ def mine(settings: MineSettings, *, progress: MiningProgress | None = None) -> M
         miner = Miner(settings, progress=progress)
         with atomic_folder(output) as draft:
             for name, path in output_names(settings.data).items():
-                write: Any = write_groups if _gives_groups(path) else write_pairs
-                write(draft / name, miner.mined(path))
+                write_records(draft / name, miner.mined(path), like=path)
             report = {**made_of, "versions": versions(), "report": miner.report()}
             write_json(draft / REPORT, report)
     check_manifest(output)
@@ -131,10 +127,8 @@ class Miner:
                 self.passages.append(passage)
 
     def _records(self, path: Path, skips: SkipReport) -> Iterable[Record]:
-        chosen = skips if self.settings.bad_rows == "skip" else None
-        if path.is_dir():
-            return groups_of_folder(path, split=self.settings.split, skips=chosen)[1]
-        return records_of_file(path, skips=chosen)
+        skip_bad = self.settings.bad_rows == "skip"
+        return records_of(path, split=self.settings.split, skips=skips if skip_bad else None)
 
     def mined(self, path: Path) -> Iterator[Record]:
         """Yield the records of an input with their negatives."""
@@ -213,21 +207,6 @@ def _extended(record: Record, found: Sequence[Passage]) -> Record:
     if isinstance(record, Group):
         return record._replace(negatives=(*record.negatives, *found))
     return record._replace(negatives=(*record.negatives, *(one.content for one in found)))
-
-
-def _gives_groups(path: Path) -> bool:
-    return path.is_dir() or holds_groups(path)
-
-
-def output_names(data: Sequence[str]) -> dict[str, Path]:
-    """Return the name of the file that each input becomes."""
-    names: dict[str, Path] = {}
-    for path in map(Path, data):
-        stem = path.name if path.is_dir() else plain_name(path.name).removesuffix(".jsonl")
-        if f"{stem}.jsonl" in names:
-            raise InputError(f"two inputs are called {stem}; rename one")
-        names[f"{stem}.jsonl"] = path
-    return names
 
 
 def _inputs(settings: MineSettings) -> dict[str, str]:

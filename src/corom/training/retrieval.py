@@ -1,4 +1,4 @@
-"""Exact nearest passages of many queries: on the GPU when there is one, else with numpy."""
+"""Exact nearest passages of many queries: on the GPU when there is one, else by corom's index."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from corom.ranking import TopK, top_k
+from corom.index import VectorIndex
+from corom.ranking import TopK
+from corom.records import Passage
 from corom.vectors import Vectors
 
-_SCORES_AT_ONCE = 1 << 26
+_SCORES_AT_ONCE = 1 << 28
 
 
 def cuda_device() -> str | None:
@@ -23,33 +25,36 @@ def cuda_device() -> str | None:
 
 
 class Nearest:
-    """The passages with the greatest dot products, best first.
+    """The passages with the greatest dot products with a query, best first.
 
     On a device, which of the passages tied with the last place is kept is the device's choice.
     """
 
     def __init__(self, passages: Vectors, *, device: str | None) -> None:
-        self.passages, self.device = passages, device
-        self._there: Any = None
-        if device is not None:
+        self.device, self._there, self._index = device, None, None
+        if device is None:
+            self._index = VectorIndex.new(passages.shape[1])
+            self._index.add([Passage(str(n), "") for n in range(len(passages))], passages)
+        else:
             import torch
 
             self._there = torch.from_numpy(passages).to(device)
 
     def search(self, queries: Vectors, *, k: int) -> TopK:
-        """Return the best `min(k, passages)` of each query."""
-        at_once = max(1, _SCORES_AT_ONCE // max(1, len(self.passages)))
-        parts = [
-            self._block(queries[start : start + at_once], k=k)
-            for start in range(0, len(queries), at_once)
-        ]
-        return TopK(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        """Return the best `min(k, passages)` of each query, as places in the passages."""
+        if self._index is not None:
+            return self._index.top_k(queries, k)
+        return self._on_device(queries, self._there, k=k)
 
-    def _block(self, queries: Vectors, *, k: int) -> TopK:
-        if self.device is None:
-            return top_k(queries @ self.passages.T, k)
+    def _on_device(self, queries: Vectors, passages: Any, *, k: int) -> TopK:  # noqa: ANN401
         import torch
 
-        scores = torch.from_numpy(queries).to(self.device) @ self._there.T
-        best = torch.topk(scores, min(k, len(self.passages)), dim=1)
-        return TopK(best.indices.cpu().numpy(), best.values.cpu().numpy())
+        at_once = max(1, _SCORES_AT_ONCE // max(1, len(passages)))
+        parts = [
+            torch.topk(part.to(self.device) @ passages.T, min(k, len(passages)), dim=1)
+            for part in torch.from_numpy(queries).split(at_once)
+        ]
+        return TopK(
+            np.concatenate([part.indices.cpu().numpy() for part in parts]),
+            np.concatenate([part.values.cpu().numpy() for part in parts]),
+        )

@@ -14,10 +14,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from corom.errors import FormatError, InputError
-from corom.readers import Group, Pair, SkipReport, open_dataset, read_groups, read_pairs
-from corom.readers.lines import numbered_lines
+from corom.readers import (
+    Group,
+    Pair,
+    SkipReport,
+    open_dataset,
+    read_groups,
+    read_pairs,
+    write_groups,
+    write_pairs,
+)
+from corom.readers.lines import numbered_lines, plain_name
 from corom.records import Passage
 from corom.training.examples import GradedRow, Row
 
@@ -80,6 +90,30 @@ def read_graded(paths: Sequence[str], *, skip_bad: bool) -> tuple[list[GradedRow
             else:
                 rows.append(GradedRow(pair.query, pair.positive, float(pair.label)))
     return rows, report
+
+
+def records_of(path: Path, *, split: str, skips: SkipReport | None) -> Iterable[Group | Pair]:
+    """Return the records of a .jsonl file, or the groups of a dataset folder."""
+    if path.is_dir():
+        return groups_of_folder(path, split=split, skips=skips)[1]
+    return records_of_file(path, skips=skips)
+
+
+def output_names(data: Sequence[str]) -> dict[str, Path]:
+    """Return the name of the .jsonl file that each input becomes; two of one name are refused."""
+    names: dict[str, Path] = {}
+    for path in map(Path, data):
+        stem = path.name if path.is_dir() else plain_name(path.name).removesuffix(".jsonl")
+        if f"{stem}.jsonl" in names:
+            raise InputError(f"two inputs are called {stem}; rename one")
+        names[f"{stem}.jsonl"] = path
+    return names
+
+
+def write_records(target: Path, records: Iterable[Group | Pair], *, like: Path) -> None:
+    """Write records in the form of the input `like`: pairs for a file of pairs, else groups."""
+    write: Any = write_groups if like.is_dir() or holds_groups(like) else write_pairs
+    write(target, records)
 
 
 def holds_groups(path: Path) -> bool:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from corom.encoder import Encoder
 from corom.evaluation import dense as evaluation
+from corom.index import BM25Index
+from corom.records import Passage
 from corom.training.examples import text_key
 from corom.training.retrieval import Nearest, cuda_device
 from corom.training.settings import MineSettings
@@ -42,6 +44,8 @@ def open_source(
     """Return the source the settings name over a pool of texts; `places`: text key -> place."""
     if settings.source == "random":
         return Chance(len(texts), settings=settings)
+    if settings.source == "bm25":
+        return Lexical(texts, settings=settings)
     return Dense(texts, settings=settings, places=places)
 
 
@@ -59,7 +63,7 @@ class Dense:
             settings.model, device=device or "auto", max_length=settings.max_length
         )
         model = evaluation.Dense(self.encoder, name=settings.model, work=settings.kept_vectors)
-        self.vectors = np.concatenate(model.vectors(texts, side="passage"))
+        self.vectors = np.concatenate(list(model.vectors(texts, side="passage")))
         self.nearest = Nearest(self.vectors, device=device)
 
     def candidates(
@@ -90,6 +94,30 @@ class Dense:
             score = float(min(query @ vector for vector in known))
             lowest.append(score - margin * abs(score))
         return lowest
+
+
+class Lexical:
+    """The pool ranked by the words it shares with a query."""
+
+    def __init__(self, texts: Sequence[str], *, settings: MineSettings) -> None:
+        self.depth, self.index = settings.depth, BM25Index.new()
+        self.index.add([Passage(str(place), text) for place, text in enumerate(texts)])
+
+    def candidates(
+        self,
+        queries: Sequence[str],
+        positives: Sequence[Sequence[str]],  # noqa: ARG002 - their scores say nothing here
+    ) -> list[Candidates]:
+        """Return up to `depth` passages that share a word with the query; there is no bar."""
+        found = self.index.search(queries, self.depth)
+        return [
+            Candidates(
+                np.array([int(hit.id) for hit in hits], dtype=np.int64),
+                np.array([hit.score for hit in hits], dtype=np.float32),
+                float("inf"),
+            )
+            for hits in found
+        ]
 
 
 class Chance:

@@ -22,15 +22,17 @@ from accelerate import Accelerator
 from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.evaluation import Dense, evaluate, to_json, to_markdown
+from corom.evaluation.lexical import Lexical
 from corom.extras import need
 from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_bytes, write_json
 from corom.readers import open_dataset
 from corom.training.finetune import train
 from corom.training.loop import Progress, start_accelerator
-from corom.training.mining import mine, output_names
+from corom.training.mining import mine
 from corom.training.pretraining import pretrain
 from corom.training.recipe import as_table, from_table, read_toml
 from corom.training.retrieval import cuda_device
+from corom.training.rows import output_names
 from corom.training.settings import MineSettings, PretrainSettings, TrainSettings
 
 PRETRAINED, STAGE1, MINED = "0-pretrained", "1-stage1", "2-mined"
@@ -45,6 +47,8 @@ class EvaluateSettings:
     splits: tuple[str, ...] = ("dev",)
     measures: tuple[str, ...] = ("MRR@10", "Recall@1000", "nDCG@10")
     depth: int = 1000
+    bm25: bool = True
+    """Measure BM25 too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,9 +179,10 @@ def _evaluate(settings: EvaluateSettings, steps: Steps, output: Path) -> None:
         if read_json(target / "made-of.json") == made_of:
             return
         raise InputError(f"{target} was made from other models or data; remove it to measure anew")
+    dense = [Dense(e, name=name, work=output / VECTORS) for name, e in encoders.items()]
     report = evaluate(
         dataset,
-        [Dense(encoder, name=name, work=output / VECTORS) for name, encoder in encoders.items()],
+        [*dense, *([Lexical()] if settings.bm25 else [])],
         splits=settings.splits,
         measures=settings.measures,
         depth=settings.depth,
