@@ -42,7 +42,8 @@ HEADS = {
 NOTES = {
     "encode": {
         "zh": "12 层 × 768 的 BERT（`corom-medical` 行是内置的 4 层模型），{threads} 线程，"
-        "真实医疗文本，最长 128 词元；倍数相对 sentence-transformers fp32，取 {rounds} 轮配对的中位数"
+        "真实医疗文本，最长 128 词元；倍数相对 sentence-transformers fp32，"
+        "取 {rounds} 轮配对的中位数"
         "（[docs/benchmarks.md](docs/benchmarks.md)，`make bench-encode`）。",
         "en": "A BERT of 12 layers x 768 (`corom-medical`: the embedded 4-layer model), {threads} "
         "threads, real medical text of at most 128 tokens; times faster than "
