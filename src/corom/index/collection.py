@@ -6,7 +6,7 @@ where it is and marks it. Positions in a `TopK` of an index are rows.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -155,7 +155,9 @@ class Collection:
             return rank if order is None else int(order[rank])
 
         def id_at(rank: int) -> str:
-            return self.ids(np.array([row_at(rank)]))[0]
+            row = row_at(rank)
+            place = bisect_right(self._starts, row) - 1
+            return bytes(self.segments[place].ids[row - self._starts[place]]).decode()
 
         rank = bisect_left(range(self.rows), id_key(id_), key=lambda r: id_key(id_at(r)))
         while rank < self.rows and id_at(rank) == id_:

@@ -7,6 +7,7 @@ must be to count, so that almost none of the products is ever looked at.
 
 from __future__ import annotations
 
+from functools import cache
 from math import ceil, sqrt
 from typing import Any
 
@@ -39,10 +40,8 @@ class Scanner:
         self._dim, self._packed = dim, precision == "binary"
         self._coded, self._scaled = precision in ("int8", "binary"), precision == "int8"
         self._part: Part = "codes" if self._coded else "vectors"
-        self._compiled = ov.Core().compile_model(
-            _graph(dim, _INTEGERS if self._coded else vector_type),
-            "CPU",
-            {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"},
+        self._compiled = _compiled(
+            dim, _INTEGERS if self._coded else vector_type, "bf16" if precision == "bf16" else "f32"
         )
 
     def rows(self, collection: Collection, queries: Vectors, k: int) -> NDArray[np.int64]:
@@ -134,6 +133,12 @@ class _Multiplier:
             given.append(whole[None])
         results = self._request.infer(given, share_inputs=True, share_outputs=True)
         return results[0], results[1]
+
+
+@cache
+def _compiled(dim: int, stored: str, hint: str) -> ov.CompiledModel:
+    """Return the compiled graph, made once in a process: it holds no vectors."""
+    return ov.Core().compile_model(_graph(dim, stored), "CPU", {"INFERENCE_PRECISION_HINT": hint})
 
 
 def _graph(dim: int, stored: str) -> ov.Model:

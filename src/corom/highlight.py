@@ -1,0 +1,131 @@
+"""What in a passage answers a query: the sentence, and the words both have.
+
+Marking is for the eye and never changes a ranking. Spans are positions in the passage's own text,
+so whoever shows it decides how, and need not trust markup.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Literal, NamedTuple
+
+from corom.errors import InputError
+from corom.words import Cut, folded, segment
+
+_ENDS = re.compile(r"(?:[。！？!?；;…]+[”’\"'）)】」』]*|\.(?=\s|$)|\n)+")
+_LATIN = re.compile(r"[a-z0-9]")
+
+
+class Span(NamedTuple):
+    """A marked part of a passage: `text[start:end]`."""
+
+    start: int
+    end: int
+    kind: Literal["word", "sentence"]
+
+
+class Snippet(NamedTuple):
+    """The part of a passage worth showing, `text[start:end]`, and what to mark in it."""
+
+    start: int
+    end: int
+    spans: list[Span]
+    """the best sentence first, then shared words in order; positions in the whole passage"""
+
+
+def sentences(text: str) -> list[Span]:
+    """Return the sentences of `text` without the white space around them.
+
+    One ends at 。！？； and the like with what closes quotes, at a line's end, or at a full stop
+    before white space: not at that of 0.5g.
+    """
+    found, start = [], 0
+    for end in [*(match.end() for match in _ENDS.finditer(text)), len(text)]:
+        inside = text[start:end]
+        if kept := inside.strip():
+            first = start + inside.index(kept[0])
+            found.append(Span(first, first + len(kept), "sentence"))
+        start = end
+    return found
+
+
+def shared_words(query: str, text: str) -> list[Span]:
+    """Return where words of `query` stand in `text`, in order, touching ones joined.
+
+    Width and case do not matter. Words are cut by rjieba if it is installed, else by bigrams;
+    single Chinese characters (的, 吗) count only in a query that has nothing longer.
+    """
+    words = set(segment(query, cut=_cut()))
+    words = {word for word in words if len(word) > 1} or words
+    if not words:
+        return []
+    pattern = "|".join(map(_whole, sorted(words, key=len, reverse=True)))
+    # One character may fold into several (㎎ into mg): `origin` leads back.
+    pieces = [folded(character) for character in text]
+    origin = [place for place, piece in enumerate(pieces) for _ in piece]
+    found: list[Span] = []
+    # The look-ahead finds words that overlap as well.
+    for match in re.finditer(f"(?=({pattern}))", "".join(pieces)):
+        start, end = origin[match.start(1)], origin[match.end(1) - 1] + 1
+        if found and start <= found[-1].end:
+            found[-1] = found[-1]._replace(end=max(end, found[-1].end))
+        else:
+            found.append(Span(start, end, "word"))
+    return found
+
+
+def snippet(
+    query: str,
+    text: str,
+    *,
+    max_chars: int = 120,
+    sentence_scores: Sequence[float] | None = None,
+) -> Snippet:
+    """Return the part of `text`, up to `max_chars`, around the sentence that answers best.
+
+    That is the sentence with the most shared text, or with the highest of `sentence_scores`, one
+    for each of `sentences(text)` (say, products of vectors); of equals the first. Raises
+    InputError if the number of scores does not fit.
+    """
+    if type(max_chars) is not int or max_chars < 1:
+        raise InputError(f"max_chars is {max_chars!r}; it must be a whole number from 1")
+    parts, words = sentences(text), shared_words(query, text)
+    if sentence_scores is None:
+        sentence_scores = [sum(_overlap(part, word) for word in words) for part in parts]
+    if len(sentence_scores) != len(parts):
+        raise InputError(f"{len(sentence_scores)} scores came for {len(parts)} sentences")
+    if not parts:
+        return Snippet(0, 0, [])
+    best = parts[max(range(len(parts)), key=sentence_scores.__getitem__)]
+    start, end = _window(best, words, len(text), max_chars)
+    shown = [best, *words]
+    return Snippet(start, end, [span for span in shown if span.start < end and span.end > start])
+
+
+def _window(best: Span, words: list[Span], length: int, max_chars: int) -> tuple[int, int]:
+    """Return the part to show: the sentence in the middle, or its part with the first words."""
+    room = max_chars - (best.end - best.start)
+    if room >= 0:
+        start = max(0, min(best.start - room // 2, length - max_chars))
+        return start, min(length, start + max_chars)
+    inside = [word.start for word in words if _overlap(best, word)]
+    first = max(best.start, inside[0] - max_chars // 4) if inside else best.start
+    start = min(first, best.end - max_chars)
+    return start, start + max_chars
+
+
+def _overlap(one: Span, other: Span) -> int:
+    return max(0, min(one.end, other.end) - max(one.start, other.start))
+
+
+def _whole(word: str) -> str:
+    """Return a pattern for `word`: of Latin letters and digits only whole words count."""
+    before = r"(?<![a-z0-9])" if _LATIN.match(word[0]) else ""
+    after = r"(?![a-z0-9])" if _LATIN.match(word[-1]) else ""
+    return before + re.escape(word) + after
+
+
+def _cut() -> Cut:
+    return "words" if find_spec("rjieba") else "bigrams"

@@ -1,0 +1,149 @@
+"""Search: queries in, ranked passages with their texts out; by meaning, by words, or by both.
+
+Both together (hybrid) is off unless a `Fusion` is given: on Chinese medical text a fusion nobody
+tuned ranks worse than vectors alone (see docs/indexes.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from corom.errors import ArtifactError, InputError
+from corom.index import BM25Index, VectorIndex
+from corom.ranking import fuse_rrf, fuse_weighted
+from corom.records import Hit, Query
+from corom.text import check_texts
+from corom.vectors import Vectors
+
+
+class QueryEncoder(Protocol):
+    """What turns queries into vectors: `corom.encoder.Encoder`, or anything like it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What an index of its vectors was made with."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers per vector."""
+
+    def encode_queries(
+        self, texts: list[str], *, normalize: bool | None, truncate_dim: int | None
+    ) -> Vectors:
+        """Return one vector per text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """How a ranking by vectors and one by words become one."""
+
+    method: Literal["rrf", "weighted"] = "rrf"
+    vectors: float = 0.5
+    """weight of the ranking by vectors, if weighted; the one by words gets the rest"""
+    depth: int = 1000
+    """hits taken from each"""
+
+    def __post_init__(self) -> None:
+        if self.method not in ("rrf", "weighted"):
+            raise InputError(f"method {self.method!r} is none of rrf, weighted")
+        if not 0 <= self.vectors <= 1:
+            raise InputError(f"vectors is {self.vectors!r}; a weight is from 0 to 1")
+        if type(self.depth) is not int or self.depth < 1:
+            raise InputError(f"depth is {self.depth!r}; it must be a whole number from 1")
+
+
+class FoundPassage(NamedTuple):
+    """A hit with the passage's texts; a higher score is better."""
+
+    id: str
+    score: float
+    text: str
+    title: str
+
+
+class Searcher:
+    """Searches an index of vectors, an index of words, or both."""
+
+    def __init__(
+        self,
+        vectors: VectorIndex | None = None,
+        *,
+        encoder: QueryEncoder | None = None,
+        words: BM25Index | None = None,
+        fusion: Fusion | None = None,
+    ) -> None:
+        """An index of vectors needs the `encoder` it was made with, both indexes a `fusion`.
+
+        Raises InputError for another combination, ArtifactError for another encoder.
+        """
+        if (vectors is None) != (encoder is None):
+            raise InputError("an index of vectors and an encoder need each other; give both")
+        if (vectors is not None and words is not None) != (fusion is not None):
+            raise InputError("fusion is for an index of vectors and one of words: give all three")
+        if vectors is not None and encoder is not None:
+            _require_same(vectors, encoder)
+        first = vectors if vectors is not None else words
+        if first is None:
+            raise InputError("nothing to search in: give an index")
+        self._collection = first.collection
+        self._vectors, self._encoder, self._words = vectors, encoder, words
+        self._fusion = fusion
+
+    def search(self, queries: Iterable[str], k: int = 10) -> list[list[FoundPassage]]:
+        """Return the best `k` passages of each query with their texts, best first."""
+        return [self._with_texts(hits) for hits in self._hits(list(check_texts(queries)), k)]
+
+    def run(self, queries: Iterable[Query], k: int = 1000) -> dict[str, list[Hit]]:
+        """Return the best `k` hits of each query by its id; InputError if an id occurs twice."""
+        asked = list(queries)
+        ids = [query.id for query in asked]
+        if len(set(ids)) < len(ids):
+            raise InputError("a query id occurs twice; ids must be unique")
+        hits = self._hits(list(check_texts(query.text for query in asked)), k)
+        return dict(zip(ids, hits, strict=True))
+
+    def _hits(self, texts: list[str], k: int) -> list[list[Hit]]:
+        if self._fusion is None:
+            return self._by_words(texts, k) if self._vectors is None else self._by_vectors(texts, k)
+        depth = max(self._fusion.depth, k)
+        runs = [
+            {str(place): hits for place, hits in enumerate(found)}
+            for found in (self._by_vectors(texts, depth), self._by_words(texts, depth))
+        ]
+        if self._fusion.method == "rrf":
+            fused = fuse_rrf(runs)
+        else:
+            fused = fuse_weighted(runs, [self._fusion.vectors, 1 - self._fusion.vectors])
+        return [fused[str(place)][:k] for place in range(len(texts))]
+
+    def _by_vectors(self, texts: list[str], k: int) -> list[list[Hit]]:
+        if self._vectors is None or self._encoder is None:
+            return [[] for _ in texts]
+        spec = self._vectors.spec
+        dim = spec.dim if spec.dim < self._encoder.dim else None
+        queries = self._encoder.encode_queries(texts, normalize=spec.normalized, truncate_dim=dim)
+        return self._vectors.search(queries, k)
+
+    def _by_words(self, texts: list[str], k: int) -> list[list[Hit]]:
+        return [[] for _ in texts] if self._words is None else self._words.search(texts, k)
+
+    def _with_texts(self, hits: list[Hit]) -> list[FoundPassage]:
+        rows = self._collection.find([hit.id for hit in hits])
+        passages = self._collection.passages(rows)
+        return [
+            FoundPassage(hit.id, hit.score, passage.text, passage.title)
+            for hit, passage in zip(hits, passages, strict=True)
+        ]
+
+
+def _require_same(index: VectorIndex, encoder: QueryEncoder) -> None:
+    spec = index.spec
+    if spec.fingerprint != encoder.fingerprint:
+        raise ArtifactError(
+            f"the index was made with the encoder {spec.fingerprint!r} ({spec.model or 'unnamed'}),"
+            f" not with {encoder.fingerprint!r}; use that one, or make the index again"
+        )
+    if spec.dim > encoder.dim:
+        raise ArtifactError(f"the index has dim {spec.dim}, the encoder has {encoder.dim}")

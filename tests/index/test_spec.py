@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from corom.errors import ArtifactError, InputError
+from corom.index import BM25Options, ExactOptions, HnswOptions, IndexSpec, IvfPqOptions
+
+SPECS = [
+    IndexSpec(options=ExactOptions(precision="int8"), dim=768, fingerprint="ab", source="cd"),
+    IndexSpec(options=HnswOptions(links=8), dim=64, normalized=True, vector_type="float16"),
+    IndexSpec(options=IvfPqOptions(bytes_per_vector=16), dim=64),
+    IndexSpec(options=BM25Options(cut="bigrams")),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.options.kind)
+def test_json_round_trip(spec):
+    assert IndexSpec.from_json(spec.as_json()) == spec
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"options": {"kind": "magic"}},
+        {"options": {"kind": "exact", "precision": "fp7"}},
+        {"options": {"kind": "exact", "speed": 1}},
+        {"options": {}},
+        {"options": None},
+        {"dim": "768"},
+        {"flavour": "sweet"},
+    ],
+)
+def test_unknown_json_is_refused(change):
+    with pytest.raises(ArtifactError, match="cannot read"):
+        IndexSpec.from_json({**SPECS[0].as_json(), **change})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ExactOptions(precision="fp64"), "precision 'fp64' is none of fp32"),
+        (lambda: HnswOptions(links=1), "links is 1"),
+        (lambda: HnswOptions(search_effort=0), "search_effort is 0"),
+        (lambda: HnswOptions(build_effort=1.5), "build_effort is 1.5"),
+        (lambda: HnswOptions(storage="gzip"), "storage 'gzip'"),
+        (lambda: IvfPqOptions(lists=-1), "lists is -1"),
+        (lambda: IvfPqOptions(probes=True), "probes is True"),
+        (lambda: BM25Options(cut="trigrams"), "cut 'trigrams'"),
+        (lambda: IndexSpec(options=ExactOptions()), "dim is 0; it must be 1 or more"),
+        (lambda: IndexSpec(options=ExactOptions(), dim=-1), "dim is -1"),
+        (lambda: IndexSpec(options=ExactOptions(), dim=2.0), "dim is 2.0"),
+        (lambda: IndexSpec(options=BM25Options(), dim=2), "dim is 2; it must be 0 for bm25"),
+        (lambda: IndexSpec(options=ExactOptions(), dim=2, vector_type="int4"), "vector_type"),
+        (lambda: IndexSpec(options=IvfPqOptions(bytes_per_vector=5), dim=64), "does not divide"),
+    ],
+)
+def test_bad_values_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_differences_name_both_values():
+    other = IndexSpec(options=ExactOptions(), dim=512, fingerprint="xy", source="cd", model="m")
+    found = SPECS[0].differences(other)
+    assert "dim: 768 != 512" in found
+    assert "fingerprint: ab != xy" in found
+    assert len(found) == 3  # the name of the model is no difference

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from corom.errors import InputError
+from corom.index import (
+    BM25Options,
+    ExactOptions,
+    HnswOptions,
+    IvfPqOptions,
+    VectorIndex,
+    ann,
+    open_index,
+    scan,
+    vector_index,
+)
+from corom.records import Passage
+from index.samples import DIM, expected, passages, queries, vectors
+
+N = 700
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch):
+    # So that few passages are many blocks, samples and segments.
+    monkeypatch.setattr(scan, "BLOCK", 128)
+    monkeypatch.setattr(scan, "_RUN", 4)
+    monkeypatch.setattr(ann, "LEAST", 600)
+
+
+def filled(options, *, n=N, vector_type="float32", copies=True):
+    index = VectorIndex.new(DIM, options, vector_type=vector_type)
+    given, numbers = passages(n), vectors(n, copies=copies)
+    for part in (slice(0, 300), slice(300, 301), slice(301, n)):
+        index.add(given[part], numbers[part])
+    return index, [passage.id for passage in given], numbers
+
+
+EXACT = [ExactOptions(precision=p) for p in ("fp32", "bf16", "int8", "binary")]
+
+
+@pytest.fixture(scope="module", params=EXACT, ids=lambda options: options.precision)
+def exact(request):
+    return filled(request.param)
+
+
+class TestExact:
+    @pytest.mark.parametrize("k", [1, 10, 150, N, 5 * N])
+    def test_equals_products_ranked_by_the_rule(self, exact, k):
+        index, ids, numbers = exact
+        assert index.search(queries(), k) == expected(ids, numbers, queries(), k)
+
+    def test_a_query_alone_gets_the_same(self, exact):
+        index, _, _ = exact
+        together = index.search(queries(40), 20)
+        assert [index.search(query[None], 20)[0] for query in queries(40)] == together
+
+    def test_many_batches_of_queries(self, exact, monkeypatch):
+        index, _, _ = exact
+        whole = index.search(queries(40), 20)
+        monkeypatch.setattr(scan, "_PRODUCTS", 7 * 2 * 5024)
+        assert index.search(queries(40), 20) == whole
+
+    def test_no_queries(self, exact):
+        index, _, _ = exact
+        assert index.search(np.empty((0, DIM), np.float32), 3) == []
+        assert index.top_k(np.empty((0, DIM), np.float32), 3).positions.shape == (0, 3)
+
+    def test_zero_query_ties_everything(self, exact):
+        index, ids, _ = exact
+        hits = index.search(np.zeros((1, DIM), np.float32), 5)[0]
+        assert hits == [(id_, 0.0) for id_ in sorted(ids, key=int)[:5]]
+
+    def test_a_sample_that_misleads_costs_time_only(self, exact, monkeypatch):
+        index, ids, numbers = exact
+        monkeypatch.setattr(scan.Scanner, "_guess", lambda *_: np.full(6, 1e6, np.float32))
+        assert index.search(queries(), 10) == expected(ids, numbers, queries(), 10)
+
+    def test_float16(self, exact):
+        options = exact[0].spec.options
+        index, ids, numbers = filled(options, vector_type="float16")
+        rounded = numbers.astype(np.float16).astype(np.float32)
+        assert index.search(queries(), 10) == expected(ids, rounded, queries(), 10)
+
+
+def test_removed_passages_are_not_found():
+    index, ids, numbers = filled(EXACT[2])
+    gone = [hits[0].id for hits in index.search(queries(), 1)]
+    index.remove(sorted(set(gone)))
+    left = [row for row, id_ in enumerate(ids) if id_ not in gone]
+    assert len(index) == len(left)
+    kept = [ids[row] for row in left]
+    assert index.search(queries(), N) == expected(kept, numbers[left], queries(), N)
+    index.add([Passage(gone[0], "回来了")], queries()[:1])
+    assert index.search(queries()[:1], 1)[0][0].id == gone[0]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 17])
+@pytest.mark.parametrize("options", [*EXACT, HnswOptions(), IvfPqOptions(bytes_per_vector=8)])
+def test_few_passages(n, options):
+    index = VectorIndex.new(DIM, options)
+    index.add(passages(n), vectors(n))
+    ids = [passage.id for passage in passages(n)]
+    assert index.search(queries(), 5) == (expected(ids, vectors(n), queries(), 5))
+    assert index.top_k(queries(), 5).scores.shape == (6, min(n, 5))
+    index.remove(ids)
+    assert index.search(queries(), 5) == [[]] * 6
+
+
+def test_other_dimensions():
+    for dim in (1, 3, 100):
+        index = VectorIndex.new(dim, EXACT[3])
+        index.add(passages(50), vectors(50, dim=dim))
+        ids = [passage.id for passage in passages(50)]
+        found = index.search(queries(dim=dim), 4)
+        assert found == expected(ids, vectors(50, dim=dim), queries(dim=dim), 4)
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("asked", "k", "message"),
+        [
+            (queries(), 0, "k is 0"),
+            (queries(), 2.0, "k is 2.0"),
+            (queries(dim=7), 1, "7 numbers, the index has 24"),
+            (queries()[0], 1, "float32 array"),
+            (queries().astype(np.float64), 1, "not float64"),
+            (np.full((1, DIM), np.nan, np.float32), 1, "NaN"),
+            ("头痛", 1, "not str"),
+        ],
+    )
+    def test_queries(self, exact, asked, k, message):
+        with pytest.raises(InputError, match=message):
+            exact[0].search(asked, k)
+
+    def test_passages(self, exact):
+        index, ids, _ = exact
+        with pytest.raises(InputError, match="already"):
+            index.add([Passage(ids[5], "")], vectors(1))
+        with pytest.raises(InputError, match="twice"):
+            index.add([Passage("n", ""), Passage("n", "")], vectors(2))
+        with pytest.raises(InputError, match="'n' is not in the index"):
+            index.remove(["n"])
+        assert len(index) == N
+
+    def test_options_of_words(self):
+        with pytest.raises(InputError, match="dim is 24; it must be 0"):
+            VectorIndex.new(DIM, BM25Options())
+
+
+@pytest.fixture(scope="module", params=["hnsw", "hnsw-float32", "ivfpq"])
+def approximate(request):
+    pytest.importorskip("faiss")
+    options = {
+        "hnsw": HnswOptions(links=8, build_effort=40),
+        "hnsw-float32": HnswOptions(links=8, build_effort=40, storage="float32"),
+        "ivfpq": IvfPqOptions(lists=8, bytes_per_vector=12, probes=8),
+    }[request.param]
+    # A graph in which many passages are equal falls into islands: that is HNSW, not a mistake.
+    return filled(options, copies=False)
+
+
+class TestApproximate:
+    def test_scores_and_order_are_exact(self, approximate):
+        index, ids, numbers = approximate
+        found = index.search(queries(), 10)
+        wanted = expected(ids, numbers, queries(), N)
+        for hits, truth in zip(found, wanted, strict=True):
+            scores = dict(truth)
+            assert all(scores[hit.id] == hit.score for hit in hits)
+            places = [id_ for id_, _ in truth]
+            assert sorted(hits, key=lambda hit: places.index(hit.id)) == hits
+        recall = [
+            len({hit.id for hit in hits} & {id_ for id_, _ in truth[:10]}) / 10
+            for hits, truth in zip(found, wanted, strict=True)
+        ]
+        assert np.mean(recall) > 0.8
+
+    def test_as_many_hits_as_asked_for(self, approximate):
+        index, ids, numbers = approximate
+        assert index.search(queries(), 2 * N) == expected(ids, numbers, queries(), N)
+
+    def test_too_few_found_are_found_the_long_way(self, approximate, monkeypatch):
+        index, ids, numbers = approximate
+        nothing = np.full((6, 10), -1)
+        monkeypatch.setattr(ann.Neighbours, "rows", lambda *_: nothing)
+        assert index.search(queries(), 10) == expected(ids, numbers, queries(), 10)
+
+
+def test_neighbours_grow_and_shrink():
+    pytest.importorskip("faiss")
+    index, ids, _ = filled(HnswOptions(links=8, build_effort=40))
+    assert len(index.search(queries(), 5)[0]) == 5
+    index.add([Passage("new", "")], 3 * queries()[:1])
+    assert index.search(queries()[:1], 1)[0][0].id == "new"
+    index.remove(["new", *ids[:200]])
+    found = index.search(queries(), 10)
+    assert all(len(hits) == 10 for hits in found)
+    assert not {hit.id for hits in found for hit in hits} & {"new", *ids[:200]}
+
+
+@pytest.mark.parametrize("options", [EXACT[0], EXACT[2], EXACT[3], HnswOptions()])
+def test_save_and_open(options, tmp_path):
+    index, ids, _ = filled(options)
+    index.remove(ids[10:20])
+    index.save(tmp_path / "saved")
+    again = open_index(tmp_path / "saved", fingerprint="", dim=DIM, normalized=False)
+    assert (len(again), again.dim, again.spec) == (N - 10, DIM, index.spec)
+    # Rows have moved together; ids, scores and order have not changed.
+    if options.kind == "exact":
+        assert again.search(queries(), 30) == index.search(queries(), 30)
+    assert again.collection.passages(again.collection.find([ids[30]])) == [passages(N)[30]]
+    again.add([Passage("new", "")], queries()[:1])
+    again.remove([ids[40]])
+    assert len(again) == N - 10
+    assert len(open_index(tmp_path / "saved")) == N - 10
+
+
+def test_depth_leaves_room_for_rounding():
+    for options in EXACT:
+        for k in (1, 10, 1000):
+            assert vector_index._depth(options, k) > k
