@@ -1,0 +1,89 @@
+"""data get and data check; the server is that of tests/readers/test_download.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from corom.readers import download
+from readers.test_download import FILES, server
+
+__all__ = ["server"]
+
+
+def test_get_fetches_checks_and_resumes(run: Callable, server, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    server.cuts = [25_000, 1000, *[0] * 9]
+    done = run("data", "get", "small", "--to", folder)
+    assert done.code == 1
+    assert "1000 bytes are kept" in done.err
+    server.cuts.clear()
+    done = run("data", "get", "small", "--to", folder)
+    assert done.code == 0
+    assert "multi-cpr data set" in done.out
+    assert "terms of use" in done.err
+    assert {path.name for path in folder.iterdir()} == set(FILES)
+    found = json.loads(run("data", "get", "small", "--to", folder, "--json").out)
+    assert found == {"folder": str(folder), "splits": ["dev"]}
+
+
+def test_get_takes_a_mirror_and_goes_to_the_folder_of_its_name(
+    run: Callable, server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = download.PUBLISHED["small"]
+    monkeypatch.setattr(
+        download, "PUBLISHED", {"small": small._replace(url="http://127.0.0.1:1/gone")}
+    )
+    monkeypatch.chdir(tmp_path)
+    assert run("data", "get", "small", "--mirror", small.url).code == 0
+    assert (tmp_path / "small" / "corpus_split_4.tsv").is_file()
+
+
+def test_get_knows_its_names(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("data", "get", "multi-cpr")
+    assert done.code == 2
+    assert "multi-cpr-medical" in done.err
+    monkeypatch.setenv("COROM_OFFLINE", "1")
+    assert run("data", "get", "multi-cpr-medical", "--to", "/nowhere/else").code == 1
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "corpus.tsv").write_text("1\t糖尿病\n2\t头痛\n", encoding="utf-8")
+    (tmp_path / "dev.query.txt").write_text("1\t饮食\n", encoding="utf-8")
+    (tmp_path / "qrels.dev.tsv").write_text("1\t0\t1\t1\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_check_says_what_is_there(run: Callable, data: Path) -> None:
+    done = run("data", "check", data)
+    assert done.code == 0
+    assert "2 passages" in done.out
+    assert "dev: 1 queries, 1 qrels" in done.out
+    found = json.loads(run("data", "check", data, "--json").out)
+    assert (found["format"], found["passages"], found["broken"]) == ("multi-cpr", 2, {})
+    assert found["splits"]["dev"]["queries"] == 1
+    assert found["checksum"] in done.out
+
+
+def test_check_counts_broken_records_and_lost_judgements(run: Callable, data: Path) -> None:
+    with (data / "corpus.tsv").open("a", encoding="utf-8") as file:
+        file.write("3\n4\t\n1\t糖尿病\n")
+    done = run("data", "check", data)
+    assert done.code == 1
+    assert "3 records were left out" in done.err
+    assert "头痛" not in done.err + done.out
+    broken = json.loads(run("data", "check", data, "--json").out)["broken"]
+    assert sum(broken.values()) == 3
+    (data / "corpus.tsv").write_text("2\t头痛\n", encoding="utf-8")
+    done = run("data", "check", data)
+    assert (done.code, done.err) == (1, "")
+    assert "1 qrels without passage" in done.out
+
+
+def test_check_refuses_what_is_no_data_set(run: Callable, tmp_path: Path) -> None:
+    assert run("data", "check", tmp_path).code == 2
+    assert run("data", "check", tmp_path / "nowhere").code == 2

@@ -1,0 +1,109 @@
+"""evaluate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TEXTS = [
+    "糖尿病吃什么药",
+    "高血压患者注意休息",
+    "头痛发热",
+    "消化道出血手术",
+    "咳嗽多久",
+    "胃肠检查",
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, lines in {
+        "corpus.tsv": [f"{n}\t{text}" for n, text in enumerate(TEXTS, 1)],
+        "dev.query.txt": ["1\t糖尿病", "2\t头痛"],
+        "qrels.dev.tsv": ["1\t0\t1\t1", "2\t0\t3\t1"],
+        "test.query.txt": ["1\t高血压"],
+        "qrels.test.tsv": ["1\t0\t2\t1"],
+    }.items():
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def options(model: Path, tmp_path: Path) -> tuple[object, ...]:
+    return ("--model", model, "--precision", "fp32", "--work", tmp_path / "work")
+
+
+def test_models_side_by_side_in_every_form(
+    run: Callable, data: Path, model: Path, options: tuple, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "out"
+    files = ("--json", out / "o.json", "--markdown", out / "o.md", "--plot", out / "o.svg")
+    splits, more = ("--split", "dev", "--split", "test"), ("--runs", out, "--truncate-dim", 8)
+    done = run("evaluate", data, *splits, "--model", "bm25", *options, *files, *more)
+    assert done.code == 0
+    report = json.loads((out / "o.json").read_text(encoding="utf-8"))
+    names = ["bm25", str(model), f"{model}@8"]
+    found = [(each["split"], each["model"]) for each in report["results"]]
+    assert found == [(split, name) for split in ("dev", "test") for name in names]
+    first = report["results"][0]
+    assert set(first["metrics"]) == {"MRR@10", "Recall@1000", "nDCG@10", "MAP"}
+    assert first["metrics"]["MRR@10"] == 1
+    assert report["results"][1]["settings"]["normalize"] is False
+    assert "data / dev" in done.out
+    assert "bm25" in done.out
+    assert (out / "o.md").read_text(encoding="utf-8").startswith("### data / dev")
+    assert (out / "o.svg").is_file()
+    assert len(list(out.glob("*.run"))) == 6
+    again = run("evaluate", data, *splits, "--model", "bm25", *options, "--truncate-dim", 8)
+    assert again.out == done.out
+
+
+def test_the_only_split_need_not_be_named(run: Callable, data: Path, options: tuple) -> None:
+    assert run("evaluate", data, *options).code == 2
+    assert "dev, test" in run("evaluate", data, *options).err
+    (data / "qrels.test.tsv").unlink()
+    (data / "test.query.txt").unlink()
+    done = run("evaluate", data, *options, "--normalize", "--measure", "MRR@2", "--depth", 2)
+    assert done.code == 0
+    assert "MRR@2" in done.out
+
+
+def test_pairs(run: Callable, options: tuple, tmp_path: Path) -> None:
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    lines = ["糖尿病\t糖尿病药\t1", "头痛\t头痛发热\t1", "高血压\t咳嗽\t0"]
+    for name in ("one", "two"):
+        (folder / f"{name}.tsv").write_text("\n".join(lines), encoding="utf-8")
+    out = tmp_path / "o.json"
+    done = run("evaluate", folder, "-s", "two", "-s", "one", *options, "--json", out)
+    assert done.code == 0
+    results = json.loads(out.read_text(encoding="utf-8"))["results"]
+    assert [each["split"] for each in results] == ["two", "one"]
+    assert set(results[0]["metrics"]) == {"AUC", "Spearman"}
+    assert run("evaluate", folder / "one.tsv", *options).code == 0
+    for wrong in (("-m", "bm25"), ("--plot", "p.png"), ("--runs", folder), ("--measure", "MAP")):
+        assert run("evaluate", folder, "-s", "one", *options, *wrong).code == 2
+
+
+def test_wrong_usage_is_told(run: Callable, data: Path, options: tuple, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for wrong in (
+        (tmp_path / "nowhere", "-s", "dev"),
+        (tmp_path / "empty", "-s", "dev"),
+        (data, "-s", "train"),
+        (data, "-s", "dev", "--plot", "p.gif"),
+        (data, "-s", "dev", "--measure", "Hits"),
+        (data, "-s", "dev", "--truncate-dim", 99),
+        (data, "-s", "dev", "--against", "bm25"),
+    ):
+        done = run("evaluate", *wrong, *options)
+        assert done.code == 2
+        assert done.err.startswith("corom: ")
+    assert not (tmp_path / "work").exists()
+    assert run("evaluate", data, "-s", "dev", "-m", "./none").code == 1

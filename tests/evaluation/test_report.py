@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from corom.errors import InputError
+from corom.evaluation import (
+    PairReport,
+    Report,
+    Result,
+    plot_recall,
+    require_plot,
+    to_json,
+    to_markdown,
+    to_text,
+)
+from corom.evaluation.evaluate import Seconds
+from corom.evaluation.pairs import PairResult
+from corom.metrics import Evaluation
+from corom.significance import Interval, PairedTest
+
+
+def result(split: str, model: str, *, p_value: float | None = None) -> Result:
+    test = None if p_value is None else PairedTest(0.05, Interval(0.01, 0.09), p_value)
+    return Result(
+        split=split,
+        model=model,
+        settings={"dim": 8},
+        evaluation=Evaluation({"MRR@10": 0.31874, "Recall@1": 0.2}, {"7": {"MRR@10": 0.31874}}),
+        intervals={"MRR@10": Interval(0.29, 0.3449)},
+        recall={1: 0.2, 10: 0.5},
+        seconds=Seconds(1.23456, 2.0),
+        versus=None if test is None else {"MRR@10": test},
+    )
+
+
+REPORT = Report(
+    dataset="open",
+    format="multi-cpr",
+    checksum="c0ffee",
+    passages=133_780,
+    depth=1000,
+    measures=("MRR@10",),
+    against="bm25",
+    results=(
+        result("dev", "bm25"),
+        result("dev", "a|b_c", p_value=0.009),
+        result("test", "bm25"),
+        result("test", "a|b_c", p_value=0.049),
+    ),
+)
+PAIRS = PairReport(
+    dataset="pairs",
+    checksum="c0ffee",
+    results=(
+        PairResult(
+            split="qq", model="m", settings={}, pairs=3, means={"AUC": 0.5, "Spearman": -0.25}
+        ),
+    ),
+)
+
+
+def test_json_holds_fractions_and_everything_else() -> None:
+    found = json.loads(json.dumps(to_json(REPORT), allow_nan=False))
+    assert found["dataset"] == {
+        "name": "open",
+        "format": "multi-cpr",
+        "checksum": "c0ffee",
+        "passages": 133_780,
+    }
+    first, second = found["results"][:2]
+    assert (first["split"], first["model"]) == ("dev", "bm25")
+    assert first["metrics"] == {"MRR@10": 0.31874}
+    assert first["intervals"] == {"MRR@10": [0.29, 0.3449]}
+    assert first["recall"] == {"1": 0.2, "10": 0.5}
+    assert (first["queries"], first["settings"]) == (1, {"dim": 8})
+    assert first["seconds"] == {"indexing": 1.235, "searching": 2.0}
+    assert "versus" not in first
+    assert second["versus"]["MRR@10"] == {
+        "difference": 0.05,
+        "interval": [0.01, 0.09],
+        "p_value": 0.009,
+    }
+
+
+def test_tables_are_in_percent_with_intervals_and_marks() -> None:
+    lines = to_text(REPORT).splitlines()
+    assert lines[:4] == [
+        "open / dev",
+        "model  MRR@10",
+        "bm25   31.87 [29.0, 34.5]",
+        "a|b_c  31.87 [29.0, 34.5]**",
+    ]
+    assert lines[8] == "a|b_c  31.87 [29.0, 34.5]*"
+    assert "133,780 passages; dev: 1 queries, test: 1 queries." in lines
+    assert "Against bm25" in lines[-1]
+
+
+def test_markdown_escapes_what_it_would_read() -> None:
+    page = to_markdown(REPORT)
+    assert "### open / dev\n\n| model | MRR@10 |\n| --- | --- |\n| bm25 |" in page
+    assert r"| a\|b\_c | 31.87 [29.0, 34.5]\*\* |" in page
+
+
+def test_pairs_have_tables_too() -> None:
+    assert "m      50.00  -25.00" in to_text(PAIRS)
+    assert "| m | 50.00 | -25.00 |" in to_markdown(PAIRS)
+    (row,) = to_json(PAIRS)["results"]
+    assert row["metrics"] == {"AUC": 0.5, "Spearman": -0.25}
+    assert (row["split"], row["model"], row["pairs"]) == ("qq", "m", 3)
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("b.svg", b"<?xml")])
+def test_recall_is_drawn(tmp_path: Path, name: str, start: bytes) -> None:
+    pytest.importorskip("matplotlib")
+    plot_recall(REPORT, tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_a_plot_needs_a_name_that_says_its_format(tmp_path: Path) -> None:
+    for name in ("plot", "plot.gif"):
+        with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf"):
+            require_plot(tmp_path / name)
