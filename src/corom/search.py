@@ -83,7 +83,7 @@ class Searcher:
         if (vectors is not None and words is not None) != (fusion is not None):
             raise InputError("fusion is for an index of vectors and one of words: give all three")
         if vectors is not None and encoder is not None:
-            _require_same(vectors, encoder)
+            require_same(vectors, encoder)
         first = vectors if vectors is not None else words
         if first is None:
             raise InputError("nothing to search in: give an index")
@@ -138,7 +138,8 @@ class Searcher:
         ]
 
 
-def _require_same(index: VectorIndex, encoder: QueryEncoder) -> None:
+def require_same(index: VectorIndex, encoder: QueryEncoder) -> None:
+    """Raise ArtifactError unless the index was made with this encoder."""
     spec = index.spec
     if spec.fingerprint != encoder.fingerprint:
         raise ArtifactError(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from corom.serving.collection import Mode
 from corom.serving.settings import MAX_CHARACTERS, MAX_TEXTS
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
@@ -200,3 +201,139 @@ class SimilarityResponse(BaseModel):
     model: str
     usage: Usage
     truncated: list[int]
+
+
+Span = tuple[int, int]
+"""First character and the one behind the last."""
+MAX_SENTENCES = 32
+"""of a passage, compared with the query to find the best"""
+
+
+class SearchRequest(Request):
+    """POST /v1/search."""
+
+    query: Text
+    k: int = Field(10, ge=1, le=100)
+    mode: Mode = "dense"
+    marks: bool = Field(
+        False,
+        description="mark what answers: dense costs the encoding of the first "
+        f"{MAX_SENTENCES} sentences of each hit",
+    )
+
+
+class Marks(BaseModel):
+    """What in a passage answers: positions of characters in its text."""
+
+    words: list[Span] = Field(description="shared with the query")
+    sentence: Span | None = Field(description="the nearest by vectors, or by shared words")
+
+
+class SearchHit(BaseModel):
+    """A passage that was found."""
+
+    rank: int
+    id: str
+    score: float = Field(description="dense: the model's similarity; bm25: 0 upwards, unbounded")
+    title: str
+    text: str
+    marks: Marks | None = None
+
+
+class SearchResponse(BaseModel):
+    """The best passages, best first."""
+
+    hits: list[SearchHit]
+    mode: Mode
+    collection: str
+    passages: int
+    model: str
+    milliseconds: float
+    truncated: bool = Field(description="whether the query was longer than the model reads")
+
+
+class MapPoint(BaseModel):
+    """A passage on the map; the point's position in the list is its row."""
+
+    id: str
+    title: str
+    text: str = Field(description="its beginning")
+    x: float = Field(description="0 to 1")
+    y: float = Field(description="0 to 1")
+    group: int
+
+
+class MapGroup(BaseModel):
+    """A cluster and where its name goes."""
+
+    name: str
+    x: float
+    y: float
+    size: int
+
+
+class MapResponse(BaseModel):
+    """A sample of the collection in the plane."""
+
+    points: list[MapPoint]
+    groups: list[MapGroup]
+    method: str
+    passages: int = Field(description="in the whole collection")
+
+
+class PlaceRequest(Request):
+    """POST /v1/map/place."""
+
+    query: Text
+
+
+class NearRequest(Request):
+    """POST /v1/map/near."""
+
+    row: int = Field(ge=0)
+
+
+class Neighbour(BaseModel):
+    """A point of the map and its cosine."""
+
+    row: int
+    score: float
+
+
+class PlaceResponse(BaseModel):
+    """Where a query lies, and the points nearest to it (by vectors, not on the map)."""
+
+    x: float
+    y: float
+    near: list[Neighbour]
+
+
+class ModelFacts(BaseModel):
+    """What is known of the model."""
+
+    name: str
+    dim: int
+    max_length: int
+    pooling: str
+    normalize: bool
+    engine: str
+    precision: str
+    fingerprint: str
+
+
+class CollectionFacts(BaseModel):
+    """What is known of the collection."""
+
+    name: str
+    passages: int
+    modes: list[Mode]
+
+
+class About(BaseModel):
+    """GET /v1/about."""
+
+    version: str
+    model: ModelFacts
+    collection: CollectionFacts | None
+    max_characters: int = MAX_CHARACTERS
+    card: str | None = Field(description="the README.md of the model folder")

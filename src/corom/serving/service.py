@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from fastapi import Request, Response
 from pydantic_core import to_json
 
 from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.serving.batching import Batcher, Encoded
+from corom.serving.collection import Collection, Mode
 from corom.serving.errors import ApiError
 from corom.serving.gate import Door
 from corom.serving.keys import KeyRing
@@ -22,10 +24,19 @@ _PROBE = "头痛"
 
 
 class Service:
-    """One model, ready to answer."""
+    """One model, ready to answer; `card` is the README.md of its folder, for the page."""
 
-    def __init__(self, encoder: Encoder, *, settings: ServeSettings) -> None:
-        self.encoder, self.settings = encoder, settings
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        collection: Collection | None = None,
+        card: str | None = None,
+        settings: ServeSettings | None = None,
+    ) -> None:
+        settings = settings or ServeSettings()
+        self.encoder, self.collection, self.settings = encoder, collection, settings
+        self.card = card
         self.name = model_name(encoder.name)
         self.keys = KeyRing(settings.keys_file) if settings.keys_file else None
         self.door = Door()
@@ -47,6 +58,11 @@ class Service:
         self.encoder.encode_passages([_PROBE])
         lengths = range(2, self.encoder.max_length, 4)
         self.encoder.encode_passages(["痛" * length for length in lengths])
+        if self.collection is not None:
+            if self.collection.vectors is not None:
+                nothing = np.zeros((1, self.encoder.dim), np.float32)
+                self.collection.by_vector(self.for_index(nothing)[0], 1)
+            self.collection.by_words(_PROBE, 1)
 
     async def embed(
         self,
@@ -72,6 +88,25 @@ class Service:
                 code="too_long",
             )
         return found
+
+    def for_index(self, vectors: Vectors) -> Vectors:
+        """Return raw vectors of queries as the opened index of vectors needs them."""
+        index = self.opened("dense").vectors
+        if index is None:
+            return vectors
+        return self.finish(vectors, normalize=index.spec.normalized, dimensions=index.dim)
+
+    def opened(self, mode: Mode) -> Collection:
+        """Return the collection; raise ApiError if there is none, or none that is searched so."""
+        if self.collection is None:
+            raise ApiError(
+                404, "no index is open: start the server with --index DIR", code="no_index"
+            )
+        if mode not in self.collection.modes:
+            raise ApiError(
+                400, f"the open index cannot be searched by {mode}", code="no_mode", param="mode"
+            )
+        return self.collection
 
     async def probe(self) -> None:
         """Raise ApiError if the model does not answer."""

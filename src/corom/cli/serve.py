@@ -1,0 +1,145 @@
+"""`corom serve`: the HTTP service and the page."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from corom.cli.console import (
+    DeviceOption,
+    EngineOption,
+    LengthOption,
+    PrecisionOption,
+    ThreadsOption,
+    load_encoder,
+    note,
+    say,
+)
+from corom.errors import InputError
+
+if TYPE_CHECKING:
+    from corom.encoder import Encoder
+    from corom.index import BM25Index, VectorIndex
+    from corom.serving.collection import Collection
+
+EMBEDDED = "corom-medical"
+
+
+def command(
+    host: Annotated[
+        str, typer.Option("--host", help="Other than this machine's own: needs --keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8000,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            "--index",
+            "-i",
+            help="A folder that corom index made; default, with the embedded model: the medical "
+            "passages inside the package.",
+        ),
+    ] = None,
+    words: Annotated[
+        Path | None,
+        typer.Option("--words", help="An index of words over the same passages, besides."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Default: what the index says, else corom-medical."),
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="The file of API keys; reread when it changes.")
+    ] = None,
+    new_key: Annotated[
+        str | None,
+        typer.Option("--new-key", metavar="NAME", help="Add a key to --keys, show it and stop."),
+    ] = None,
+    engine: EngineOption = "auto",
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+    max_length: LengthOption = None,
+    threads: ThreadsOption = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", help="Seconds a request may take, waiting included.")
+    ] = 30.0,
+    max_requests: Annotated[
+        int, typer.Option("--max-requests", help="At once; further ones are told to come back.")
+    ] = 512,
+) -> None:
+    """Serve embeddings, similarity and search over HTTP, and a page to try them.
+
+    The log on standard error has a line for each request: route, status, time, numbers; no texts.
+    """
+    from corom.extras import need
+
+    for module in ("fastapi", "uvicorn", "prometheus_client"):
+        need(module, extra="serve")
+    from corom.serving.keys import add_key
+    from corom.serving.server import Server
+    from corom.serving.service import Service
+    from corom.serving.settings import ServeSettings
+
+    if new_key is not None:
+        if keys is None:
+            raise InputError("--new-key adds to a file: name it with --keys FILE")
+        say(add_key(keys, new_key))
+        note(f"This key is shown once; {keys} holds its hash only.")
+        return
+    settings = ServeSettings(
+        host=host, port=port, keys_file=keys, timeout_s=timeout, max_requests=max_requests
+    )
+    vectors, lexical = _open(index, words)
+    name = model or (vectors.spec.model if vectors is not None else EMBEDDED)
+    encoder = load_encoder(
+        name,
+        engine=engine,
+        precision=precision,
+        device=device,
+        max_length=max_length,
+        threads=threads,
+    )
+    collection = _collection(encoder, index or words, vectors, lexical)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    Server(Service(encoder, collection=collection, card=_card(name), settings=settings)).run()
+
+
+def _open(index: Path | None, words: Path | None) -> tuple[VectorIndex | None, BM25Index | None]:
+    """Return the index of vectors and the one of words, as far as they are asked for."""
+    from corom.index import BM25Index, open_index
+
+    found = None if index is None else open_index(index)
+    lexical = None if words is None else open_index(words)
+    if lexical is not None and not isinstance(lexical, BM25Index):
+        raise InputError(f"{words} is not an index of words; make one with --model bm25")
+    if isinstance(found, BM25Index):
+        if lexical is not None:
+            raise InputError(f"{index} is an index of words itself; --words needs one of vectors")
+        return None, found
+    return found, lexical
+
+
+def _collection(
+    encoder: Encoder,
+    folder: Path | None,
+    vectors: VectorIndex | None,
+    words: BM25Index | None,
+) -> Collection | None:
+    from corom.search import require_same
+    from corom.serving.collection import Collection, bundled_collection
+
+    if folder is None:
+        return bundled_collection(encoder) if encoder.name == EMBEDDED else None
+    if vectors is not None:
+        require_same(vectors, encoder)
+    return Collection(folder.resolve().name, vectors=vectors, words=words)
+
+
+def _card(name: str) -> str | None:
+    """Return the README.md of the model's folder, if there is one."""
+    from corom.models.names import resolve
+
+    path = resolve(name, download=False) / "README.md"
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None

@@ -1,0 +1,126 @@
+"""A map of passages: two coordinates each, clusters with names, and where a query would lie.
+
+The plane is t-SNE's: neighbours stay neighbours, distances between groups mean nothing. Fewer
+than ten passages are laid out by their two main directions (PCA).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corom.clustering import cluster_kmeans, describe_clusters
+from corom.extras import need
+from corom.serving.collection import Sample
+from corom.vectors import Vectors, normalized
+
+MOST = 2000
+"""passages on a map"""
+_FEW = 10
+_CLUSTERS = 10
+_PER_CLUSTER = 12
+_NAME_WORDS = 2
+_SHORT = 12
+
+
+class Group(NamedTuple):
+    """A cluster: a typical title or telling words, where its name goes, how many it holds."""
+
+    name: str
+    x: float
+    y: float
+    size: int
+
+
+class Near(NamedTuple):
+    """A passage of the sample, by its row, and its cosine."""
+
+    row: int
+    score: float
+
+
+class Atlas:
+    """The map of a sample. Drawing 2,000 passages takes some 10 s, 200 one second."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.passages = sample.passages
+        self._unit = normalized(sample.vectors)
+        few = len(self.passages) < _FEW
+        self.method = "PCA" if few else "t-SNE"
+        count = max(1, min(_CLUSTERS, len(self.passages) // _PER_CLUSTER))
+        with _one_thread():
+            self.points = _stretched(_principal(self._unit) if few else _neighbourly(self._unit))
+            self.labels = cluster_kmeans(self._unit, count)
+        self.groups = self._describe()
+
+    def near(self, vector: Vectors, k: int = 8) -> list[Near]:
+        """Return the nearest passages of a vector, (dim,), best first."""
+        cosines = self._unit @ normalized(vector[None])[0]
+        best = np.argsort(-cosines, kind="stable")[:k]
+        return [Near(int(row), float(cosines[row])) for row in best]
+
+    def near_row(self, row: int, k: int = 8) -> list[Near]:
+        """Return the nearest passages of one of the sample, without itself."""
+        return [found for found in self.near(self._unit[row], k + 1) if found.row != row][:k]
+
+    def place(self, nearest: list[Near]) -> tuple[float, float]:
+        """Return where something with these neighbours lies: among the first three."""
+        weights = np.array([max(found.score, 1e-6) ** 8 for found in nearest[:3]])
+        x, y = weights @ self.points[[found.row for found in nearest[:3]]] / weights.sum()
+        return float(x), float(y)
+
+    def _describe(self) -> list[Group]:
+        texts = [passage.content for passage in self.passages]
+        groups = []
+        for cluster in describe_clusters(self.labels, self._unit, texts, keywords=_NAME_WORDS):
+            # The median: a stray member does not pull the name away.
+            x, y = np.median(self.points[list(cluster.rows)], axis=0).tolist()
+            name = self._title(cluster.rows) or " · ".join(cluster.keywords)
+            groups.append(Group(name, x, y, len(cluster.rows)))
+        return groups
+
+    def _title(self, rows: Sequence[int]) -> str:
+        """Return the first short title, if any: those of typical members come first."""
+        titles = (self.passages[row].title for row in rows)
+        return next((title for title in titles if 0 < len(title) <= _SHORT), "")
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Keep scikit-learn from spinning on every core: a hundred times slower on a busy machine."""
+    need("sklearn.manifold", extra="serve")  # what is not loaded yet is not limited
+    limits: AbstractContextManager[object] = need("threadpoolctl", extra="serve").threadpool_limits(
+        1, user_api="openmp"
+    )
+    return limits
+
+
+def _neighbourly(unit: Vectors) -> NDArray[np.float64]:
+    tsne = need("sklearn.manifold", extra="serve").TSNE
+    plane = tsne(
+        n_components=2,
+        perplexity=min(30, (len(unit) - 1) / 3),
+        metric="cosine",
+        init="pca",
+        random_state=0,
+    ).fit_transform(unit)
+    return np.asarray(plane, np.float64)
+
+
+def _principal(unit: Vectors) -> NDArray[np.float64]:
+    centred: NDArray[np.float64] = (unit - unit.mean(axis=0)).astype(np.float64)
+    left, spread, _ = np.linalg.svd(centred, full_matrices=False)
+    plane = np.zeros((len(unit), 2))
+    width = min(2, len(spread))
+    plane[:, :width] = (left * spread)[:, :width]
+    return plane
+
+
+def _stretched(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the points with both coordinates from 0 to 1."""
+    low, high = plane.min(axis=0), plane.max(axis=0)
+    stretched: NDArray[np.float64] = (plane - low) / np.where(high > low, high - low, 1)
+    return stretched

@@ -1,0 +1,97 @@
+"""What is searched: the passages of an opened index, by vectors, by words, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from corom import bundled
+from corom.encoder import Encoder
+from corom.errors import InputError
+from corom.index import BM25Index, VectorIndex
+from corom.records import Hit, Passage
+from corom.search import FoundPassage
+from corom.vectors import Vectors
+
+Mode: TypeAlias = Literal["dense", "bm25"]
+
+BUNDLED = "bundled"
+
+
+class Sample(NamedTuple):
+    """Some passages of a collection, evenly spread over it."""
+
+    passages: list[Passage]
+    vectors: Vectors
+
+
+class Collection:
+    """Passages with an index of vectors, of words, or both over the same passages."""
+
+    def __init__(
+        self, name: str, *, vectors: VectorIndex | None = None, words: BM25Index | None = None
+    ) -> None:
+        """Raises InputError if there is no index, or two over different numbers of passages."""
+        if vectors is not None and words is not None and len(vectors) != len(words):
+            raise InputError(
+                f"the index of vectors holds {len(vectors)} passages, that of words {len(words)}; "
+                "make both from the same corpus"
+            )
+        self.name, self.vectors, self.words = name, vectors, words
+        both: dict[Mode, VectorIndex | BM25Index | None] = {"dense": vectors, "bm25": words}
+        self.modes = tuple(mode for mode, index in both.items() if index is not None)
+        if not self.modes:
+            raise InputError("a collection needs an index")
+
+    def __len__(self) -> int:
+        return next(len(index) for index in (self.vectors, self.words) if index is not None)
+
+    def by_vector(self, vector: Vectors, k: int) -> list[FoundPassage]:
+        """Return the best `k` for a query's vector, (dim,)."""
+        if self.vectors is None:
+            return []
+        return _with_texts(self.vectors, self.vectors.search(vector[None], k)[0])
+
+    def by_words(self, query: str, k: int) -> list[FoundPassage]:
+        """Return the best `k` by BM25."""
+        return (
+            [] if self.words is None else _with_texts(self.words, self.words.search([query], k)[0])
+        )
+
+    def sample(self, most: int) -> Sample:
+        """Return at most `most` passages with their vectors."""
+        if self.vectors is None:
+            return Sample([], np.empty((0, 1), np.float32))
+        held = self.vectors.collection
+        rows = np.flatnonzero(held.alive)
+        if len(rows) > most:
+            rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+        return Sample(held.passages(rows), held.take("vectors", rows).astype(np.float32))
+
+
+def bundled_collection(encoder: Encoder) -> Collection:
+    """Return the passages inside the package, encoded now: some 200, a moment.
+
+    They can be searched by words where the extra `lexical` is installed.
+    """
+    passages = bundled.passages()
+    unit = encoder.encoding.normalize
+    vectors = VectorIndex.new(encoder.dim, fingerprint=encoder.fingerprint, normalized=unit)
+    vectors.add(passages, encoder.encode_passages(passage.content for passage in passages))
+    words = None
+    if find_spec("tantivy") and find_spec("rjieba"):
+        words = BM25Index.new()
+        words.add(passages)
+    return Collection(BUNDLED, vectors=vectors, words=words)
+
+
+def _with_texts(index: VectorIndex | BM25Index, hits: Sequence[Hit]) -> list[FoundPassage]:
+    held = index.collection
+    passages = held.passages(held.find([hit.id for hit in hits]))
+    return [
+        FoundPassage(hit.id, hit.score, passage.text, passage.title)
+        for hit, passage in zip(hits, passages, strict=True)
+    ]

@@ -1,0 +1,76 @@
+"""The map of the collection."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+
+from corom.errors import InputError
+from corom.serving.atlas import MOST, Atlas, Near
+from corom.serving.schemas import (
+    MapGroup,
+    MapPoint,
+    MapResponse,
+    NearRequest,
+    Neighbour,
+    PlaceRequest,
+    PlaceResponse,
+)
+from corom.serving.service import Service
+
+_SHOWN = 120
+
+
+def routes(service: Service) -> APIRouter:
+    """Return /v1/map, /v1/map/place and /v1/map/near."""
+    router = APIRouter(prefix="/v1/map", tags=["corom"])
+    drawing: list[asyncio.Task[Atlas]] = []
+
+    def draw() -> Atlas:
+        return Atlas(service.opened("dense").sample(MOST))
+
+    async def atlas() -> Atlas:
+        """Return the map, drawn once: a request that gives up waiting does not stop it."""
+        service.opened("dense")
+        if not drawing or (drawing[0].done() and drawing[0].exception()):
+            drawing[:] = [asyncio.create_task(asyncio.to_thread(draw))]
+        return await asyncio.shield(drawing[0])
+
+    @router.get("")
+    async def show() -> MapResponse:
+        """A sample of the passages in two dimensions."""
+        drawn = await atlas()
+        positions = zip(drawn.passages, drawn.points.tolist(), drawn.labels.tolist(), strict=True)
+        return MapResponse(
+            points=[
+                MapPoint(id=id_, title=title, text=text[:_SHOWN], x=x, y=y, group=group)
+                for (id_, text, title), (x, y), group in positions
+            ],
+            groups=[MapGroup(**group._asdict()) for group in drawn.groups],
+            method=drawn.method,
+            passages=len(service.opened("dense")),
+        )
+
+    @router.post("/place")
+    async def place(request: Request, body: PlaceRequest) -> PlaceResponse:
+        """Where a query lies, and what is nearest to it."""
+        drawn = await atlas()
+        found = await service.embed(request, queries=[body.query])
+        near = drawn.near(found.vectors[0])
+        x, y = drawn.place(near)
+        return PlaceResponse(x=x, y=y, near=_shown(near))
+
+    @router.post("/near")
+    async def near(body: NearRequest) -> list[Neighbour]:
+        """What is nearest to a point."""
+        drawn = await atlas()
+        if body.row >= len(drawn.passages):
+            raise InputError(f"row: the map has {len(drawn.passages)} points")
+        return _shown(drawn.near_row(body.row))
+
+    return router
+
+
+def _shown(near: list[Near]) -> list[Neighbour]:
+    return [Neighbour(row=found.row, score=found.score) for found in near]

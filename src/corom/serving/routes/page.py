@@ -1,0 +1,63 @@
+"""The page, and what it says about the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+from corom import __version__
+from corom.serving.schemas import About, CollectionFacts, ModelFacts
+from corom.serving.service import Service
+
+FILES = Path(__file__).parents[1] / "web"
+# A browser may keep the files, but asks whether they changed.
+_ASK = {"cache-control": "no-cache"}
+
+
+def routes(service: Service) -> APIRouter:
+    """Return the page at /, its files below /static and /v1/about."""
+    router = APIRouter()
+    files = {path.name: path for path in FILES.iterdir() if path.is_file()}
+
+    @router.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        """Return the page."""
+        return FileResponse(files["index.html"], headers=_ASK)
+
+    for name, path in files.items():
+        router.add_api_route(
+            f"/static/{name}",
+            # A default argument: the loop's variable would be the last file for all of them.
+            lambda path=path: FileResponse(path, headers=_ASK),
+            methods=["GET"],
+            include_in_schema=False,
+            response_class=FileResponse,
+        )
+
+    @router.get("/v1/about", tags=["corom"])
+    async def about() -> About:
+        """What is served."""
+        encoder, collection = service.encoder, service.collection
+        return About(
+            version=__version__,
+            model=ModelFacts(
+                name=service.name,
+                dim=encoder.dim,
+                max_length=encoder.max_length,
+                pooling=encoder.encoding.pooling,
+                normalize=encoder.encoding.normalize,
+                engine=encoder.engine,
+                precision=encoder.precision,
+                fingerprint=encoder.fingerprint,
+            ),
+            collection=None
+            if collection is None
+            else CollectionFacts(
+                name=collection.name, passages=len(collection), modes=list(collection.modes)
+            ),
+            card=service.card,
+        )
+
+    return router

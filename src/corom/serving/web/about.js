@@ -1,0 +1,83 @@
+// 关于: what runs here, from the server's own facts and the model's card.
+
+import { Output, ask } from "./api.js";
+import { $, h } from "./dom.js";
+import { number, t } from "./text.js";
+
+const output = new Output($("#about .output"));
+
+function facts({ model, collection, version }) {
+  const names = t("facts");
+  const size = collection && number(collection.passages);
+  const opened = collection &&
+    (collection.name === "bundled" ? t("bundled", size) : t("opened", collection.name, size));
+  const rows = [
+    [names.model, model.name],
+    [names.dim, model.dim],
+    [names.max_length, t("tokens", model.max_length)],
+    [names.pooling, model.pooling],
+    [names.normalize, model.normalize ? t("yes") : t("no")],
+    [names.engine, `${model.engine} · ${model.precision}`],
+    [names.fingerprint, model.fingerprint],
+    [names.collection, opened ?? t("none")],
+    [names.version, version],
+  ];
+  return h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+const EXAMPLE = `from openai import OpenAI
+
+client = OpenAI(base_url="${location.origin}/v1", api_key="KEY")
+client.embeddings.create(model="MODEL", input=["上消化道出血手术大约多久"])`;
+
+const api = ({ model }) => [
+  h("h2", {}, t("api")),
+  h("p", {}, t("apiMore"), " ", h("a", { href: "openapi.json" }, "openapi.json")),
+  h("pre", {}, EXAMPLE.replace("MODEL", model.name)),
+];
+
+// As much Markdown as model cards use: headings, paragraphs, lists, tables, code; `code`, **bold**.
+function inline(text) {
+  return text.split(/(`[^`]+`|\*\*[^*]+\*\*|\[[^\]]+\]\([^)]+\))/).map((part) => {
+    if (part.startsWith("`")) return h("code", {}, part.slice(1, -1));
+    if (part.startsWith("**")) return h("strong", {}, part.slice(2, -2));
+    const link = part.match(/^\[([^\]]+)\]\((https?:[^)]+)\)$/);
+    return link ? h("a", { href: link[2], rel: "noreferrer" }, link[1]) : part;
+  });
+}
+
+function table(lines) {
+  const cells = (line) => line.replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
+  const isRule = (line) => /^[|\s:-]+$/.test(line);
+  const rows = lines.filter((line) => !isRule(line)).map(cells).filter((row) => row.some(Boolean));
+  return h("table", {}, h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, inline(cell)))))));
+}
+
+function block(text) {
+  const lines = text.split("\n");
+  const heading = text.match(/^(#+) (.*)/);
+  if (heading) return h(heading[1].length < 2 ? "h2" : "h3", {}, inline(heading[2]));
+  if (text.startsWith("```")) return h("pre", {}, lines.slice(1, -1).join("\n"));
+  if (text.startsWith("|")) return table(lines);
+  if (/^[-*] /.test(text)) return h("ul", {}, lines.map((line) => h("li", {}, inline(line.replace(/^[-*] /, "")))));
+  return h("p", {}, inline(lines.join(" ")));
+}
+
+function card(text) {
+  const body = text.replace(/^---\n[\s\S]*?\n---\n/, "");
+  // Blocks end at an empty line, but not inside a fence; a heading is its own block.
+  const blocks = body.replace(/^(#+ .*)$/gm, "\n$1\n").match(/```[\s\S]*?```|(?:(?!```)[^\n]+\n?)+/g) ?? [];
+  return h("div", { class: "card" }, blocks.map((text) => block(text.trim())));
+}
+
+function open() {
+  output.show(async (signal) => {
+    const about = await ask("v1/about", undefined, signal);
+    return [facts(about), ...api(about), about.card ? card(about.card) : ""];
+  }, open);
+}
+
+export const start = () => {};
+export const enter = open;
+export const refresh = () => output.element.childElementCount && open();
+export const focus = () => {};

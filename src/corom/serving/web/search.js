@@ -1,0 +1,143 @@
+// 检索: a query, ranked passages, two ways side by side.
+
+import { Output, ask, copyCurl } from "./api.js";
+import { $, h } from "./dom.js";
+import { EXAMPLES, number, t } from "./text.js";
+
+const panel = $("#search");
+const form = $("form", panel);
+const field = $("input", form);
+const output = new Output($(".output", panel));
+const K = 10;
+
+export const limits = { characters: 8192, tokens: 128 };
+
+const mode = () => $("input[name=mode]:checked", panel).value;
+const body = (query, by) => ({ query, mode: by, k: K, marks: true });
+
+// Cuts a text at the ends of its highlights; every piece knows what it is part of.
+function highlighted({ text, marks: { words, sentence } }) {
+  const ends = new Set([0, text.length]);
+  const spans = sentence ? [...words, sentence] : words;
+  // Spans count characters as Python does; JavaScript counts halves of the rare ones.
+  const units = codeUnits(text);
+  for (const span of spans) for (const end of span) ends.add(units[end]);
+  const inside = (at, span) => span && units[span[0]] <= at && at < units[span[1]];
+  const cuts = [...ends].sort((a, b) => a - b);
+  return cuts.slice(0, -1).map((start, i) => {
+    const piece = text.slice(start, cuts[i + 1]);
+    const word = words.some((span) => inside(start, span));
+    const inner = word ? h("mark", { class: "word" }, piece) : piece;
+    return inside(start, sentence) ? h("mark", { class: "sentence" }, inner) : inner;
+  });
+}
+
+function codeUnits(text) {
+  const units = [];
+  let at = 0;
+  for (const character of text) {
+    units.push(at);
+    at += character.length;
+  }
+  return [...units, at];
+}
+
+function movement(hit, others) {
+  const there = others.find((other) => other.id === hit.id);
+  if (!there) return h("span", { class: "move new" }, t("fresh"));
+  const up = there.rank - hit.rank;
+  if (up > 0) return h("span", { class: "move up" }, t("up", up));
+  return h("span", { class: up < 0 ? "move down" : "move" }, up < 0 ? t("down", -up) : t("same"));
+}
+
+function item(hit, top, others) {
+  const share = top > 0 ? Math.max(0, hit.score) / Math.max(top, 1) : 0;
+  return h("li", {},
+    h("span", { class: "rank" }, hit.rank),
+    h("div", {},
+      hit.title && h("h3", {}, hit.title),
+      h("p", { class: "text" }, highlighted(hit))),
+    h("div", { class: "score" },
+      h("span", {}, hit.score.toFixed(hit.score < 10 ? 3 : 1)),
+      h("span", { class: "bar", "--share": share, "aria-hidden": "true" }, h("i")),
+      h("span", { class: "id" }, `#${hit.id}`),
+      others && movement(hit, others)));
+}
+
+const list = (hits, others) =>
+  h("ol", { class: "hits" }, hits.map((hit) => item(hit, hits[0].score, others)));
+
+const nothing = () =>
+  h("div", { class: "state" }, h("strong", {}, t("nothing")), h("p", {}, t("nothingMore")));
+
+const meta = (found) =>
+  h("p", { class: "meta" },
+    t("found", found.hits.length, number(found.passages), Math.max(1, Math.round(found.milliseconds))));
+
+const cut = (found) => found.truncated && h("p", { class: "hint" }, t("truncated", limits.tokens));
+
+function single(found) {
+  return found.hits.length ? [cut(found) || "", meta(found), list(found.hits)] : nothing();
+}
+
+function side(found, other, name) {
+  const shown = found.hits.length ? list(found.hits, other.hits) : nothing();
+  const time = `${Math.max(1, Math.round(found.milliseconds))} ms`;
+  return h("div", {}, h("h2", {}, name, h("small", {}, time)), shown);
+}
+
+async function both(query, signal) {
+  const [dense, bm25] = await Promise.all(
+    ["dense", "bm25"].map((by) => ask("v1/search", body(query, by), signal)));
+  return [cut(dense) || "",
+    h("div", { class: "sides" }, side(dense, bm25, t("dense")), side(bm25, dense, t("bm25")))];
+}
+
+function run() {
+  const query = field.value.trim();
+  if (!query) return;
+  panel.classList.add("asked");
+  const asked = mode();
+  for (const name of [".legend", ".curl"]) $(name, panel).hidden = false;
+  const length = [...query].length;
+  output.show(async (signal) => {
+    if (length > limits.characters) {
+      return h("p", { class: "hint" }, t("tooLong", number(length), number(limits.characters)));
+    }
+    if (asked === "both") return both(query, signal);
+    return single(await ask("v1/search", body(query, asked), signal));
+  }, run);
+}
+
+export function start() {
+  const choose = (text) => { field.value = text; run(); };
+  $(".examples", panel).append(
+    ...EXAMPLES.map((text) => h("button", { type: "button", onclick: () => choose(text) }, text)));
+  form.addEventListener("submit", (event) => { event.preventDefault(); run(); });
+  $(".choice", panel).addEventListener("change", run);
+  $(".curl", panel).addEventListener("click", () => {
+    const by = mode() === "both" ? "dense" : mode();
+    copyCurl("v1/search", body(field.value.trim(), by));
+  });
+}
+
+export function allow(modes) {
+  for (const input of panel.querySelectorAll("input[name=mode]")) {
+    const needs = input.value === "both" ? ["dense", "bm25"] : [input.value];
+    input.disabled = !needs.every((name) => modes.includes(name));
+    input.parentElement.hidden = input.disabled;
+  }
+  const [first] = modes;
+  if (first && !modes.includes(mode())) $(`input[value=${first}]`, panel).checked = true;
+}
+
+export function leave() {
+  output.stop();
+  panel.classList.remove("asked");
+  field.value = "";
+  output.element.replaceChildren();
+  for (const name of [".legend", ".curl"]) $(name, panel).hidden = true;
+}
+
+export const refresh = () => panel.classList.contains("asked") && run();
+export const focus = () => field.focus();
