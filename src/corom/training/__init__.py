@@ -14,19 +14,21 @@ if TYPE_CHECKING:
     from corom.training.finetune import train
     from corom.training.mining import mine
     from corom.training.pretraining import pretrain
+    from corom.training.sampling import sample
     from corom.training.soup import average
     from corom.training.stages import two_stage
 
-__all__ = ["average", "mine", "pretrain", "train", "two_stage"]
+__all__ = ["average", "mine", "pretrain", "sample", "train", "two_stage"]
 
 _HOMES = {
     "average": "soup",
     "mine": "mining",
     "pretrain": "pretraining",
+    "sample": "sampling",
     "train": "finetune",
     "two_stage": "stages",
 }
-_LIGHT = ("average", "mine")
+_LIGHT = ("average", "mine", "sample")
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for

@@ -56,7 +56,7 @@ def rate_share(step: int, *, steps: int, warmup: float, schedule: Schedule) -> f
     rising = round(steps * warmup)
     if step <= rising:
         return step / rising
-    left = (steps - step + 1) / (steps - rising + 1)
+    left = (steps - step + 1) / (steps - max(rising, 1) + 1)
     if schedule == "cosine":
         return (1 - math.cos(math.pi * left)) / 2
     return left if schedule == "linear" else 1.0

@@ -90,4 +90,4 @@ def first_difference(one: Any, other: Any, *, at: str = "") -> str:  # noqa: ANN
             if found := first_difference(one.get(key), other.get(key), at=name):
                 return found
         return ""
-    return "" if one == other else at
+    return "" if one == other else at or "all of it"

@@ -216,7 +216,29 @@ class MineSettings:
         check(margin is None or 0 <= margin < 1, "relative_margin is a share: 0 to below 1")
 
 
-S = TypeVar("S", TrainSettings, PretrainSettings, MineSettings)
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """A part of the data: `data` in, fewer records of each input in the folder `output` out."""
+
+    data: tuple[str, ...]
+    output: str
+    split: str = "train"
+    """The queries of a dataset folder."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Pattern of source names -> the share of its records that is kept (1 where none matches)."""
+    most: int | None = None
+    """Records in all, at most; each source then gives the same part of its share."""
+    seed: int = 42
+    bad_rows: Literal["raise", "skip"] = "raise"
+
+    def __post_init__(self) -> None:
+        check(bool(self.data), "data names no file")
+        check(self.most is None or self.most > 0, "most must be above 0")
+        for name, weight in self.weights.items():
+            check(0 <= weight <= 1, f"weights.{name} is {weight}; expected a share, 0 to 1")
+
+
+S = TypeVar("S", TrainSettings, PretrainSettings, MineSettings, SampleSettings)
 
 
 def load_settings(kind: type[S], path: Path | str) -> S:

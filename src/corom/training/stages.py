@@ -1,6 +1,7 @@
 """Both stages in one command: each step a folder, entered again where it was left.
 
-    output/0-pretrained/   only with a [pretrain] table
+    output/0-sampled/      only with a [sample] table: the part of the data that is used
+           0-pretrained/   only with a [pretrain] table
            1-stage1/       trained on the data with random or no hard negatives
            2-mined/        the data with what stage 1 ranks high and wrongly
            3-stage2/       trained on that
@@ -13,7 +14,8 @@ A step whose result is there, made from the same inputs by the same settings, is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,9 +35,15 @@ from corom.training.pretraining import pretrain
 from corom.training.recipe import as_table, from_table, read_toml
 from corom.training.retrieval import cuda_device
 from corom.training.rows import output_names
-from corom.training.settings import MineSettings, PretrainSettings, TrainSettings
+from corom.training.sampling import sample
+from corom.training.settings import (
+    MineSettings,
+    PretrainSettings,
+    SampleSettings,
+    TrainSettings,
+)
 
-PRETRAINED, STAGE1, MINED = "0-pretrained", "1-stage1", "2-mined"
+SAMPLED, PRETRAINED, STAGE1, MINED = "0-sampled", "0-pretrained", "1-stage1", "2-mined"
 STAGE2, EVALUATED, VECTORS = "3-stage2", "4-evaluated", "vectors"
 
 
@@ -55,7 +63,7 @@ class EvaluateSettings:
 class TwoStageSettings:
     """A whole chain; its tables are those of the single verbs, without model and output.
 
-    `mine` takes its data from `stage1`; `stage2` says only what differs from `stage1`.
+    `sample` and `mine` take their data from `stage1`; `stage2` says only what differs from it.
     """
 
     model: str
@@ -65,6 +73,7 @@ class TwoStageSettings:
     stage1: dict[str, Any]
     mine: dict[str, Any] = field(default_factory=dict)
     stage2: dict[str, Any] = field(default_factory=dict)
+    sample: dict[str, Any] | None = None
     pretrain: dict[str, Any] | None = None
     evaluate: EvaluateSettings | None = None
 
@@ -72,6 +81,7 @@ class TwoStageSettings:
 class Steps(NamedTuple):
     """The settings of every step, checked."""
 
+    sample: SampleSettings | None
     pretrain: PretrainSettings | None
     stage1: TrainSettings
     mine: MineSettings
@@ -91,25 +101,44 @@ def load_recipe(path: Path | str) -> TwoStageSettings:
 
 def steps_of(recipe: TwoStageSettings) -> Steps:
     """Return the settings of every step; raise InputError for what no step knows."""
-    output = Path(recipe.output)
-    base, pretraining = recipe.model, None
+    if "train" in recipe.stage2.get("data", {}):
+        raise InputError("stage2.data.train is what was mined; remove it")
+    output, base, pretraining = Path(recipe.output), recipe.model, None
     if recipe.pretrain is not None:
         table = _placed(recipe.pretrain, "pretrain", model=base, output=output / PRETRAINED)
         pretraining = from_table(PretrainSettings, table, at="pretrain.")
         base = str(output / PRETRAINED / "model")
     table = _placed(recipe.stage1, "stage1", model=base, output=output / STAGE1)
     stage1 = from_table(TrainSettings, table, at="stage1.")
-    mined, first = output / MINED, output / STAGE1 / "model"
-    table = {"split": stage1.data.split, "bad_rows": stage1.data.bad_rows, **recipe.mine}
-    table = {**_placed(table, "mine", model=first, output=mined), "vectors": str(output / VECTORS)}
-    mining = from_table(MineSettings, {**table, "data": list(stage1.data.train)}, at="mine.")
-    if "train" in recipe.stage2.get("data", {}):
-        raise InputError("stage2.data.train is what was mined; remove it")
-    table = _merged(recipe.stage1, recipe.stage2)
-    table["data"]["train"] = [str(mined / name) for name in output_names(stage1.data.train)]
-    start = first if recipe.stage2_from == "stage1" else base
+    sampling = _sample(recipe, stage1)
+    if sampling:
+        parts = tuple(str(output / SAMPLED / name) for name in output_names(sampling.data))
+        stage1 = replace(stage1, data=replace(stage1.data, train=parts))
+    mining = _mine(recipe, stage1)
+    mined = [str(output / MINED / name) for name in output_names(mining.data)]
+    table = _merged(recipe.stage1, {**recipe.stage2, "data": recipe.stage2.get("data", {})})
+    table["data"]["train"] = mined
+    start = f"{stage1.output}/model" if recipe.stage2_from == "stage1" else base
     table = _placed(table, "stage2", model=start, output=output / STAGE2)
-    return Steps(pretraining, stage1, mining, from_table(TrainSettings, table, at="stage2."))
+    return Steps(
+        sampling, pretraining, stage1, mining, from_table(TrainSettings, table, at="stage2.")
+    )
+
+
+def _sample(recipe: TwoStageSettings, stage1: TrainSettings) -> SampleSettings | None:
+    if recipe.sample is None:
+        return None
+    table = {"split": stage1.data.split, "bad_rows": stage1.data.bad_rows, **recipe.sample}
+    own = {"data": list(stage1.data.train), "output": str(Path(recipe.output) / SAMPLED)}
+    return from_table(SampleSettings, {**table, **own}, at="sample.")
+
+
+def _mine(recipe: TwoStageSettings, stage1: TrainSettings) -> MineSettings:
+    output = Path(recipe.output)
+    table = {"split": stage1.data.split, "bad_rows": stage1.data.bad_rows, **recipe.mine}
+    table = _placed(table, "mine", model=f"{stage1.output}/model", output=output / MINED)
+    own = {"data": list(stage1.data.train), "vectors": str(output / VECTORS)}
+    return from_table(MineSettings, {**table, **own}, at="mine.")
 
 
 def two_stage(recipe: TwoStageSettings, *, progress: StepReport | None = None) -> Path:
@@ -128,6 +157,8 @@ def two_stage(recipe: TwoStageSettings, *, progress: StepReport | None = None) -
         if progress:
             progress(MINED, (done, total))
 
+    if steps.sample:
+        _alone(accelerator, partial(sample, steps.sample))
     if steps.pretrain:
         pretrain(steps.pretrain, progress=to(PRETRAINED))
     train(steps.stage1, progress=to(STAGE1))

@@ -1,0 +1,65 @@
+"""A part of the data as files of their own, so that every later step works on the same part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corom.errors import InputError
+from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_json
+from corom.readers import Group, Pair, SkipReport
+from corom.training.plan import row_weights, uses
+from corom.training.provenance import checksums, first_difference
+from corom.training.recipe import as_table
+from corom.training.rows import output_names, records_of, write_records
+from corom.training.settings import SampleSettings
+
+REPORT = "report.json"
+
+
+def sample(settings: SampleSettings) -> tuple[Path, ...]:
+    """Write a part of the data into the folder `settings.output` and return its files.
+
+    The folder appears whole or not at all; when it is there already, made from the same data by
+    the same settings, it is left. Raises InputError and FormatError.
+    """
+    output = Path(settings.output)
+    made_of = {"settings": as_table(settings), "inputs": checksums(settings.data)}
+    names = output_names(settings.data)
+    if not (output / MANIFEST).exists():
+        skips = SkipReport()
+        kept = _kept(settings, skips)
+        with atomic_folder(output) as draft:
+            place = 0
+            for name, path in names.items():
+                records = _records(path, settings, SkipReport())
+                chosen = kept[place : place + len(records)].nonzero()[0].tolist()
+                place += len(records)
+                write_records(draft / name, (records[number] for number in chosen), like=path)
+            counts = {"records": place, "kept": int(kept.sum()), "left out": skips.counts}
+            write_json(draft / REPORT, {**made_of, "report": counts})
+    check_manifest(output)
+    found = read_json(output / REPORT)
+    if different := first_difference({key: found[key] for key in made_of}, made_of):
+        raise InputError(f"{output} was sampled otherwise ({different}); choose another output")
+    return tuple(output / name for name in names)
+
+
+def _kept(settings: SampleSettings, skips: SkipReport) -> NDArray[np.int64]:
+    """Return, for every record of all inputs in order, whether it is kept."""
+    sources = [
+        (record.source if isinstance(record, Pair) else "") or Path(path).name
+        for path in settings.data
+        for record in _records(Path(path), settings, skips)
+    ]
+    weights = row_weights(sources, settings.weights)
+    if settings.most is not None and weights.sum() > settings.most:
+        weights *= settings.most / weights.sum()
+    return uses(weights, rng=np.random.default_rng((settings.seed, 3)))
+
+
+def _records(path: Path, settings: SampleSettings, skips: SkipReport) -> list[Group | Pair]:
+    skip_bad = settings.bad_rows == "skip"
+    return list(records_of(path, split=settings.split, skips=skips if skip_bad else None))

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from corom.models.checkpoint import load_checkpoint  # noqa: E402
+from corom.training.batches import by_length, make_batch, make_cutters, restored  # noqa: E402
+from corom.training.examples import Drawn, GradedRow, text_key  # noqa: E402
+from corom.training.loop import start_accelerator  # noqa: E402
+from corom.training.objective import Objective, cells, joined  # noqa: E402
+from corom.training.run_settings import RunSettings  # noqa: E402
+from corom.training.settings import LossSettings  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+DRAWN = [
+    Drawn("头痛吃什么药", "休息", ("手术", "检查")),
+    Drawn("咳嗽多久", "吃药", ()),
+    Drawn("头痛吃什么药", "注意饮食", ("休息",)),
+]
+KNOWN = [("休息",), ("吃药", "手术"), ("注意饮食", "休息")]
+GRADED = [GradedRow("发热", "发热多久", 1.0), GradedRow("发热", "手术", 0.0)]
+
+
+@pytest.fixture
+def cutters(tiny_checkpoint):
+    return make_cutters(tiny_checkpoint(), query_length=32, passage_length=32)
+
+
+@pytest.fixture
+def batch(cutters):
+    return make_batch(DRAWN, KNOWN, negatives=2, cutters=cutters, graded=GRADED)
+
+
+@pytest.fixture
+def accelerator():
+    return start_accelerator(RunSettings(device="cpu"))
+
+
+def test_a_batch_holds_its_texts_in_order(batch):
+    assert batch.texts.queries == (
+        *(one.query for one in DRAWN),
+        *("发热", "发热", "发热多久", "手术"),
+    )
+    assert batch.texts.passages == ("休息", "手术", "检查", "吃药", "注意饮食", "休息")
+    assert len(batch.tokens) == 13
+    assert batch.passage_keys.tolist() == [
+        [text_key("休息"), text_key("手术"), text_key("检查")],
+        [text_key("吃药"), 0, 0],
+        [text_key("注意饮食"), text_key("休息"), 0],
+    ]
+    assert batch.labels.tolist() == [1.0, 0.0]
+
+
+def test_false_negatives_of_a_batch_are_hidden(batch, accelerator):
+    where = cells(batch, accelerator=accelerator)
+    assert where.target.tolist() == [0, 3, 6]
+    # columns:      休息 手术 检查 | 吃药 - - | 注意饮食 休息 -
+    assert where.hidden.int().tolist() == [
+        [1, 0, 0, 0, 1, 1, 1, 1, 1],  # its answer twice, and the answer to the same question
+        [0, 1, 0, 1, 1, 1, 0, 0, 1],  # 手术 answers it too
+        [1, 0, 0, 0, 1, 1, 1, 1, 1],
+    ]
+    assert where.shown.int().tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+
+
+def test_vectors_find_their_places(batch, accelerator):
+    vectors = torch.arange(1.0, 14.0)[:, None]
+    joint = joined(vectors, batch, accelerator=accelerator)
+    assert joint.queries.flatten().tolist() == [1, 2, 3]
+    assert joint.left.flatten().tolist() == [4, 5]
+    assert joint.right.flatten().tolist() == [6, 7]
+    assert joint.passages.flatten().tolist() == [8, 9, 10, 11, 0, 0, 12, 13, 0]
+
+
+@pytest.mark.parametrize("at_once", [0, 1, 4, 99])
+def test_chunks_come_back_in_order(batch, at_once):
+    chunks = by_length(batch.tokens, at_once=at_once)
+    lengths = [len(batch.tokens[row]) for rows in chunks for row in rows]
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(chunks) == {0: 1, 1: 13, 4: 4, 99: 1}[at_once]
+    marks = torch.cat([torch.tensor(rows, dtype=torch.float32)[:, None] for rows in chunks])
+    assert restored(marks, chunks).flatten().tolist() == list(range(13))
+
+
+SCRIPT = """
+import json, sys
+import torch
+sys.path.insert(0, sys.argv[3])
+from test_objective import joint_gradient
+found = joint_gradient(sys.argv[2])
+if found is not None:
+    with open(sys.argv[1], "w") as file:
+        json.dump(found, file)
+"""
+
+
+def joint_gradient(folder):
+    """The loss of four queries over all processes, and its gradient as DDP averages it."""
+    accelerator = start_accelerator(RunSettings(device="cpu"))
+    share = slice(accelerator.process_index, None, accelerator.num_processes)
+    drawn = [*DRAWN, Drawn("高血压", "少吃", ("多吃", "手术"))]
+    known = [*KNOWN, ("少吃",)]
+    graded = [*GRADED, GradedRow("头痛", "头痛药", 2.0), GradedRow("肝", "肾", 0.0)]
+    cutters = make_cutters(load_checkpoint(folder), query_length=32, passage_length=32)
+    batch = make_batch(
+        drawn[share], known[share], negatives=2, cutters=cutters, graded=graded[share]
+    )
+    weight = torch.randn(60, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weight.requires_grad_()
+
+    def vectors(rotation):
+        return torch.stack([weight[ids % 60].mean(0) for ids in batch.tokens]).roll(rotation, 1)
+
+    settings = LossSettings(
+        temperature=0.3,
+        both_directions=True,
+        mask_margin=0.4,
+        matryoshka=(3,),
+        teachers=("t",),
+        teacher_weight=0.5,
+        teacher_temperature=0.2,
+        base_weight=0.7,
+        graded_weight=0.9,
+    )
+    objective = Objective(settings, accelerator=accelerator)
+    loss = objective(vectors(0), batch, teachers=[vectors(1).detach()], base=vectors(2).detach())
+    loss.backward()
+    gradient = accelerator.reduce(weight.grad, "mean")
+    return [loss.item(), gradient.tolist()] if accelerator.is_main_process else None
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_gradient_of_the_joint_batch(
+    tiny_checkpoint, tmp_path, run_python, request
+):
+    folder = str(tiny_checkpoint().folder)
+    target = tmp_path / "found.json"
+    done = run_python(SCRIPT, str(target), folder, str(request.path.parent), processes=2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    loss, gradient = json.loads(target.read_text())
+    # Rows dealt out to two processes come together as 0 2 | 1 3: the loss is a mean over rows.
+    expected_loss, expected = joint_gradient(folder)
+    assert loss == pytest.approx(expected_loss, abs=1e-9)
+    torch.testing.assert_close(torch.tensor(gradient), torch.tensor(expected), atol=1e-7, rtol=1e-5)

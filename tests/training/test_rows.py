@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from corom.errors import FormatError, InputError
+from corom.training.examples import Row
+from corom.training.rows import read_graded, read_rows
+
+
+def write(path, *records):
+    lines = (r if isinstance(r, str) else json.dumps(r, ensure_ascii=False) for r in records)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def read(*paths, **options):
+    return read_rows(paths, **{"split": "train", "skip_bad": False, **options})
+
+
+GROUP = {
+    "query_id": "1",
+    "query": "头痛吃什么药",
+    "positive_passages": [
+        {"docid": "1", "title": "头痛", "text": "可以吃药"},
+        {"docid": "2", "text": "多休息"},
+        {"docid": "3", "text": "多休息"},
+    ],
+    "negative_passages": [{"docid": "4", "text": "多休息"}, {"docid": "5", "text": "检查胃肠"}],
+}
+
+
+def test_groups_become_rows_without_doubles(tmp_path):
+    found = read(write(tmp_path / "a.jsonl", GROUP))
+    assert found.rows == [
+        Row("头痛吃什么药", ("头痛 可以吃药", "多休息"), ("检查胃肠",), "a.jsonl")
+    ]
+    assert found.counts["negatives that were positives, dropped"] == 1
+
+
+def test_pairs_become_rows_and_repeated_ones_are_dropped(tmp_path):
+    pair = {"query": "头痛", "positive": "休息", "source": "toyhom"}
+    found = read(write(tmp_path / "a.jsonl", pair, pair, {**pair, "positive": "吃药"}))
+    assert [row.positives for row in found.rows] == [("休息",), ("吃药",)]
+    assert found.rows[0].source == "toyhom"
+    assert found.counts["repeated rows, dropped"] == 1
+    assert found.counts["rows without negatives"] == 2
+    assert found.pool == ["休息", "吃药"]
+
+
+def test_a_dataset_folder_gives_rows_and_its_corpus_as_pool(dataset):
+    found = read(str(dataset))
+    assert len(found.rows) == len(found.pool) == 60
+    assert found.rows[0].source == "medical"
+    assert len(read(str(dataset), split="dev").rows) == 20
+    with pytest.raises(InputError, match="no split 'test'"):
+        read(str(dataset), split="test")
+
+
+def test_a_query_without_its_passage_raises_or_is_counted(dataset):
+    with (dataset / "qrels.train.tsv").open("a") as file:
+        file.write("61\t0\t9999\t1\n")
+    with (dataset / "train.query.txt").open("a") as file:
+        file.write("61\t头痛\n")
+    with pytest.raises(FormatError, match="query 61 has no relevant passage"):
+        read(str(dataset))
+    found = read(str(dataset), skip_bad=True)
+    assert len(found.rows) == 60
+    assert found.skips.counts == {"no relevant passage": 1}
+    assert "60 rows" in found.describe()
+    assert "1 records were left out" in found.describe()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{broken",
+        '"text"',
+        {"query": "头痛"},
+        {"query": " ", "positive": "休息"},
+        {"query": "头痛", "positive": ""},
+        {"query": "头痛", "positive": 3},
+        {"query": "头痛", "positive": "休息", "negatives": "吃药"},
+        {"query": "头痛", "positive": "休息", "label": 0},
+    ],
+)
+def test_every_bad_line_raises_or_is_counted(tmp_path, line):
+    path = write(tmp_path / "a.jsonl", {"query": "咳嗽", "positive": "休息"}, line)
+    with pytest.raises(FormatError) as caught:
+        read(path)
+    assert "头痛" not in str(caught.value)
+    found = read(path, skip_bad=True)
+    assert (len(found.rows), found.skips.total) == (1, 1)
+
+
+def test_nothing_to_train_on_is_said(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"query": "头痛", "positive": "休息", "label": 0})
+    with pytest.raises(InputError, match=r"no row to train on .*1 label 0"):
+        read(path, skip_bad=True)
+
+
+def test_graded_pairs_need_labels(tmp_path):
+    path = write(
+        tmp_path / "a.jsonl",
+        {"query": "头痛", "positive": "头疼", "label": 2},
+        {"query": "头痛", "positive": "休息"},
+    )
+    with pytest.raises(FormatError, match="a pair has no label"):
+        read_graded([path], skip_bad=False)
+    rows, skips = read_graded([path], skip_bad=True)
+    assert rows == [("头痛", "头疼", 2.0)]
+    assert skips.total == 1
+    assert read_graded([], skip_bad=False)[0] == []
