@@ -9,8 +9,9 @@ import pytest
 import corom
 
 NAMES = [
-    *("CoromError", "Encoder", "Hit", "Passage", "Qrel", "Query", "evaluate_run", "open_dataset"),
-    *("open_passages", "open_queries", "rank_passages", "score_matrix", "score_pairs"),
+    *("BM25Index", "CoromError", "Encoder", "Hit", "Passage", "Qrel", "Query", "Searcher"),
+    *("VectorIndex", "evaluate", "evaluate_run", "open_dataset", "open_index", "open_passages"),
+    *("open_queries", "rank_passages", "score_matrix", "score_pairs"),
 ]
 
 

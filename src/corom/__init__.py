@@ -13,20 +13,28 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from corom.encoder import Encoder
     from corom.errors import CoromError
+    from corom.evaluation import evaluate
+    from corom.index import BM25Index, VectorIndex, open_index
     from corom.metrics import evaluate_run
     from corom.readers import open_dataset, open_passages, open_queries
     from corom.records import Hit, Passage, Qrel, Query
+    from corom.search import Searcher
     from corom.similarity import rank_passages, score_matrix, score_pairs
 
 _HOMES = {
+    "BM25Index": "index",
     "CoromError": "errors",
     "Encoder": "encoder",
     "Hit": "records",
     "Passage": "records",
     "Qrel": "records",
     "Query": "records",
+    "Searcher": "search",
+    "VectorIndex": "index",
+    "evaluate": "evaluation",
     "evaluate_run": "metrics",
     "open_dataset": "readers",
+    "open_index": "index",
     "open_passages": "readers",
     "open_queries": "readers",
     "rank_passages": "similarity",
@@ -35,14 +43,19 @@ _HOMES = {
 }
 
 __all__ = [
+    "BM25Index",
     "CoromError",
     "Encoder",
     "Hit",
     "Passage",
     "Qrel",
     "Query",
+    "Searcher",
+    "VectorIndex",
+    "evaluate",
     "evaluate_run",
     "open_dataset",
+    "open_index",
     "open_passages",
     "open_queries",
     "rank_passages",

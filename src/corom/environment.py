@@ -3,7 +3,7 @@
 | variable | meaning |
 |---|---|
 | `COROM_CACHE` | where corom keeps what it made (int8 forms); default `$XDG_CACHE_HOME/corom` |
-| `COROM_OFFLINE`, `HF_HUB_OFFLINE` | `1`: no connection, not even for a download that was asked for |
+| `COROM_OFFLINE`, `HF_HUB_OFFLINE` | `1`: no connection, not even for a download asked for |
 | `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` | as huggingface_hub reads them |
 | `MODELSCOPE_CACHE`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_API_TOKEN` | as ModelScope reads them |
 """

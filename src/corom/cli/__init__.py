@@ -11,7 +11,19 @@ from collections.abc import Sequence
 import typer
 
 from corom import __version__
-from corom.cli import cluster, convert, data, doctor, download, encode, evaluate, rank, similarity
+from corom.cli import (
+    cluster,
+    convert,
+    data,
+    doctor,
+    download,
+    encode,
+    evaluate,
+    index,
+    rank,
+    search,
+    similarity,
+)
 from corom.cli.console import complain
 from corom.errors import CoromError, FormatError, InputError
 
@@ -23,7 +35,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for verb in (encode, rank, similarity, cluster, evaluate, convert, download, doctor):
+_VERBS = (
+    *(encode, rank, similarity, cluster),
+    *(index, search, evaluate),
+    *(convert, download, doctor),
+)
+for verb in _VERBS:
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 app.add_typer(data.app, name="data")
 

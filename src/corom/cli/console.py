@@ -15,7 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from corom.encoder import Encoder, Progress
-    from corom.records import Passage
+    from corom.records import Passage, Query
 
 EngineName: TypeAlias = Literal["auto", "openvino", "torch"]
 Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
@@ -82,13 +82,26 @@ def load_encoder(
 def read_passages(source: str) -> Iterator[Passage]:
     """Return the passages of a file or folder, or of standard input (`-`), a text a line."""
     from corom.readers import open_passages
-
-    return _read_stdin() if source == STDIN else open_passages(Path(source))
-
-
-def _read_stdin() -> Iterator[Passage]:
-    from corom.errors import FormatError
     from corom.records import Passage
+
+    if source == STDIN:
+        return (Passage(*line) for line in _read_stdin())
+    return open_passages(Path(source))
+
+
+def read_queries(source: str) -> Iterator[Query]:
+    """Return the queries of a file, or of standard input (`-`), a query a line."""
+    from corom.readers import open_queries
+    from corom.records import Query
+
+    if source == STDIN:
+        return (Query(*line) for line in _read_stdin())
+    return open_queries(Path(source))
+
+
+def _read_stdin() -> Iterator[tuple[str, str]]:
+    """Yield number and text of each line."""
+    from corom.errors import FormatError
 
     for number, raw in enumerate(sys.stdin.buffer, 1):
         try:
@@ -97,7 +110,7 @@ def _read_stdin() -> Iterator[Passage]:
             raise FormatError("is not UTF-8", path="standard input", line=number) from None
         if not text.strip():
             raise FormatError("is empty", path="standard input", line=number)
-        yield Passage(str(number), text)
+        yield str(number), text
 
 
 def count_passages(source: str) -> int | None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -26,11 +26,17 @@ _FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16
 Facts = dict[str, Any]
 
 
-def command(model: ModelOption = "corom-medical", as_json: JsonOption = False) -> None:
-    """Check packages, chip and model.
+def command(
+    model: ModelOption = "corom-medical",
+    index: Annotated[
+        Path | None, typer.Option("--index", "-i", help="Check the index in this folder too.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check packages, chip, model and index.
 
-    Says what is installed, what the chip can do, and whether a model folder is sound; the exit
-    code is 1 if not.
+    Says what is installed, what the chip can do, and whether every byte of a model folder and of
+    an index is what it was when written; the exit code is 1 if not.
     """
     facts: Facts = {
         "corom": __version__,
@@ -41,6 +47,8 @@ def command(model: ModelOption = "corom-medical", as_json: JsonOption = False) -
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "model": _checked(_model, model),
     }
+    if index is not None:
+        facts["index"] = _checked(_index, str(index))
     sound = all("problem" not in part for part in facts.values())
     if as_json:
         say_json({"sound": sound, **facts})
@@ -135,4 +143,18 @@ def _model(name: str) -> Facts:
         "runs": f"{encoder.precision} on {encoder.engine}",
         "int8": fidelity.advice() if fidelity else "no int8 form",
         "checksums": "all right" if (folder / MANIFEST).is_file() else "none to check against",
+    }
+
+
+def _index(name: str) -> Facts:
+    from corom.index import open_index
+
+    index = open_index(Path(name))
+    return {
+        "name": name,
+        "passages": f"{len(index):,}",
+        "kind": index.spec.options.kind,
+        "model": index.spec.model,
+        "fingerprint": index.spec.fingerprint or "words have none",
+        "checksums": "all right",
     }

@@ -81,8 +81,9 @@ class Lexicon:
         """Return the lexicon in a checked folder, which may be read-only."""
         tantivy = need("tantivy", extra="lexical")
         # To read, tantivy makes a lock file beside what it reads. It gets a folder of links for
-        # that; once opened, the files are mapped and the links no longer needed.
-        with TemporaryDirectory(prefix="corom-") as links:
+        # that; once opened, the files are mapped and the links no longer needed. A thread of
+        # tantivy's may still touch its lock while the folder goes.
+        with TemporaryDirectory(prefix="corom-", ignore_cleanup_errors=True) as links:
             for path in folder.iterdir():
                 (Path(links) / path.name).symlink_to(path.resolve())
             try:

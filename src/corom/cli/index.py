@@ -1,0 +1,127 @@
+"""`corom index`: a corpus to a folder that `corom search` and `corom serve` read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from corom.cli.console import (
+    DeviceOption,
+    EngineOption,
+    JsonOption,
+    LengthOption,
+    PrecisionOption,
+    ThreadsOption,
+    count_passages,
+    load_encoder,
+    note,
+    progress_bar,
+    read_passages,
+    say,
+    say_json,
+)
+from corom.errors import InputError
+
+if TYPE_CHECKING:
+    from corom.index.spec import Options
+
+BM25 = "bm25"
+
+
+def command(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CORPUS",
+            help="Passages: a .jsonl, .tsv or .txt file (plain, .gz, .xz, .zst), or the folder of "
+            "a data set.",
+        ),
+    ],
+    to: Annotated[Path, typer.Option("--to", help="The folder of the index.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="bm25 for an index of words (extra lexical); else as everywhere: a folder, "
+            "corom-medical (embedded), damo/… or iic/… (ModelScope), owner/name (Hugging Face).",
+        ),
+    ] = "corom-medical",
+    kind: Annotated[
+        Literal["exact", "hnsw", "ivfpq"],
+        typer.Option("--kind", help="How vectors are searched; the last two: extra index."),
+    ] = "exact",
+    scan: Annotated[
+        Literal["fp32", "bf16", "int8", "binary"],
+        typer.Option(
+            "--scan", help="What exact search reads first; the best are scored in fp32 again."
+        ),
+    ] = "fp32",
+    store: Annotated[
+        Literal["float32", "float16"],
+        typer.Option("--store", help="How vectors are kept; float16 takes half the room."),
+    ] = "float32",
+    dim: Annotated[
+        int | None, typer.Option("--dim", help="Keep the first DIM numbers (Matryoshka models).")
+    ] = None,
+    normalize: Annotated[
+        bool | None,
+        typer.Option("--normalize/--no-normalize", help="To length 1; default: as the model."),
+    ] = None,
+    engine: EngineOption = "auto",
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+    max_length: LengthOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an index of a corpus.
+
+    Killed, the same command goes on where it stopped; an index that is finished is left as it is.
+    """
+    from corom.index import BM25Options, ExactOptions, HnswOptions, IndexSpec, IvfPqOptions
+    from corom.index.building import build_index
+
+    if scan != "fp32" and kind != "exact":
+        raise InputError("--scan belongs to --kind exact")
+    total = count_passages(str(source))
+    encoder, spec = None, IndexSpec(options=BM25Options(), source=_checksum(source), model=BM25)
+    if model != BM25:
+        encoder = load_encoder(
+            model,
+            engine=engine,
+            precision=precision,
+            device=device,
+            max_length=max_length,
+            threads=threads,
+        )
+        kinds: dict[str, Options] = {"hnsw": HnswOptions(), "ivfpq": IvfPqOptions()}
+        spec = IndexSpec(
+            options=kinds.get(kind, ExactOptions(precision=scan)),
+            dim=encoder.dim if dim is None else dim,
+            fingerprint=encoder.fingerprint,
+            normalized=encoder.encoding.normalize if normalize is None else normalize,
+            source=spec.source,
+            model=str(Path(model).resolve()) if Path(model).is_dir() else model,
+            vector_type=store,
+        )
+    with progress_bar(total) as meter:
+        passages = read_passages(str(source))
+        size = build_index(to, passages, spec=spec, encoder=encoder, progress=meter)
+    figures = meter.figures()
+    if as_json:
+        say_json({"index": str(to), "passages": size, "kind": spec.options.kind, **figures})
+        return
+    if encoder is not None and meter.texts:
+        note(meter.sentence(max_length=encoder.max_length))
+    say(f"{to}: {size:,} passages, {spec.options.kind}, {spec.model}")
+
+
+def _checksum(source: Path) -> str:
+    """Return what tells one corpus from another: a build goes on with the same one only."""
+    from corom.files import sha256
+    from corom.readers import open_dataset
+
+    return open_dataset(source).checksum() if source.is_dir() else sha256(source)

@@ -1,0 +1,163 @@
+"""`corom search`: queries to an index, passages with what answers in them marked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from corom.cli.console import (
+    JsonOption,
+    PrecisionOption,
+    ThreadsOption,
+    load_encoder,
+    read_queries,
+    say,
+    say_json,
+)
+from corom.errors import InputError
+
+if TYPE_CHECKING:
+    from corom.encoder import Encoder
+    from corom.highlight import Snippet
+    from corom.records import Query
+    from corom.search import FoundPassage
+
+_AT_ONCE, _SHOWN = 256, 160
+
+
+def command(
+    index: Annotated[Path, typer.Option("--index", "-i", help="A folder that corom index made.")],
+    queries: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[QUERY]...", help="None, and no --file: they are asked for."),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file", "-f", help="Queries from a .jsonl, .tsv or .txt file, or - (one a line)."
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Passages for each query.")] = 10,
+    words: Annotated[
+        Path | None,
+        typer.Option("--words", help="An index of words besides: the two rankings become one."),
+    ] = None,
+    fusion: Annotated[
+        Literal["rrf", "weighted"],
+        typer.Option("--fusion", help="With --words: by reciprocal rank, or by weighted scores."),
+    ] = "rrf",
+    weight: Annotated[
+        float, typer.Option("--weight", help="Of the vectors, 0 to 1, if weighted.")
+    ] = 0.5,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Where the model is now; default: what the index says."),
+    ] = None,
+    precision: PrecisionOption = "auto",
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", help="As given to corom index, if it was.")
+    ] = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find passages in an index.
+
+    On a screen the words a passage shares with the query are bold, the sentence that answers best
+    is underlined. With --json there is a line for each query: the list of its hits, or, with
+    --file, an object of query_id and hits.
+    """
+    from corom.index import BM25Index, open_index
+    from corom.records import Query
+    from corom.search import Fusion, Searcher
+
+    if queries and file is not None:
+        raise InputError("give queries, or a file of queries with --file (one of the two)")
+    found, encoder = open_index(index), None
+    lexical = None if words is None else open_index(words)
+    if isinstance(found, BM25Index):
+        if lexical is not None:
+            raise InputError(f"{index} is an index of words itself; --words needs one of vectors")
+        searcher = Searcher(words=found)
+    elif lexical is not None and not isinstance(lexical, BM25Index):
+        raise InputError(f"{words} is not an index of words; make one with --model bm25")
+    else:
+        encoder = load_encoder(
+            model or found.spec.model, precision=precision, max_length=max_length, threads=threads
+        )
+        both = None if lexical is None else Fusion(method=fusion, vectors=weight)
+        searcher = Searcher(found, encoder=encoder, words=lexical, fusion=both)
+    asked = iter([Query("", text) for text in queries or []])
+    if file is not None:
+        asked = read_queries(file)
+    elif not queries:
+        asked = _ask()
+    # One at a time where someone waits for the answer.
+    at_once = _AT_ONCE if queries or file else 1
+    while part := list(islice(asked, at_once)):
+        for query, hits in zip(part, searcher.search([q.text for q in part], k), strict=True):
+            if as_json:
+                listed = [hit._asdict() for hit in hits]
+                say_json(listed if file is None else {"query_id": query.id, "hits": listed})
+            else:
+                _show(query, hits, encoder)
+
+
+def _ask() -> Iterator[Query]:
+    """Yield the lines of standard input, with a prompt if someone types them."""
+    from corom.records import Query
+
+    while True:
+        if sys.stdin.isatty():
+            typer.echo("? ", nl=False, err=True)
+        if not (line := sys.stdin.readline()):
+            return
+        if line.strip():
+            yield Query("", line.strip())
+
+
+def _show(query: Query, hits: list[FoundPassage], encoder: Encoder | None) -> None:
+    from corom.highlight import snippet
+
+    say(f"\n{query.id}  {query.text}" if query.id else f"\n{query.text}")
+    if not hits:
+        say("  nothing found")
+    scores = _sentence_scores(query, hits, encoder)
+    for rank, (hit, of_hit) in enumerate(zip(hits, scores, strict=True), 1):
+        part = snippet(query.text, hit.text, max_chars=_SHOWN, sentence_scores=of_hit)
+        title = f"{hit.title}  " if hit.title else ""
+        say(f"{rank:>3}  {hit.score:.4f}  [{hit.id}]  {title}{_marked(hit.text, part)}")
+
+
+def _sentence_scores(
+    query: Query, hits: list[FoundPassage], encoder: Encoder | None
+) -> list[list[float] | None]:
+    """Return how well each sentence of each hit answers, by vectors if there is an encoder."""
+    from corom.highlight import sentences
+
+    if encoder is None:
+        return [None] * len(hits)
+    parts = [[hit.text[span.start : span.end] for span in sentences(hit.text)] for hit in hits]
+    vectors = encoder.encode_passages((part for each in parts for part in each), normalize=True)
+    scores = iter((vectors @ encoder.encode_queries([query.text])[0]).tolist())
+    return [list(islice(scores, len(each))) for each in parts]
+
+
+def _marked(text: str, part: Snippet) -> str:
+    """Return the part of `text` to show, in one line, marked if this is a screen."""
+    marks: list[set[str]] = [set() for _ in text]
+    for span in part.spans:
+        for place in range(span.start, span.end):
+            marks[place].add(span.kind)
+    pieces = ["…" if part.start else ""]
+    shown = range(part.start, part.end)
+    for kinds, places in groupby(shown, key=lambda place: marks[place]):
+        piece = " ".join("".join(text[place] for place in places).splitlines())
+        if kinds and sys.stdout.isatty():
+            piece = typer.style(piece, bold="word" in kinds, underline="sentence" in kinds)
+        pieces.append(piece)
+    return "".join(pieces) + ("…" if part.end < len(text) else "")

@@ -1,0 +1,160 @@
+"""index, search, and doctor --index."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corom.encoder import Encoder
+from corom.index import VectorIndex, open_index
+
+TEXTS = ["糖尿病饮食治疗", "头痛发热", "高血压患者注意休息。不要吃药！", "咳嗽"]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.tsv"
+    lines = (f"p{n}\t{text}\n" for n, text in enumerate(TEXTS))
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def index(run: Callable, corpus: Path, model: Path, tmp_path: Path) -> Path:
+    done = run("index", corpus, "--to", tmp_path / "ix", "-m", model, "--precision", "fp32")
+    assert done.code == 0
+    assert done.out == f"{tmp_path / 'ix'}: 4 passages, exact, {model}\n"
+    assert "4 texts in" in done.err
+    return tmp_path / "ix"
+
+
+def search(run: Callable, index: Path, *arguments: object, **options: bytes) -> list:
+    done = run("search", "-i", index, "--precision", "fp32", "--json", *arguments, **options)
+    assert done.code == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def test_hits_are_those_of_the_vectors(run: Callable, index: Path, model: Path) -> None:
+    encoder = Encoder.load(model, precision="fp32")
+    scores = encoder.encode_passages(TEXTS) @ encoder.encode_queries(["糖尿病"])[0]
+    [hits] = search(run, index, "糖尿病")
+    assert [hit["id"] for hit in hits] == [f"p{row}" for row in np.argsort(-scores)]
+    assert [hit["score"] for hit in hits] == pytest.approx(sorted(scores, reverse=True), rel=1e-4)
+    assert {hit["text"] for hit in hits} == set(TEXTS)
+    assert search(run, index, "糖尿病", "-k", 2) == [hits[:2]]
+
+
+def test_an_index_that_is_there_is_kept_and_another_is_refused(
+    run: Callable, index: Path, corpus: Path, model: Path
+) -> None:
+    before = (index / "manifest.json").read_bytes()
+    done = run("index", corpus, "--to", index, "-m", model, "--precision", "fp32", "--json")
+    assert json.loads(done.out)["passages"] == 4
+    assert (index / "manifest.json").read_bytes() == before
+    with corpus.open("a", encoding="utf-8") as file:
+        file.write("p4\t肝\n")
+    other = run("index", corpus, "--to", index, "-m", model)
+    assert other.code == 1
+    assert "something else (source" in other.err
+    options = ("--normalize", "--dim", 16, "--store", "float16", "--scan", "int8")
+    to = index.with_name("other")
+    assert run("index", corpus, "--to", to, "-m", model, *options).code == 0
+    found = open_index(to)
+    assert isinstance(found, VectorIndex)
+    assert (found.spec.normalized, found.spec.dim, found.spec.vector_type) == (True, 16, "float16")
+    [hits] = search(run, to, "糖尿病")
+    assert len(hits) == 5
+    assert abs(hits[0]["score"]) <= 1.001
+
+
+def test_another_model_or_length_is_refused(run: Callable, index: Path, corpus: Path) -> None:
+    for wrong in (("-m", "corom-medical"), ("--max-length", 64)):
+        done = run("search", "-i", index, "头痛", *wrong)
+        assert done.code == 1
+        assert "fingerprint" in done.err or "was made with" in done.err
+        assert "头痛" not in done.err
+    to = index.with_name("short")
+    model = open_index(index).spec.model
+    assert run("index", corpus, "--to", to, "-m", model, "--max-length", 8).code == 0
+    assert run("search", "-i", to, "头痛", "--max-length", 8).code == 0
+
+
+def test_words_and_both_together(run: Callable, index: Path, corpus: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tantivy")
+    pytest.importorskip("rjieba")
+    words = tmp_path / "words"
+    assert run("index", corpus, "--to", words, "-m", "bm25").out.endswith(", bm25, bm25\n")
+    [hits] = search(run, words, "高血压不要吃什么")
+    assert [hit["id"] for hit in hits] == ["p2"]
+    assert search(run, words, "肝") == [[]]
+    assert "nothing found" in run("search", "-i", words, "肝").out
+    [both] = search(run, index, "高血压", "--words", words)
+    assert len(both) == 4
+    [weighted] = search(
+        run, index, "高血压", "--words", words, "--fusion", "weighted", "--weight", 0
+    )
+    assert weighted[0] == {"id": "p2", "score": 1.0, "text": TEXTS[2], "title": ""}
+    assert run("search", "-i", words, "头痛", "--words", words).code == 2
+    assert run("search", "-i", index, "头痛", "--words", index).code == 2
+
+
+def test_queries_from_files_and_from_whoever_types(
+    run: Callable, index: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "q.tsv"
+    path.write_text("q7\t头痛\nq8\t咳嗽\n", encoding="utf-8")
+    one, two = search(run, index, "-f", path, "-k", 1)
+    assert (one["query_id"], two["query_id"]) == ("q7", "q8")
+    assert [[hit["id"] for hit in each["hits"]] for each in (one, two)] == [
+        [each[0]["id"]] for each in search(run, index, "头痛", "咳嗽", "-k", 1)
+    ]
+    piped = search(run, index, "-f", "-", "-k", 1, stdin="头痛\n".encode())
+    assert piped == [{**one, "query_id": "1"}]
+    typed = search(run, index, "-k", 1, stdin="头痛\n\n咳嗽\n".encode())
+    assert [hits[0]["id"] for hits in typed] == [each["hits"][0]["id"] for each in (one, two)]
+    assert search(run, index, stdin=b"") == []
+    assert run("search", "-i", index, "头痛", "-f", path).code == 2
+    assert run("search", "-i", index, "头痛", "-k", 0).code == 2
+
+
+def test_what_answers_is_marked_on_a_screen_only(
+    run: Callable, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("search", "-i", index, "高血压", "--precision", "fp32")
+    plain = run(*arguments).out
+    assert "\x1b" not in plain
+    assert f"[p2]  {TEXTS[2]}" in plain
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
+    marked = run(*arguments).out
+    assert "\x1b[1m" in marked  # bold: the words
+    assert "\x1b[4m" in marked  # underlined: the sentence
+
+
+def test_an_index_that_is_not_there_or_broken(run: Callable, index: Path, tmp_path: Path) -> None:
+    done = run("search", "-i", tmp_path / "none", "头痛")
+    assert (done.code, "holds no index" in done.err) == (1, True)
+    assert "everything is in order" in run("doctor", "-i", index).out
+    broken = next(path for path in sorted(index.iterdir()) if path.suffix == ".npy")
+    data = bytearray(broken.read_bytes())
+    data[-1] ^= 1
+    broken.write_bytes(data)
+    for command in (("search", "头痛"), ("doctor",)):
+        done = run(*command, "-i", index)
+        assert done.code == 1
+        assert broken.name in done.out + done.err
+
+
+def test_wrong_choices(run: Callable, corpus: Path, model: Path, tmp_path: Path) -> None:
+    to = ("--to", tmp_path / "x", "-m", model)
+    assert run("index", corpus, *to, "--kind", "hnsw", "--scan", "int8").code == 2
+    assert run("index", corpus, *to, "--dim", 33).code == 2
+    assert run("index", tmp_path / "none.tsv", *to).code == 2
+    (tmp_path / "x").mkdir(exist_ok=True)
+    (tmp_path / "x" / "mine.txt").write_text("keep")
+    assert run("index", corpus, *to).code == 1
+    assert (tmp_path / "x" / "mine.txt").read_text() == "keep"
