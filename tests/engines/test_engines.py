@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from models.numpy_bert import embed
 
 from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.models.config import Shape
 from corom.vectors import cosines
+from models.numpy_bert import embed
 
 TEXTS = ["头痛发热吃什么药", "", "ct mri abc 123", "高血压" * 200, "糖尿病患者饮食，注意休息。"]
 

@@ -85,9 +85,7 @@ def test_no_text_one_text_many_texts():
 def test_what_waits_shares_batches_of_one_length_within_the_budget():
     gate = Event()
     fake = Fake(gate=gate)
-    answers = run(
-        lambda batcher: held(batcher, gate, ["头"], *([["头" * 4, "头" * 8]] * 6)), fake
-    )
+    answers = run(lambda batcher: held(batcher, gate, ["头"], *([["头" * 4, "头" * 8]] * 6)), fake)
     assert [answer.vectors[:, 0].tolist() for answer in answers[1:]] == [[4, 8]] * 6
     sizes = [batch.ids.shape for batch in fake.seen]
     assert all(rows * width <= 16 for rows, width in sizes)
