@@ -51,6 +51,7 @@ def test_other_output_and_unknown_options_are_refused(model: MtebEncoder) -> Non
 
 
 def test_similarity_is_the_dot_product_of_rows(model: MtebEncoder) -> None:
+    pytest.importorskip("torch")
     left, right = np.eye(3, dtype=np.float32), np.arange(9, dtype=np.float64).reshape(3, 3)
     np.testing.assert_array_equal(model.similarity(left, right), right.T)
     np.testing.assert_array_equal(model.similarity_pairwise(left, right), [0, 4, 8])

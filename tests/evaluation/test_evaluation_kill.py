@@ -26,18 +26,9 @@ class Job:
         preload = ["evaluation.killed", "corom.cli.evaluate", "corom.evaluation", "ir_measures"]
         preload += ["corom.engines.openvino_engine", "corom.index.scan", "rich.progress"]
         self.context.set_forkserver_preload(preload)
-        self.arguments = ["evaluate", data, "-s", "dev", "-m", model]
-        self.arguments += [
-            "--precision",
-            "fp32",
-            "--threads",
-            1,
-            "--work",
-            folder / "work",
-            "--runs",
-            folder,
-        ]
-        self.arguments += ["--json", folder / "out.json", "--markdown", folder / "out.md"]
+        outputs = ["--runs", folder, "--json", folder / "o.json", "--markdown", folder / "o.md"]
+        self.arguments = ["evaluate", data, "-s", "dev", "-m", model, "--work", folder / "work"]
+        self.arguments += ["--precision", "fp32", "--threads", 1, *outputs]
 
     def start(self) -> multiprocessing.process.BaseProcess:
         receive, send = self.context.Pipe(duplex=False)

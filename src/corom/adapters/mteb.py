@@ -17,7 +17,6 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corom.encoder import EMBEDDED, Encoder
 from corom.engines.base import EngineName, Precision
@@ -29,6 +28,7 @@ from corom.vectors import Vectors
 
 if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta
+    from torch import Tensor
 
 
 class MtebEncoder:
@@ -79,16 +79,21 @@ class MtebEncoder:
             return self.encoder.encode_passages(texts)
         return self.encoder.encode_queries(texts)
 
-    def similarity(self, embeddings1: object, embeddings2: object) -> NDArray[np.float32]:
+    def similarity(self, embeddings1: object, embeddings2: object) -> Tensor:
         """Return the dot product of every row with every other, `(n, m)`: what the model ranks by.
 
-        It is the cosine for a model whose folder says that vectors have length 1.
+        It is the cosine for a model whose folder says that vectors have length 1. MTEB calls
+        `float` on a (1, 1) result, which tensors allow and arrays do not.
         """
-        return score_matrix(_rows(embeddings1), _rows(embeddings2))
+        from torch import from_numpy
 
-    def similarity_pairwise(self, embeddings1: object, embeddings2: object) -> NDArray[np.float32]:
+        return from_numpy(score_matrix(_rows(embeddings1), _rows(embeddings2)))
+
+    def similarity_pairwise(self, embeddings1: object, embeddings2: object) -> Tensor:
         """Return the dot product of each row with the same row of the other, `(n,)`."""
-        return score_pairs(_rows(embeddings1), _rows(embeddings2))
+        from torch import from_numpy
+
+        return from_numpy(score_pairs(_rows(embeddings1), _rows(embeddings2)))
 
     @cached_property
     def mteb_model_meta(self) -> ModelMeta:
