@@ -1,0 +1,59 @@
+"""Forks builds of an index and kills them, without paying for imports each time.
+
+A line `build FOLDER KIND SECONDS`, or `change ...`, starts one and kills it after so many seconds
+(0: never); its exit status is answered. Run with PYTHONPATH on the package and the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+from corom.index import BM25Options, ExactOptions, HnswOptions, ann, open_writer
+from corom.records import Passage
+from index.samples import passages, queries, spec, vectors_for
+
+N, CHUNK = 240, 40
+OPTIONS = {
+    "exact": ExactOptions(precision="int8"),
+    "bm25": BM25Options(cut="bigrams"),
+    "hnsw": HnswOptions(links=4, build_effort=10),
+}
+ann.LEAST = 50
+
+
+def build(folder, options):
+    """Make the index, going on from where another build was killed."""
+    everything, numbers = passages(N), vectors_for(options, N)
+    with open_writer(folder, spec(options, source="sample")) as writer:
+        for start in range(writer.done, N, CHUNK) if not writer.complete else ():
+            part = slice(start, start + CHUNK)
+            writer.append(everything[part], None if numbers is None else numbers[part])
+        writer.finish()
+
+
+def change(folder, options):
+    """Remove a passage, and add it and another one."""
+    numbers = None if isinstance(options, BM25Options) else 2 * queries(2)
+    with open_writer(folder) as writer:
+        writer.remove([passages(N)[5].id])
+        writer.append([passages(N)[5], Passage("new", "糖尿病糖尿病")], numbers)
+        writer.finish()
+
+
+if __name__ == "__main__":
+    for module in ("faiss", "openvino", "tantivy"):
+        import_module(module)
+    for line in sys.stdin:
+        action, folder, kind, seconds = line.split()
+        if not (child := os.fork()):
+            {"build": build, "change": change}[action](Path(folder), OPTIONS[kind])
+            os._exit(0)
+        if float(seconds):
+            time.sleep(float(seconds))
+            os.kill(child, signal.SIGKILL)
+        os.write(1, f"{os.waitpid(child, 0)[1]}\n".encode())
