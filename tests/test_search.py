@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from corom.errors import ArtifactError, InputError
+from corom.index import BM25Index, BM25Options, VectorIndex
+from corom.ranking import fuse_rrf, fuse_weighted
+from corom.records import Passage, Query
+from corom.search import FoundPassage, Fusion, Searcher
+from corom.text import check_texts
+from corom.vectors import normalized, truncated
+
+pytest.importorskip("tantivy")
+
+PASSAGES = [
+    Passage("10", "糖尿病患者要控制饮食，少吃甜食。", "糖尿病"),
+    Passage("9", "高血压患者要少吃盐，按时吃药。"),
+    Passage("a", "头痛可以先休息，吃止痛药。"),
+    Passage("2", "糖尿病会不会遗传？有一定的遗传倾向。"),
+]
+
+
+class CharacterEncoder:
+    """Counts some characters: enough of a meaning to search by."""
+
+    fingerprint, dim = "characters", 8
+
+    def encode_queries(self, texts, *, normalize, truncate_dim):
+        self.asked = (normalize, truncate_dim)
+        counts = [[text.count(c) for c in "糖高头遗吃药盐甜"] for text in check_texts(texts)]
+        found = np.array(counts, np.float32).reshape(-1, self.dim)
+        found = truncated(found, truncate_dim) if truncate_dim else found
+        return normalized(found) if normalize else found
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    index = VectorIndex.new(8, fingerprint="characters")
+    encoder = CharacterEncoder()
+    texts = [passage.content for passage in PASSAGES]
+    index.add(PASSAGES, encoder.encode_queries(texts, normalize=False, truncate_dim=None))
+    return index
+
+
+@pytest.fixture(scope="module")
+def words():
+    index = BM25Index.new(BM25Options(cut="bigrams"))
+    index.add(PASSAGES)
+    return index
+
+
+class TestOne:
+    def test_by_meaning(self, vectors):
+        encoder = CharacterEncoder()
+        searcher = Searcher(vectors, encoder=encoder)
+        found = searcher.search(["糖尿病遗传吗", "吃药"], 2)
+        assert found[0][0] == FoundPassage("2", 3.0, PASSAGES[3].text, "")
+        assert [hit.id for hit in found[1]] == ["9", "a"]
+        assert encoder.asked == (False, None)
+
+    def test_by_words(self, words):
+        found = Searcher(words=words).search(["糖尿病", "无关"], 10)
+        assert {hit.id for hit in found[0]} == {"2", "10"}
+        assert found[0][0].title == "糖尿病"
+        assert found[1] == []
+
+    def test_encoded_as_the_index_was(self):
+        encoder = CharacterEncoder()
+        index = VectorIndex.new(4, fingerprint="characters", normalized=True)
+        index.add(PASSAGES[:1], np.ones((1, 4), np.float32) / 2)
+        found = Searcher(index, encoder=encoder).search(["糖"], 1)
+        assert encoder.asked == (True, 4)
+        assert found[0][0].score == pytest.approx(0.5)
+
+    def test_runs(self, vectors):
+        searcher = Searcher(vectors, encoder=CharacterEncoder())
+        run = searcher.run([Query("q2", "糖"), Query("q1", "盐")], 1)
+        assert {query: hits[0].id for query, hits in run.items()} == {"q2": "10", "q1": "9"}
+        with pytest.raises(InputError, match="occurs twice"):
+            searcher.run([Query("q", "糖"), Query("q", "盐")])
+
+    def test_nothing_asked(self, vectors, words):
+        assert Searcher(vectors, encoder=CharacterEncoder()).search([]) == []
+        assert Searcher(words=words).run([]) == {}
+
+    @pytest.mark.parametrize("texts", ["头痛", [3], None])
+    def test_wrong_input(self, words, texts):
+        with pytest.raises(InputError):
+            Searcher(words=words).search(texts)
+
+
+class TestBoth:
+    def test_rrf(self, vectors, words):
+        asked = [Query("1", "糖尿病饮食"), Query("2", "吃药")]
+        runs = [
+            Searcher(vectors, encoder=CharacterEncoder()).run(asked),
+            Searcher(words=words).run(asked),
+        ]
+        both = Searcher(vectors, encoder=CharacterEncoder(), words=words, fusion=Fusion())
+        assert both.run(asked) == fuse_rrf(runs)
+        assert [hit.id for hit in both.search(["糖尿病饮食"], 1)[0]] == ["10"]
+
+    def test_weighted(self, vectors, words):
+        asked = [Query("1", "糖尿病饮食")]
+        runs = [
+            Searcher(vectors, encoder=CharacterEncoder()).run(asked),
+            Searcher(words=words).run(asked),
+        ]
+        fusion = Fusion(method="weighted", vectors=0.75)
+        both = Searcher(vectors, encoder=CharacterEncoder(), words=words, fusion=fusion)
+        assert both.run(asked) == fuse_weighted(runs, [0.75, 0.25])
+
+    def test_off_unless_asked_for(self, vectors, words):
+        with pytest.raises(InputError, match="give all three"):
+            Searcher(vectors, encoder=CharacterEncoder(), words=words)
+        with pytest.raises(InputError, match="give all three"):
+            Searcher(words=words, fusion=Fusion())
+
+
+class TestRefused:
+    def test_incomplete(self, vectors):
+        with pytest.raises(InputError, match="need each other"):
+            Searcher(vectors)
+        with pytest.raises(InputError, match="give an index"):
+            Searcher()
+
+    def test_another_encoder(self, vectors):
+        other = CharacterEncoder()
+        other.fingerprint = "words"
+        with pytest.raises(ArtifactError, match=r"'characters'.*not with 'words'"):
+            Searcher(vectors, encoder=other)
+
+    def test_more_numbers_than_the_encoder_has(self):
+        index = VectorIndex.new(9, fingerprint="characters")
+        with pytest.raises(ArtifactError, match="dim 9, the encoder has 8"):
+            Searcher(index, encoder=CharacterEncoder())
+
+    @pytest.mark.parametrize(
+        "changes", [{"method": "sum"}, {"vectors": 1.5}, {"vectors": float("nan")}, {"depth": 0}]
+    )
+    def test_fusion(self, changes):
+        with pytest.raises(InputError, match=next(iter(changes))):
+            Fusion(**changes)
