@@ -18,6 +18,9 @@ help:            ## what there is
 demo: .venv/installed   ## real medical questions matched to answers, offline, without torch
 	@.venv/bin/python examples/demo.py
 
+serve: .venv-serve/installed   ## the service and its page, http://127.0.0.1:8000
+	@.venv-serve/bin/corom serve
+
 test: check      ## everything that must hold: style, types, layers, tests
 	$(BIN)/python -m pytest -n 2
 
@@ -45,11 +48,16 @@ reproduce: .venv-test/installed      ## run the commands behind results/ again a
 	$(BIN)/python benchmarks/reproduce.py
 
 clean:           ## remove the environments and caches
-	rm -rf .venv .venv-test .venv-bench .venv-interop .bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-serve .venv-test .venv-bench .venv-interop .bench .mypy_cache .ruff_cache .pytest_cache
 
 .venv/installed: $(PACKAGE)
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) .
+	@touch $@
+
+.venv-serve/installed: $(PACKAGE)
+	$(PYTHON) -m venv .venv-serve
+	.venv-serve/bin/python $(PIP) '.[serve,lexical]'
 	@touch $@
 
 .venv-test/installed: pyproject.toml

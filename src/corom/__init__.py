@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from corom.encoder import Encoder
     from corom.errors import CoromError
-    from corom.evaluation import evaluate
+    from corom.evaluation.evaluate import evaluate
     from corom.index import BM25Index, VectorIndex, open_index
     from corom.metrics import evaluate_run
     from corom.readers import open_dataset, open_passages, open_queries

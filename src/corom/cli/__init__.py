@@ -22,6 +22,7 @@ from corom.cli import (
     index,
     rank,
     search,
+    serve,
     similarity,
 )
 from corom.cli.console import complain
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 _VERBS = (
     *(encode, rank, similarity, cluster),
-    *(index, search, evaluate),
+    *(index, search, evaluate, serve),
     *(convert, download, doctor),
 )
 for verb in _VERBS:
