@@ -26,10 +26,14 @@ Node: TypeAlias = Any  # openvino's own types are not exported
 _MASKED = -1e9  # far below any score, and still finite in bfloat16
 
 
+def _shared(array: NDArray[Any]) -> Node:
+    # The constant is a view of the array: large weights are not copied.
+    return ov.op.Constant(np.ascontiguousarray(array), shared_memory=True)
+
+
 def _floats(value: ArrayLike) -> Node:
-    # Shared memory: the constant is a view, large weights are not copied.
-    array = np.ascontiguousarray(value, np.float32)
-    return op.constant(array) if array.ndim == 0 else ov.op.Constant(array, shared_memory=True)
+    array = np.asarray(value, np.float32)
+    return op.constant(array) if array.ndim == 0 else _shared(array)
 
 
 def _integers(value: ArrayLike, dtype: type = np.int64) -> Node:
@@ -96,7 +100,7 @@ class GraphBuilder:
     def _embed(self, ids: Node) -> Normed:
         first = _integers(0, np.int32)
         if self._int8:
-            table = op.constant(self._int8.words)
+            table = _shared(self._int8.words)
             scales = _floats(self._int8.word_scales[:, None])
             words = op.convert(op.gather(table, ids, first), "f32")
             words = op.multiply(words, op.gather(scales, ids, first))
@@ -156,7 +160,7 @@ class GraphBuilder:
         gain = np.asarray(gain, np.float32)
         if quantised is not None:
             weight, scale, bias = quantised
-            grid = op.convert(op.constant(weight), "f32")
+            grid = op.convert(_shared(weight), "f32")
             matrix = op.multiply(grid, _floats((scale * gain)[:, None]))
         else:
             bias = self._weights[f"{name}.bias"]
