@@ -10,7 +10,8 @@ BIN = .venv-test/bin
 PIP = -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml $(shell find src -type f ! -name '*.pyc')
 
-.PHONY: help demo test check fix serve test-interop bench-encode bench-search reproduce clean
+.PHONY: help demo test check fix serve test-interop bench-encode bench-search bench-evaluate \
+	reproduce clean
 
 help:            ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -30,10 +31,11 @@ check: .venv-test/installed   ## style, types and layers only
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fix: .venv-test/installed     ## mend what can be mended: imports, format, docs/cli.md
+fix: .venv-test/installed     ## mend what can be mended: imports, format, made pages
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_results.py
 
 test-interop: .venv-test/installed   ## sentence-transformers 5, 6 and ModelScope read our folders
 	$(BIN)/python tests/interop/run.py
@@ -43,6 +45,9 @@ bench-encode: .venv-bench/installed  ## encoding, side by side with others
 
 bench-search: .venv-bench/installed  ## searching, side by side with others
 	.venv-bench/bin/python benchmarks/bench_search.py
+
+bench-evaluate: .venv-bench/installed  ## a whole evaluation, side by side with another library
+	.venv-bench/bin/python benchmarks/bench_evaluate.py
 
 reproduce: .venv-test/installed      ## run the commands behind results/ again and compare
 	$(BIN)/python benchmarks/reproduce.py

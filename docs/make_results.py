@@ -38,6 +38,29 @@ HEADS = {
         "zh": ["", "余弦（平均 / 最小）", "前十重合", "MRR@10", "Recall@10"],
         "en": ["", "cosine (mean / least)", "top-10 overlap", "MRR@10", "Recall@10"],
     },
+    "score-ranges": {
+        "zh": ["余弦", "5%", "25%", "中位数", "75%", "95%"],
+        "en": ["cosine", "5%", "25%", "median", "75%", "95%"],
+    },
+}
+POINTS = ("p5", "p25", "p50", "p75", "p95")
+RANGES = {
+    "zh": {
+        "consult-dev: its answer": "短标题与它的答案（consult-dev，{n} 对）",
+        "consult-dev: another's": "短标题与别人的答案",
+        "huatuo-dev: its answer": "患者提问与它的答案（huatuo-dev，{n} 对）",
+        "huatuo-dev: another's": "患者提问与别人的答案",
+        "same question": "同一意思的两个问题（cmedqq-dev，{n} 对）",
+        "other question": "字面相近、意思不同的两个问题（{n} 对）",
+    },
+    "en": {
+        "consult-dev: its answer": "a short title and its answer (consult-dev, {n} pairs)",
+        "consult-dev: another's": "a short title and another's answer",
+        "huatuo-dev: its answer": "a patient's question and its answer (huatuo-dev, {n} pairs)",
+        "huatuo-dev: another's": "a patient's question and another's answer",
+        "same question": "two questions of one meaning (cmedqq-dev, {n} pairs)",
+        "other question": "two questions alike in words, not in meaning ({n} pairs)",
+    },
 }
 NOTES = {
     "encode": {
@@ -55,6 +78,12 @@ NOTES = {
         "（`benchmarks/bench_fidelity.py`）。",
         "en": "The base weights on the whole of open-medical (133,780 passages), against fp32 "
         "(`benchmarks/bench_fidelity.py`).",
+    },
+    "score-ranges": {
+        "zh": "模型 `{model}`（`benchmarks/score_ranges.py`）。判断“是不是同一个问题”，"
+        "最好的阈值是 {threshold:.2f}，在 cmedqq-dev 上对 {accuracy:.0%}。",
+        "en": "Of `{model}` (`benchmarks/score_ranges.py`). The best threshold for "
+        '"is this the same question?" is {threshold:.2f}, right for {accuracy:.0%} of cmedqq-dev.',
     },
 }
 
@@ -104,7 +133,22 @@ def fidelity(data: dict[str, Any], language: str) -> str:
     return f"{NOTES['fidelity'][language]}\n\n{table(HEADS['fidelity'][language], rows)}"
 
 
-BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {"encode": encode, "fidelity": fidelity}
+def score_ranges(data: dict[str, Any], language: str) -> str:
+    """Return the table of typical cosines, and the best threshold for "the same question"."""
+    rows = [
+        [label.format(**data["cosine"][name]), *(f"{data['cosine'][name][p]:.2f}" for p in POINTS)]
+        for name, label in RANGES[language].items()
+    ]
+    best = data["same question"]
+    note = NOTES["score-ranges"][language].format(model=data["model"], **best)
+    return f"{table(HEADS['score-ranges'][language], rows)}\n\n{note}"
+
+
+BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {
+    "encode": encode,
+    "fidelity": fidelity,
+    "score-ranges": score_ranges,
+}
 
 
 def filled(page: str, language: str) -> str:
