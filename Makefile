@@ -10,7 +10,7 @@ BIN = .venv-test/bin
 PIP = -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml $(shell find src -type f ! -name '*.pyc')
 
-.PHONY: help demo test check fix serve test-interop bench-encode bench-search bench-evaluate \
+.PHONY: help demo test check fix serve test-interop test-mteb bench-encode bench-search bench-evaluate \
 	reproduce clean
 
 help:            ## what there is
@@ -40,6 +40,9 @@ fix: .venv-test/installed     ## mend what can be mended: imports, format, made 
 test-interop: .venv-test/installed   ## sentence-transformers 5, 6 and ModelScope read our folders
 	$(BIN)/python tests/interop/run.py
 
+test-mteb: .venv-mteb/installed      ## MTEB's own mock tasks, offline, through our adapter
+	HF_HUB_OFFLINE=1 .venv-mteb/bin/python -m pytest tests/adapters
+
 bench-encode: .venv-bench/installed  ## encoding, side by side with others
 	.venv-bench/bin/python benchmarks/bench_encode.py
 
@@ -53,7 +56,7 @@ reproduce: .venv-test/installed      ## run the commands behind results/ again a
 	$(BIN)/python benchmarks/reproduce.py
 
 clean:           ## remove the environments and caches
-	rm -rf .venv .venv-serve .venv-test .venv-bench .venv-interop .bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-serve .venv-test .venv-bench .venv-interop .venv-mteb .bench .mypy_cache .ruff_cache .pytest_cache
 
 .venv/installed: $(PACKAGE)
 	$(PYTHON) -m venv .venv
@@ -68,6 +71,11 @@ clean:           ## remove the environments and caches
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
 	$(BIN)/python $(PIP) '$(TORCH)' -e '.[$(EXTRAS)]'
+	@touch $@
+
+.venv-mteb/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-mteb
+	.venv-mteb/bin/python $(PIP) '$(TORCH)' 'mteb==2.26.24' -e '.[dev]'
 	@touch $@
 
 .venv-bench/installed: pyproject.toml benchmarks/requirements.txt
