@@ -1,0 +1,55 @@
+"""docs/training.md names every setting, and the recipes are valid."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from corom.training import run_settings, settings
+from corom.training.stages import (
+    EvaluateSettings,
+    TwoStageSettings,
+    load_recipe,
+    steps_of,
+)
+
+pytestmark = pytest.mark.torch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        settings.DataSettings,
+        settings.LossSettings,
+        settings.MineSettings,
+        settings.PretrainSettings,
+        settings.SampleSettings,
+        settings.ScratchSettings,
+        settings.TrainSettings,
+        run_settings.DevSettings,
+        run_settings.FinishSettings,
+        run_settings.OptimizerSettings,
+        run_settings.RunSettings,
+        EvaluateSettings,
+        TwoStageSettings,
+    ],
+)
+def test_every_setting_is_documented(kind):
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for field in fields(kind):
+        assert f"`{field.name}`" in text or f"`[{field.name}]`" in text, field.name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_recipe_is_valid(path):
+    recipe = load_recipe(path)
+    steps = steps_of(recipe)
+    assert steps.stage2.data.train != steps.stage1.data.train
+    assert str(path.name) in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
