@@ -35,9 +35,14 @@ class Intake:
             return await self._app(scope, receive, send)
         body = bytearray()
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s) as deadline:
+
+                async def send_on(message: Message) -> None:
+                    deadline.reschedule(None)  # an answer that has begun is not cut off
+                    await send(message)
+
                 await self._read(scope, receive, body)
-                await self._run(scope, receive, send, bytes(body))
+                await self._run(scope, receive, send_on, bytes(body))
         except TimeoutError:
             raise too_late(self._timeout_s) from None
         except _Left:
