@@ -41,7 +41,7 @@ test-interop: .venv-test/installed   ## sentence-transformers 5, 6 and ModelScop
 	$(BIN)/python tests/interop/run.py
 
 test-mteb: .venv-mteb/installed      ## MTEB's own mock tasks, offline, through our adapter
-	HF_HUB_OFFLINE=1 .venv-mteb/bin/python -m pytest tests/adapters
+	HF_HUB_OFFLINE=1 .venv-mteb/bin/python -m pytest -W default tests/adapters
 
 bench-encode: .venv-bench/installed  ## encoding, side by side with others
 	.venv-bench/bin/python benchmarks/bench_encode.py
@@ -68,17 +68,17 @@ clean:           ## remove the environments and caches
 	.venv-serve/bin/python $(PIP) '.[serve,lexical]'
 	@touch $@
 
-.venv-test/installed: pyproject.toml
+.venv-test/installed: pyproject.toml Makefile
 	$(PYTHON) -m venv .venv-test
 	$(BIN)/python $(PIP) '$(TORCH)' -e '.[$(EXTRAS)]'
 	@touch $@
 
-.venv-mteb/installed: pyproject.toml
+.venv-mteb/installed: pyproject.toml Makefile
 	$(PYTHON) -m venv .venv-mteb
-	.venv-mteb/bin/python $(PIP) '$(TORCH)' 'mteb==2.26.24' -e '.[dev]'
+	.venv-mteb/bin/python $(PIP) '$(TORCH)' 'mteb==2.26.24' -e '.[dev,eval]'
 	@touch $@
 
-.venv-bench/installed: pyproject.toml benchmarks/requirements.txt
+.venv-bench/installed: pyproject.toml Makefile benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python $(PIP) '$(TORCH)' -e '.[data,eval,index,lexical,torch]' -r benchmarks/requirements.txt
 	@touch $@
