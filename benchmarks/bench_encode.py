@@ -69,7 +69,6 @@ def warm_up(bench: Bench, cold: Mapping[str, list[float]]) -> dict[str, Worker]:
             precision=loaded["precision"],
             load_seconds=loaded["seconds"],
             cold_seconds=cold[name],
-            peak_mb=0.0,
         )
         say(f"{name} is loaded ({loaded['seconds']:.1f} s) and warm")
     return workers
@@ -111,6 +110,7 @@ def run_round(bench: Bench, workers: dict[str, Worker], peak: Peak, order: list[
             p50=float(np.percentile(single, 50)),
             p99=float(np.percentile(single, 99)),
             peak={key: max(before[key], after[key]) for key in after},
+            peak_mb=worker.peak_memory(),
         )
         before = after
     return Round(order=order, load=os.getloadavg()[0], timings=timings)
@@ -127,15 +127,8 @@ def measure(bench: Bench) -> None:
             done = run_round(bench, workers, peak, rng.permutation(list(workers)).tolist())
             bench.rounds.append(done)
             say(f"round {number + 1} of {bench.options.rounds}, load average {done.load:.1f}")
-        closeness = compare_vectors(bench)
-        for name, worker in workers.items():
-            mean, least = closeness.get(name, (None, None))
-            bench.once[name] = replace(
-                bench.once[name],
-                peak_mb=worker.peak_memory(),
-                mean_cosine=mean,
-                min_cosine=least,
-            )
+        for name, (mean, least) in compare_vectors(bench).items():
+            bench.once[name] = replace(bench.once[name], mean_cosine=mean, min_cosine=least)
     finally:
         for worker in workers.values():
             worker.close()
@@ -159,7 +152,8 @@ def report(bench: Bench) -> dict[str, Any]:
         say(f"\nOne query at a time (times faster than {reference}), cold start, memory, cosine")
         say(format_rest(rows, bench.once))
     for name, reason in bench.failed.items():
-        say(f"not measured: {name}: {reason}")
+        rounds = sum(name in done.timings for done in bench.rounds)
+        say(f"{name} failed, {rounds} of {len(bench.rounds)} rounds measured: {reason}")
     return tables
 
 
@@ -178,7 +172,7 @@ def record(bench: Bench, tables: dict[str, Any]) -> dict[str, Any]:
         "set_up": {
             name: {"seconds": done.seconds, "note": done.note} for name, done in bench.ready.items()
         },
-        "not_measured": bench.failed,
+        "failed": bench.failed,
         "tables": tables,
         "once": {name: asdict(one) for name, one in bench.once.items()},
         "rounds": [asdict(round_) for round_ in bench.rounds],

@@ -89,7 +89,8 @@ class Worker:
         finally:
             limit.cancel()
         if not line:
-            raise BackendError(f"its process ended: {last_line(self._log)}")
+            code = process.wait()  # minus a signal: -9 is the system short of memory, or the limit
+            raise BackendError(f"its process ended with {code}: {last_line(self._log)}")
         os.kill(process.pid, signal.SIGSTOP)
         answer = cast(dict[str, Any], json.loads(line))
         if "error" in answer:

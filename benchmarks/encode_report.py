@@ -22,6 +22,8 @@ class Timing:
     p99: float
     peak: dict[str, float]
     """operations per second by precision: the better of just before and just after"""
+    peak_mb: float
+    """the most memory its process had so far"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,6 @@ class Once:
     load_seconds: float
     cold_seconds: list[float]
     """from starting the process to its first vector"""
-    peak_mb: float
     mean_cosine: float | None = None
     min_cosine: float | None = None
 
@@ -134,6 +135,8 @@ def speed_table(
             "median_p50": median(timing.p50 for timing in timings),
             "median_p99": median(timing.p99 for timing in timings),
         }
+        row["peak_mb"] = timings[-1].peak_mb
+        row["rounds"] = len(timings)
         rows.append(row)
     return rows
 
@@ -171,7 +174,7 @@ def format_rest(rows: Sequence[Mapping[str, Any]], once: Mapping[str, Once]) -> 
             ]
             + [f"{latency['median']:.2f}", f"[{latency['least']:.2f}-{latency['most']:.2f}]"]
             + ([f"{median(cold):.2f}", f"[{min(cold):.2f}-{max(cold):.2f}]"] if cold else ["-"] * 2)
-            + [f"{one.peak_mb:.0f}"]
+            + [f"{row['peak_mb']:.0f}"]
             + [f"{x:.5f}" if x is not None else "-" for x in (one.mean_cosine, one.min_cosine)]
         )
     return format_table(head, lines)

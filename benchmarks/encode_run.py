@@ -34,7 +34,7 @@ class Bench:
     checkpoints: dict[str, Checkpoint]
     ready: dict[str, SetUp] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    """why a back end is not in the table, or left it"""
+    """why a back end is not in the table, or lacks rounds"""
     once: dict[str, Once] = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
 
@@ -49,9 +49,10 @@ class Bench:
         return Worker(backend(name), self.ready[name].model, threads=self.options.threads, log=log)
 
     def drop(self, name: str, error: BackendError) -> None:
-        """Take a back end that failed out of the run, and say why."""
+        """Say and keep why a back end failed; it stays in the table with the rounds it has."""
         self.failed[name] = str(error)
-        self.ready.pop(name, None)
+        if not any(name in done.timings for done in self.rounds):
+            self.ready.pop(name, None)
         say(f"{name} failed: {error}")
 
     def work(self) -> dict[str, tuple[Work, Work]]:

@@ -26,7 +26,9 @@ from encode_report import (  # noqa: E402
 
 
 def timing(passages, *, queries=1.0, peak=None):
-    return Timing(passages=passages, queries=queries, p50=0.01, p99=0.02, peak=peak or {})
+    return Timing(
+        passages=passages, queries=queries, p50=0.01, p99=0.02, peak=peak or {}, peak_mb=100
+    )
 
 
 def rounds(*pairs):
@@ -80,7 +82,7 @@ def test_peak_share_is_work_per_second_over_the_peak_of_its_precision():
 
 def test_tables():
     once = {
-        name: Once(precision=kind, load_seconds=1, cold_seconds=cold, peak_mb=100)
+        name: Once(precision=kind, load_seconds=1, cold_seconds=cold)
         for name, kind, cold in (("st", "fp32", []), ("ours", "int8", [1.0, 3.0]))
     }
     load = (Work(tokens=100, operations=50.0), Work(tokens=10, operations=5.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,9 +21,8 @@ from corom.cli.console import (
 from corom.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from corom.cli.console import Meter
     from corom.encoder import Encoder
     from corom.evaluation import Dense, PairReport, Report, Retriever
 
@@ -104,89 +104,78 @@ def command(
     Every passage is scored for every query; figures come with intervals and, from the second model
     on, with significance. Encoding goes on where a killed run stopped.
     """
+    from corom.encoder import Progress
     from corom.environment import cache_folder
-    from corom.evaluation import Lexical, evaluate, evaluate_pairs, pair_files, require_plot
+    from corom.evaluation import Dense, evaluate, evaluate_pairs, pair_files, require_plot
     from corom.metrics import DEFAULT_MEASURES
     from corom.readers import open_dataset
 
-    names = model or ["corom-medical"]
-    files = pair_files(source)
-    if files and (BM25 in names or measure or against or plot or runs):
-        raise InputError(
-            "pairs of texts have AUC and Spearman only: leave out bm25, --measure, --against, "
-            "--plot and --runs"
-        )
+    names, files = model or ["corom-medical"], pair_files(source)
+    if files:
+        _refuse_for_pairs(BM25 in names, measure, against, plot, runs)
     if plot is not None:
         require_plot(plot)
     dataset = None if files else open_dataset(source)
     splits = split or _only(list(files) if dataset is None else dataset.splits, source)
-    encoders = {
-        name: load_encoder(
-            name,
-            engine=engine,
-            precision=precision,
-            device=device,
-            max_length=max_length,
-            threads=threads,
-        )
-        for name in names
-        if name != BM25
-    }
+    load = partial(
+        load_encoder,
+        engine=engine,
+        precision=precision,
+        device=device,
+        max_length=max_length,
+        threads=threads,
+    )
+    encoders = {name: load(name) for name in names if name != BM25}
     with progress_bar(None if dataset is None else sum(1 for _ in dataset.passages())) as meter:
-        rows = {
-            name: _dense_rows(
-                name,
-                encoder,
-                dims=(None, *(truncate_dim or ())),
-                work=work or cache_folder() / "evaluate",
-                normalize=normalize,
-                meter=meter,
-            )
-            for name, encoder in encoders.items()
-        }
-        report: Report | PairReport
-        if dataset is None:
-            dense = [row for name in names for row in rows[name]]
-            report = evaluate_pairs(files, dense, splits=splits)
-        else:
-            retrievers: list[Retriever] = []
-            for name in names:
-                retrievers.extend(rows.get(name) or (Lexical(name=BM25),))
-            report = evaluate(
+        make = partial(
+            Dense,
+            work=work or cache_folder() / "evaluate",
+            normalize=normalize,
+            progress=lambda done: meter(Progress(done, 0, 0)),
+        )
+        rows = _rows(names, encoders, make, dims=(None, *(truncate_dim or ())))
+        report = (
+            evaluate_pairs(files, [row for row in rows if isinstance(row, Dense)], splits=splits)
+            if dataset is None
+            else evaluate(
                 dataset,
-                retrievers,
+                rows,
                 splits=splits,
                 measures=measure or DEFAULT_MEASURES,
                 depth=depth,
                 against=against,
                 runs=runs,
             )
+        )
     _write(report, json_file=json_file, markdown=markdown, plot=plot)
 
 
-def _dense_rows(
-    name: str,
-    encoder: Encoder,
+def _rows(
+    names: Sequence[str],
+    encoders: Mapping[str, Encoder],
+    make: Callable[..., Dense],
     *,
     dims: Sequence[int | None],
-    work: Path,
-    normalize: bool | None,
-    meter: Meter,
-) -> list[Dense]:
-    from corom.encoder import Progress
-    from corom.evaluation import Dense
+) -> list[Retriever]:
+    from corom.evaluation import Lexical
 
-    return [
-        Dense(
-            encoder,
-            name=name if dim is None else f"{name}@{dim}",
-            work=work,
-            normalize=normalize,
-            truncate_dim=dim,
-            progress=lambda done: meter(Progress(done, 0, 0)),
+    rows: list[Retriever] = []
+    for name in names:
+        if name == BM25:
+            rows.append(Lexical(name=BM25))
+            continue
+        for dim in dims:
+            label = name if dim is None else f"{name}@{dim}"
+            rows.append(make(encoders[name], name=label, truncate_dim=dim))
+    return rows
+
+
+def _refuse_for_pairs(*given: object) -> None:
+    if any(given):
+        raise InputError(
+            "pairs of texts have AUC and Spearman only: leave out bm25, --measure, --against, "
+            "--plot and --runs"
         )
-        for dim in dims
-    ]
 
 
 def _only(splits: Sequence[str], source: Path) -> list[str]:

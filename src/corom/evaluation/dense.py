@@ -51,18 +51,17 @@ class Dense:
 
     def index(self, passages: Iterable[Passage]) -> DenseIndex:
         """Return the index of the passages: ids in memory, whole vectors mapped from disk."""
-        ids: list[str] = []
+        known: list[Passage] = []
 
         def texts() -> Iterator[str]:
             for passage in passages:
-                ids.append(passage.id)
+                known.append(Passage(passage.id, ""))
                 yield passage.content
 
-        index, done = VectorIndex.new(self._dim, normalized=self._unit), 0
+        index = VectorIndex.new(self._dim, normalized=self._unit)
         for vectors in self.vectors(texts(), side="passage", progress=self._progress):
-            part = [Passage(id_, "") for id_ in ids[done : done + len(vectors)]]
-            index.add(part, vectors)
-            done += len(part)
+            done = len(index)
+            index.add(known[done : done + len(vectors)], vectors)
         return DenseIndex(self, index)
 
     def vectors(

@@ -1,8 +1,8 @@
 """The exhaustive first pass: products of all queries with all vectors, block by block.
 
-OpenVINO multiplies (fp32, bf16 or int8, whatever the chip does best) and gives, next to the
-scores, the highest of every 16. A sample of the vectors tells beforehand about how high a score
-must be to count, so that almost none of the products is ever looked at.
+OpenVINO multiplies (in fp32, bf16 or int8, each as the chip does it best). A sample of the vectors
+tells beforehand about how high a score must be to count, so that all but a few of the products
+are compared with one number and forgotten.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from corom.vectors import Vectors
 
 BLOCK = 8192
 """vectors multiplied at a time"""
-GROUP = 16
-"""neighbouring scores that share a peak"""
 SAMPLE = 16384
 """vectors the floors are guessed from"""
 _PRODUCTS = 2**23  # scores in memory at a time: 32 MB
@@ -82,8 +80,7 @@ class Scanner:
         if place >= len(rows):
             return np.full(multiply.queries, -np.inf, np.float32)
         scales = collection.take("scales", rows) if self._scaled else None
-        scores, _ = multiply(self._unpacked(collection.take(self._part, rows)), scales)
-        scores = scores[:, : len(rows)]
+        scores = multiply(self._unpacked(collection.take(self._part, rows)), scales)
         return np.partition(scores, len(rows) - place, axis=1)[:, len(rows) - place]
 
     def _stream(self, multiply: _Multiplier, collection: Collection, selection: Selection) -> None:
@@ -94,11 +91,9 @@ class Scanner:
                 part = slice(start, start + BLOCK)
                 rows = slice(first + start, first + min(start + BLOCK, len(stored)))
                 scales = None if segment.scales is None else segment.scales[part]
-                scores, peaks = multiply(self._unpacked(stored[part]), scales)
+                scores = multiply(self._unpacked(stored[part]), scales)
                 rank = np.arange(rows.start, rows.stop) if ranks is None else ranks[rows]
-                tags = np.full(scores.shape[1], GONE)
-                tags[: len(rank)] = np.where(alive[rows], LOW - rank, GONE)
-                selection.offer(scores, peaks, tags)
+                selection.offer(scores, np.where(alive[rows], LOW - rank, GONE))
 
     def _unpacked(self, stored: NDArray[Any]) -> NDArray[Any]:
         if not self._packed:
@@ -115,24 +110,14 @@ class _Multiplier:
         self._scaled = len(compiled.inputs) == 3
         self.queries = len(queries)
 
-    def __call__(
-        self, block: NDArray[Any], scales: NDArray[np.float32] | None
-    ) -> tuple[Scores, Scores]:
-        """Return `(queries, b)` scores and their peaks, valid until the next call.
-
-        b is the block's rows, rounded up to whole groups; scores of rows that are none are 0.
-        """
-        missing = -len(block) % GROUP
-        if missing:
-            block = np.concatenate([block, np.zeros((missing, block.shape[1]), block.dtype)])
+    def __call__(self, block: NDArray[Any], scales: NDArray[np.float32] | None) -> Scores:
+        """Return the `(queries, b)` scores of a block, valid until the next call."""
         given = [self._given, block]
         if self._scaled:
-            whole = np.ones(len(block), np.float32)
-            if scales is not None:
-                whole[: len(scales)] = scales
-            given.append(whole[None])
-        results = self._request.infer(given, share_inputs=True, share_outputs=True)
-        return results[0], results[1]
+            ones = np.ones(len(block), np.float32)
+            given.append((ones if scales is None else scales)[None])
+        scores: Scores = self._request.infer(given, share_inputs=True, share_outputs=True)[0]
+        return scores
 
 
 @cache
@@ -155,6 +140,4 @@ def _graph(dim: int, stored: str) -> ov.Model:
     scores = op.matmul(left, right, False, True)
     if len(inputs) == 3:
         scores = op.multiply(scores, inputs[2])
-    groups = op.reshape(scores, op.constant(np.array([0, -1, GROUP], np.int64)), True)
-    peaks = op.reduce_max(groups, op.constant(np.array([2], np.int64)))
-    return ov.Model([scores, peaks], inputs, "scan")
+    return ov.Model([scores], inputs, "scan")

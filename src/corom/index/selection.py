@@ -50,18 +50,13 @@ class Selection:
         """The queries with fewer than `k` candidates."""
         return np.flatnonzero(self._fill < self.k)
 
-    def offer(self, scores: Scores, peaks: Scores, tags: Keys) -> None:
-        """Take from a block of `scores`, `(queries, b)`, whose column i is tagged `tags[i]`.
-
-        `peaks`, `(queries, b / g)`, holds the highest score of each g columns in a row: most
-        scores need not be looked at one by one.
-        """
-        query, keys = self._interesting(scores, peaks, tags)
+    def offer(self, scores: Scores, tags: Keys) -> None:
+        """Take from a block of `scores`, `(queries, b)`, whose column i is tagged `tags[i]`."""
+        query, keys = self._interesting(scores, tags)
         counts = np.bincount(query, minlength=len(scores))
         if (self._fill + counts).max() > self._keys.shape[1]:
             self._squeeze()
-            query, keys = self._interesting(scores, peaks, tags)
-            query, keys = _best_of_each(query, keys, self.k)
+            query, keys = _best_of_each(*self._interesting(scores, tags), self.k)
             counts = np.bincount(query, minlength=len(scores))
         before = np.cumsum(counts) - counts
         self._keys[query, np.arange(len(query)) + (self._fill - before)[query]] = keys
@@ -72,20 +67,13 @@ class Selection:
         self._squeeze()
         return self._keys[:, : self.k] & LOW
 
-    def _interesting(
-        self, scores: Scores, peaks: Scores, tags: Keys
-    ) -> tuple[NDArray[np.int64], Keys]:
+    def _interesting(self, scores: Scores, tags: Keys) -> tuple[NDArray[np.int64], Keys]:
         """Return query and key of all scores that reach the floor, in order of query."""
-        width = scores.shape[1] // peaks.shape[1]
-        query, group = np.nonzero(peaks >= self.floor[:, None])
-        near = scores.reshape(len(scores), -1, width)[query, group]
-        hits = np.flatnonzero(near >= self.floor[query][:, None])
-        of_group = hits // width
-        query, tag = query[of_group], tags[group[of_group] * width + hits % width]
-        keys = keys_of(near.reshape(-1)[hits], tag)
-        if (tags == GONE).any():
-            query, keys = query[tag != GONE], keys[tag != GONE]
-        return query, keys
+        hits = np.flatnonzero(scores >= self.floor[:, None])
+        query, column = np.divmod(hits, scores.shape[1])
+        tag = tags[column]
+        keys = keys_of(scores.reshape(-1)[hits], tag)
+        return query[tag != GONE], keys[tag != GONE]
 
     def _squeeze(self) -> None:
         """Keep the k best and let the floor rise to the last of them."""

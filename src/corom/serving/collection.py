@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -73,18 +72,13 @@ class Collection:
 
 
 def bundled_collection(encoder: Encoder) -> Collection:
-    """Return the passages inside the package, encoded now: some 200, a moment.
-
-    They can be searched by words where the extra `lexical` is installed.
-    """
+    """Return the passages inside the package, encoded now: some 200, a moment."""
     passages = bundled.passages()
     unit = encoder.encoding.normalize
     vectors = VectorIndex.new(encoder.dim, fingerprint=encoder.fingerprint, normalized=unit)
     vectors.add(passages, encoder.encode_passages(passage.content for passage in passages))
-    words = None
-    if find_spec("tantivy") and find_spec("rjieba"):
-        words = BM25Index.new()
-        words.add(passages)
+    words = BM25Index.new()
+    words.add(passages)
     return Collection(BUNDLED, vectors=vectors, words=words)
 
 

@@ -1,0 +1,175 @@
+"""What `bench_search.py` measures: engines that search one array of vectors, each in a process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corom.index import ExactOptions, HnswOptions, IvfPqOptions, VectorIndex
+from corom.index.ann import Neighbours
+from corom.index.collection import Collection
+from corom.records import Passage
+
+Rows: TypeAlias = NDArray[np.int64]
+Search: TypeAlias = Callable[[NDArray[np.float32], int, int], Rows]
+"""(queries, k, effort) -> rows, best first"""
+
+_CHUNK = 65536
+
+
+def exact_corom(precision: str) -> Callable[[NDArray[np.float32]], Search]:
+    """Return what makes corom's exact search over vectors, which stay where they are."""
+
+    def build(vectors: NDArray[np.float32]) -> Search:
+        index = _filled(vectors, ExactOptions(precision=precision))
+        return lambda queries, k, _: index.top_k(queries, k).positions
+
+    return build
+
+
+def faiss_flat(vectors: NDArray[np.float32]) -> Search:
+    """Return faiss' exact search."""
+    import faiss
+
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    for start in range(0, len(vectors), _CHUNK):
+        index.add(np.ascontiguousarray(vectors[start : start + _CHUNK]))
+    return lambda queries, k, _: index.search(queries, k)[1]
+
+
+def near_corom(options: HnswOptions | IvfPqOptions) -> Callable[[NDArray[np.float32]], Search]:
+    """Return what makes corom's HNSW or IVF-PQ; `effort` is search_effort or probes."""
+
+    def build(vectors: NDArray[np.float32]) -> Search:
+        filled = _filled(vectors, options)
+        folder = TemporaryDirectory()
+        graph = Path(folder.name) / "graph.faiss"
+        Neighbours(filled.collection).write(graph)
+        known: dict[int, VectorIndex] = {}
+
+        def search(queries: NDArray[np.float32], k: int, effort: int) -> Rows:
+            if effort not in known:
+                name = "search_effort" if isinstance(options, HnswOptions) else "probes"
+                spec = replace(filled.spec, options=replace(options, **{name: effort}))
+                collection = Collection(spec, filled.collection.segments)
+                known.clear()
+                known[effort] = VectorIndex(collection, neighbours=graph)
+            return known[effort].top_k(queries, k).positions
+
+        search.folder = folder  # type: ignore[attr-defined]  # lives as long as the search
+        return search
+
+    return build
+
+
+def near_faiss(vectors: NDArray[np.float32]) -> Search:
+    """Return faiss' HNSW as it comes: IndexHNSWFlat with 32 links, efConstruction 40."""
+    import faiss
+
+    index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+    for start in range(0, len(vectors), _CHUNK):
+        index.add(np.ascontiguousarray(vectors[start : start + _CHUNK]))
+
+    def search(queries: NDArray[np.float32], k: int, effort: int) -> Rows:
+        index.hnsw.efSearch = effort
+        return index.search(queries, k)[1]
+
+    return search
+
+
+ENGINES: dict[str, Callable[[NDArray[np.float32]], Search]] = {
+    "faiss flat": faiss_flat,
+    **{f"corom {p}": exact_corom(p) for p in ("fp32", "bf16", "int8", "binary")},
+    "faiss HNSW32": near_faiss,
+    "corom HNSW": near_corom(HnswOptions()),
+    "corom IVF-PQ": near_corom(IvfPqOptions()),
+}
+
+
+class Worker:
+    """An engine in a process of its own, so that its memory is its own."""
+
+    def __init__(self, name: str, vectors: Path, queries: Path) -> None:
+        context = get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, name, vectors, queries))
+        self._process.start()
+        theirs.close()
+        self.build_seconds: float = self._receive()
+
+    def search(self, k: int, *, effort: int = 0) -> tuple[float, Rows]:
+        """Return the seconds that searching all queries took, and the rows."""
+        self._connection.send(("search", k, effort))
+        seconds, rows = self._receive()
+        return seconds, rows
+
+    def memory_mb(self) -> dict[str, float]:
+        """Return what the process holds: by itself, and of mapped files."""
+        self._connection.send(("memory", 0, 0))
+        found: dict[str, float] = self._receive()
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.send(("end", 0, 0))
+        self._process.join()
+
+    def _receive(self) -> Any:  # noqa: ANN401 - whatever was asked for
+        answer = self._connection.recv()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def _serve(connection: Connection, name: str, vectors: Path, queries: Path) -> None:
+    try:
+        _answer(connection, name, vectors, queries)
+    except BaseException as error:
+        connection.send(error)
+        raise
+
+
+def _answer(connection: Connection, name: str, vectors: Path, queries: Path) -> None:
+    numbers = np.asarray(np.load(vectors, mmap_mode="r", allow_pickle=False))
+    asked = np.load(queries, allow_pickle=False)
+    begun = time.perf_counter()
+    search = ENGINES[name](numbers)
+    connection.send(time.perf_counter() - begun)
+    while (order := connection.recv())[0] != "end":
+        action, k, effort = order
+        if action == "memory":
+            connection.send(_memory_mb())
+            continue
+        begun = time.perf_counter()
+        rows = search(asked, k, effort)
+        connection.send((time.perf_counter() - begun, rows))
+
+
+def _filled(
+    vectors: NDArray[np.float32], options: ExactOptions | HnswOptions | IvfPqOptions
+) -> VectorIndex:
+    index = VectorIndex.new(vectors.shape[1], options)
+    for start in range(0, len(vectors), _CHUNK):
+        part = vectors[start : start + _CHUNK]
+        index.add([Passage(str(start + row), "") for row in range(len(part))], part)
+    return index
+
+
+def _memory_mb() -> dict[str, float]:
+    lines = Path(f"/proc/{os.getpid()}/status").read_text("utf-8").splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return {
+        "own": int(fields["RssAnon"].split()[0]) / 1024,
+        "mapped": int(fields["RssFile"].split()[0]) / 1024,
+        "peak": int(fields["VmHWM"].split()[0]) / 1024,
+    }

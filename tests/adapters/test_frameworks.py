@@ -1,0 +1,173 @@
+"""The adapters inside the real frameworks, and the frameworks' own clients against a real server.
+
+Each part is skipped where its framework is not installed; `make test-adapters` installs all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from corom.encoder import Encoder
+from corom.errors import InputError
+
+TEXTS = ["头痛发热吃什么药", "糖尿病", "血" * 300, "头痛发热吃什么药"]
+
+
+@pytest.fixture
+def checkpoint(tiny_checkpoint):
+    return tiny_checkpoint(query_prefix="头", passage_prefix="的", normalize=True)
+
+
+@pytest.fixture
+def encoder(checkpoint):
+    return Encoder(checkpoint, precision="fp32")
+
+
+def same(found, truth):
+    assert np.abs(np.array(found) - truth).max() < 1e-5
+
+
+def test_langchain(encoder):
+    pytest.importorskip("langchain_core", reason="make test-adapters installs it")
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    from corom.adapters.langchain import CoromEmbeddings
+
+    embeddings = CoromEmbeddings(encoder)
+    same(embeddings.embed_documents(TEXTS), encoder.encode_passages(TEXTS))
+    same(embeddings.embed_query(TEXTS[0]), encoder.encode_queries(TEXTS[:1])[0])
+    same(asyncio.run(embeddings.aembed_documents(TEXTS)), encoder.encode_passages(TEXTS))
+    assert embeddings.embed_documents([]) == []
+    assert len(CoromEmbeddings(encoder, truncate_dim=8).embed_query("头")) == 8
+    with pytest.raises(InputError):
+        embeddings.embed_documents("头痛")
+    store = InMemoryVectorStore(embeddings)
+    store.add_texts(TEXTS[:3])
+    best = (encoder.encode_queries(TEXTS[1:2]) @ encoder.encode_passages(TEXTS[:3]).T).argmax()
+    assert store.similarity_search(TEXTS[1], k=1)[0].page_content == TEXTS[best]
+
+
+def test_llamaindex(encoder):
+    pytest.importorskip("llama_index.core", reason="make test-adapters installs it")
+    from llama_index.core import Document, VectorStoreIndex
+    from llama_index.core.llms import MockLLM
+
+    from corom.adapters.llamaindex import CoromEmbedding
+
+    embedding = CoromEmbedding(encoder)
+    assert embedding.model_name == "tiny"
+    same(embedding.get_text_embedding_batch(TEXTS), encoder.encode_passages(TEXTS))
+    same(embedding.get_text_embedding(TEXTS[0]), encoder.encode_passages(TEXTS[:1])[0])
+    same(embedding.get_query_embedding(TEXTS[0]), encoder.encode_queries(TEXTS[:1])[0])
+    same(asyncio.run(embedding.aget_query_embedding("头")), encoder.encode_queries(["头"])[0])
+    found = asyncio.run(embedding.aget_text_embedding_batch(TEXTS))
+    same(found, encoder.encode_passages(TEXTS))
+    index = VectorStoreIndex.from_documents(
+        [Document(text=text) for text in TEXTS[:3]], embed_model=embedding
+    )
+    hits = index.as_retriever(similarity_top_k=1, llm=MockLLM()).retrieve(TEXTS[1])
+    best = (encoder.encode_queries(TEXTS[1:2]) @ encoder.encode_passages(TEXTS[:3]).T).argmax()
+    assert hits[0].node.text == TEXTS[best]
+
+
+def test_haystack(encoder, checkpoint):
+    pytest.importorskip("haystack", reason="make test-adapters installs it")
+    from haystack import Document, Pipeline
+    from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
+    from haystack.document_stores.in_memory import InMemoryDocumentStore
+
+    from corom.adapters.haystack import CoromDocumentEmbedder, CoromTextEmbedder
+
+    folder = str(checkpoint.folder)
+    documents = [Document(content=text, meta={"title": "高血压"}) for text in TEXTS[:3]]
+    embedder = CoromDocumentEmbedder(folder, precision="fp32", meta_fields=["title"])
+    embedder = CoromDocumentEmbedder.from_dict(embedder.to_dict())
+    found = embedder.run(documents=documents)["documents"]
+    titled = encoder.encode_passages(f"高血压 {text}" for text in TEXTS[:3])
+    same([document.embedding for document in found], titled)
+    assert documents[0].embedding is None
+    assert embedder.run(documents=[])["documents"] == []
+    store = InMemoryDocumentStore()
+    store.write_documents(found)
+    pipeline = Pipeline()
+    pipeline.add_component("embedder", CoromTextEmbedder(folder, precision="fp32"))
+    pipeline.add_component("retriever", InMemoryEmbeddingRetriever(store, top_k=1))
+    pipeline.connect("embedder.embedding", "retriever.query_embedding")
+    pipeline = Pipeline.loads(pipeline.dumps(), allowed_modules=["corom.adapters.haystack"])
+    query = encoder.encode_queries(TEXTS[1:2])
+    hits = pipeline.run({"embedder": {"text": TEXTS[1]}})["retriever"]["documents"]
+    assert hits[0].content == TEXTS[(query @ titled.T).argmax()]
+    same(pipeline.get_component("embedder").run(text=TEXTS[1])["embedding"], query[0])
+
+
+@pytest.fixture
+def address(encoder):
+    pytest.importorskip("fastapi", reason="the serve extra is not installed")
+    from corom.serving.server import Server
+    from corom.serving.service import Service
+    from corom.serving.settings import ServeSettings
+
+    server = Server(Service(encoder, settings=ServeSettings(port=0)))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
+    server.should_exit = True
+    thread.join()
+
+
+def test_openai_client(encoder, address):
+    openai = pytest.importorskip("openai", reason="not installed")
+    with openai.OpenAI(base_url=address, api_key="none", max_retries=0) as client:
+        truth = encoder.encode_passages(TEXTS)
+        for options in ({}, {"encoding_format": "float"}):  # the client's own default is base64
+            found = client.embeddings.create(model="tiny", input=TEXTS, **options)
+            same([item.embedding for item in found.data], truth)
+        assert found.usage.prompt_tokens == sum(encoder.count_tokens(TEXTS))
+        short = client.embeddings.create(model="tiny", input=TEXTS[0], dimensions=8)
+        same(short.data[0].embedding, encoder.encode_passages(TEXTS[:1], truncate_dim=8)[0])
+        query = client.embeddings.create(
+            model="tiny", input=TEXTS[0], extra_body={"input_type": "query"}
+        )
+        same(query.data[0].embedding, encoder.encode_queries(TEXTS[:1])[0])
+        assert [model.id for model in client.models.list()] == ["tiny"]
+        with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
+            client.embeddings.create(model="tiny", input=[[1, 2, 3]])
+        with pytest.raises(openai.NotFoundError, match="tiny"):
+            client.embeddings.create(model="gpt", input="头")
+        with pytest.raises(openai.UnprocessableEntityError):
+            client.embeddings.create(model="tiny", input="")
+
+
+def test_langchains_openai_client(encoder, address):
+    langchain = pytest.importorskip("langchain_openai", reason="make test-adapters installs it")
+    embeddings = langchain.OpenAIEmbeddings(
+        base_url=address, api_key="none", model="tiny", check_embedding_ctx_length=False
+    )
+    same(embeddings.embed_documents(TEXTS), encoder.encode_passages(TEXTS))
+    same(embeddings.embed_query(TEXTS[0]), encoder.encode_passages(TEXTS[:1])[0])
+
+
+def test_llamaindexs_openai_client(encoder, address):
+    like = pytest.importorskip(
+        "llama_index.embeddings.openai_like", reason="make test-adapters installs it"
+    )
+    embedding = like.OpenAILikeEmbedding(model_name="tiny", api_base=address, api_key="none")
+    same(embedding.get_text_embedding_batch(TEXTS), encoder.encode_passages(TEXTS))
+
+
+def test_haystacks_openai_client(encoder, address):
+    pytest.importorskip("haystack", reason="make test-adapters installs it")
+    from haystack.components.embedders import OpenAITextEmbedder
+    from haystack.utils import Secret
+
+    embedder = OpenAITextEmbedder(
+        model="tiny", api_base_url=address, api_key=Secret.from_token("none")
+    )
+    same(embedder.run(text=TEXTS[0])["embedding"], encoder.encode_passages(TEXTS[:1])[0])
