@@ -298,3 +298,26 @@ def test_weights_of_sources_and_dataset_folders(settings, dataset):
 def test_settings_survive_their_file(settings):
     chosen = settings()
     assert from_table(TrainSettings, as_table(chosen)) == chosen
+
+
+def test_topics_are_kept_and_fill_the_batches(table, settings, tmp_path):
+    train(settings("with", data={"topics": 4}))
+    topics = np.load(tmp_path / "with" / "topics.npy")
+    assert topics.shape == (60,)
+    assert set(topics.tolist()) == {0, 1, 2, 3}
+    train(settings("without"))
+    assert log_of(tmp_path / "with") != log_of(tmp_path / "without")
+
+
+def test_topics_resume_with_the_same_batches(settings, table, tmp_path, run_python):
+    train(settings("whole", data={"topics": 4}))
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps(table("cut", data={"topics": 4})), encoding="utf-8")
+    assert run_python(SCRIPT, str(file), "3").returncode == -signal.SIGKILL
+    assert run_python(SCRIPT, str(file), "0").returncode == 0
+    assert log_of(tmp_path / "whole")[-1] == log_of(tmp_path / "cut")[-1]
+
+
+def test_more_topics_than_queries_are_refused(settings):
+    with pytest.raises(InputError, match="61"):
+        train(settings(data={"topics": 61}))

@@ -82,3 +82,25 @@ def test_a_run_stops_at_its_most_batches():
     plan = plan_run(np.ones(12), size=3, seed=4, epochs=1000, most=6)
     assert plan.epochs.tolist() == [0] * 4 + [1] * 2
     assert len(plan.rows) == 6
+
+
+def test_batches_are_filled_from_one_topic():
+    topics = np.repeat([0, 1, 2, 3], 25)
+    plan = plan_epoch(np.ones(100), size=8, seed=1, epoch=0, topics=topics)
+    assert plan.shape == (12, 8)
+    assert len(set(plan.flatten().tolist())) == 96
+    kinds = [len(set(topics[batch].tolist())) for batch in plan]
+    assert max(kinds) == 2  # where one topic ends and the next begins
+    assert kinds.count(2) <= 3
+    order = [topics[batch[0]] for batch in plan]
+    assert order != sorted(order)  # topics take turns
+    again = plan_epoch(np.ones(100), size=8, seed=1, epoch=0, topics=topics)
+    assert plan.tolist() == again.tolist()
+
+
+def test_topics_and_keys_hold_together():
+    topics, keys = np.repeat([0, 1], 20), np.tile(np.arange(10), 4)[:, None]
+    plan = plan_epoch(np.ones(40), size=5, seed=3, epoch=2, keys=keys, topics=topics)
+    assert len(plan) >= 6
+    for batch in plan:
+        assert len({int(keys[row, 0]) for row in batch}) == 5

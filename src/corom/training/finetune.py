@@ -30,6 +30,7 @@ from corom.training.plan import plan_run, row_weights
 from corom.training.provenance import begin, checksums
 from corom.training.rows import Rows, read_graded, read_rows
 from corom.training.settings import TrainSettings
+from corom.training.topics import Topics, query_topics
 from corom.training.tower import Frozen, load_tower, open_checkpoint
 
 
@@ -52,6 +53,12 @@ class FineTuning:
         self.model = load_tower(checkpoint, dropout=settings.run.dropout)
         lengths = {"query_length": data.query_length, "passage_length": data.passage_length}
         self.cutters = make_cutters(checkpoint, **lengths)
+        bf16 = uses_bf16(settings.run.precision, device=accelerator.device)
+
+        def frozen(one: Checkpoint) -> Frozen:
+            cutters = make_cutters(one, **lengths)
+            return Frozen(one, cutters, device=accelerator.device, bf16=bf16)
+
         self.plan = plan_run(
             row_weights([row.source for row in rows.rows], data.weights),
             size=optimizer.batch,
@@ -59,17 +66,22 @@ class FineTuning:
             epochs=optimizer.epochs,
             most=optimizer.max_steps and optimizer.max_steps * optimizer.accumulate,
             keys=row_keys(rows.rows) if data.unique else None,
+            topics=self._topics(frozen(checkpoint)) if data.topics else None,
         )
         self.batches = len(self.plan.rows)
-        bf16 = uses_bf16(settings.run.precision, device=accelerator.device)
-
-        def frozen(one: Checkpoint) -> Frozen:
-            cutters = make_cutters(one, **lengths)
-            return Frozen(one, cutters, device=accelerator.device, bf16=bf16)
-
         self.teachers = [frozen(open_checkpoint(one)) for one in settings.loss.teachers]
         self.base = frozen(checkpoint) if settings.loss.base_weight else None
         self.judge = Objective(settings.loss, accelerator=accelerator)
+
+    def _topics(self, start: Frozen) -> Topics:
+        return query_topics(
+            [row.query for row in self.rows.rows],
+            start,
+            count=self.settings.data.topics,
+            seed=self.settings.run.seed,
+            folder=Path(self.settings.output),
+            accelerator=self.accelerator,
+        )
 
     def batch(self, number: int) -> TrainBatch:
         """Return this process's share of a batch."""

@@ -34,21 +34,39 @@ def uses(weights: NDArray[np.float64], *, rng: np.random.Generator) -> NDArray[n
 
 
 def plan_epoch(
-    weights: NDArray[np.float64], *, size: int, seed: int, epoch: int, keys: Keys | None = None
+    weights: NDArray[np.float64],
+    *,
+    size: int,
+    seed: int,
+    epoch: int,
+    keys: Keys | None = None,
+    topics: Keys | None = None,
 ) -> NDArray[np.int64]:
     """Return the rows of an epoch's batches, shuffled, as (batches, size).
 
     With `keys` (rows, any) no two rows of a batch share a key, so none can be another's false
-    negative by text; a row that would clash waits for a later batch. What does not fill a whole
-    batch at the end is left for other epochs.
+    negative by text; a row that would clash waits for a later batch. With `topics` (rows,) a batch
+    is filled from one topic, or from two where one ends. What does not fill a whole batch at the
+    end is left for other epochs.
     """
     rng = np.random.default_rng((seed, epoch))
     order = np.repeat(np.arange(len(weights)), uses(weights, rng=rng))
     rng.shuffle(order)
+    if topics is not None:
+        order = _by_topic(order, topics, rng=rng)
     if keys is None:
-        batches = len(order) // size
-        return order[: batches * size].reshape(batches, size)
-    return _without_clashes(order.tolist(), size=size, keys=keys)
+        batches = order[: len(order) // size * size].reshape(-1, size)
+    else:
+        batches = _without_clashes(order.tolist(), size=size, keys=keys)
+    return batches if topics is None else batches[rng.permutation(len(batches))]
+
+
+def _by_topic(
+    order: NDArray[np.int64], topics: Keys, *, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return `order` topic after topic, the topics in a random order of their own."""
+    places = rng.permutation(int(topics.max(initial=0)) + 1)
+    return order[np.argsort(places[topics[order]], kind="stable")]
 
 
 def _without_clashes(order: list[int], *, size: int, keys: Keys) -> NDArray[np.int64]:
@@ -91,11 +109,14 @@ def plan_run(
     epochs: float,
     most: int | None = None,
     keys: Keys | None = None,
+    topics: Keys | None = None,
 ) -> Plan:
     """Return the batches of `epochs` (the last one may be begun only), at most `most` of them."""
     plans: list[NDArray[np.int64]] = []
     for epoch in range(math.ceil(epochs)):
-        plan = plan_epoch(weights, size=size, seed=seed, epoch=epoch, keys=keys)
+        plan = plan_epoch(
+            weights, size=size, seed=seed, epoch=epoch, keys=keys, topics=topics
+        )
         plans.append(plan[: round(len(plan) * min(1.0, epochs - epoch))])
         if most is not None and sum(map(len, plans)) >= most:
             break

@@ -42,12 +42,15 @@ class DataSettings:
     """A row that cannot be used stops the run, or is skipped and counted."""
     unique: bool = True
     """No two rows of a batch share their query or their positive."""
+    topics: int = 0
+    """Fill each batch from one of so many topics of the queries (TAS); 0: from all alike."""
     query_length: int = 128
     passage_length: int = 128
     """Tokens a text is cut to, [CLS] and [SEP] included."""
 
     def __post_init__(self) -> None:
         check(bool(self.train), "data.train names no file")
+        check(self.topics >= 0, f"data.topics is {self.topics}; expected 0 or more")
         check(self.negatives >= 0, f"data.negatives is {self.negatives}; expected 0 or more")
         check(self.graded_batch > 1, "data.graded_batch: an order takes at least 2 pairs")
         for name, weight in self.weights.items():

@@ -1,0 +1,56 @@
+"""Topics of queries: batches of one topic make every in-batch negative a hard one, for free.
+
+Topic-aware sampling (TAS, arXiv 2104.06967): queries are clustered once, by k-means on the vectors
+of the model that training starts from, and a batch is filled from one cluster.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from corom.clustering import cluster_kmeans
+from corom.errors import InputError
+from corom.files import write_bytes
+from corom.training.batches import Texts
+from corom.training.tower import Frozen
+
+FILE = "topics.npy"
+_AT_ONCE = 512
+
+Topics = NDArray[np.int64]
+
+
+def query_topics(
+    queries: Sequence[str],
+    model: Frozen,
+    *,
+    count: int,
+    seed: int,
+    folder: Path,
+    accelerator: Accelerator,
+) -> Topics:
+    """Return the topic of each query, `(queries,)` from 0 to `count` - 1.
+
+    The main process clusters and keeps the result in `folder`: vectors differ in their last bits
+    between devices, and all processes, and a resumed run, must plan the same batches.
+    Raises InputError for fewer different queries than topics.
+    """
+    path = folder / FILE
+    if accelerator.is_main_process and not path.exists():
+        distinct = len(set(queries))
+        if distinct < count:
+            raise InputError(f"data.topics is {count}, but there are {distinct} different queries")
+        texts = Texts(tuple(queries), ())
+        vectors = model.vectors(texts, at_once=_AT_ONCE).float().cpu().numpy()
+        data = io.BytesIO()
+        np.save(data, cluster_kmeans(vectors, count, seed=seed), allow_pickle=False)
+        write_bytes(path, data.getvalue())
+    accelerator.wait_for_everyone()
+    topics: Topics = np.load(path, allow_pickle=False)
+    return topics
