@@ -114,9 +114,7 @@ def plan_run(
     """Return the batches of `epochs` (the last one may be begun only), at most `most` of them."""
     plans: list[NDArray[np.int64]] = []
     for epoch in range(math.ceil(epochs)):
-        plan = plan_epoch(
-            weights, size=size, seed=seed, epoch=epoch, keys=keys, topics=topics
-        )
+        plan = plan_epoch(weights, size=size, seed=seed, epoch=epoch, keys=keys, topics=topics)
         plans.append(plan[: round(len(plan) * min(1.0, epochs - epoch))])
         if most is not None and sum(map(len, plans)) >= most:
             break
