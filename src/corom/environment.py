@@ -6,6 +6,7 @@
 | `COROM_OFFLINE`, `HF_HUB_OFFLINE` | `1`: no connection, not even for a download asked for |
 | `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` | as huggingface_hub reads them |
 | `MODELSCOPE_CACHE`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_API_TOKEN` | as ModelScope reads them |
+| `RANK`, `LOCAL_RANK` | set by torchrun and accelerate: this process's number, in all and here |
 """
 
 from __future__ import annotations
@@ -49,3 +50,13 @@ def modelscope_endpoint() -> str:
 def modelscope_token() -> str | None:
     """Return the user's ModelScope token, if any."""
     return os.environ.get("MODELSCOPE_API_TOKEN") or None
+
+
+def is_main_process() -> bool:
+    """Whether this is the only process, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def is_first_here() -> bool:
+    """Whether this is the only process, or the first of torchrun's on this machine."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"

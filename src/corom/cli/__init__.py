@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from corom import __version__
 from corom.cli import (
@@ -20,16 +22,32 @@ from corom.cli import (
     encode,
     evaluate,
     index,
+    mine,
+    pretrain,
     rank,
     search,
     serve,
     similarity,
+    train,
+    two_stage,
 )
 from corom.cli.console import complain
+from corom.environment import is_first_here
 from corom.errors import CoromError, FormatError, InputError
+
+
+class _Verbs(TyperGroup):
+    """Verbs, of which some are two words: `train` and `train two-stage`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - click's or typer's
+        if " ".join(args[:2]) in self.commands:
+            args = [" ".join(args[:2]), *args[2:]]
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
     name="corom",
+    cls=_Verbs,
     help="Chinese medical text embeddings: encode, compare, search, train, serve.",
     no_args_is_help=True,
     add_completion=False,
@@ -39,10 +57,13 @@ app = typer.Typer(
 _VERBS = (
     *(encode, rank, similarity, cluster),
     *(index, search, evaluate, serve),
+    *(pretrain, train, two_stage, mine),
     *(convert, download, doctor),
 )
+_TWO_WORDS = {"two_stage": "train two-stage"}
 for verb in _VERBS:
-    app.command(verb.__name__.rpartition(".")[2])(verb.command)
+    module = verb.__name__.rpartition(".")[2]
+    app.command(_TWO_WORDS.get(module, module))(verb.command)
 app.add_typer(data.app, name="data")
 
 
@@ -68,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except CoromError as error:
-        complain(str(error))
+        if is_first_here():  # the others say the same
+            complain(str(error))
         return 2 if isinstance(error, InputError | FormatError) else 1
     except KeyboardInterrupt:
         return 130

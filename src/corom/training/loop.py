@@ -86,6 +86,16 @@ def start_accelerator(settings: RunSettings) -> Accelerator:
     )
 
 
+def part() -> None:
+    """Wait for the other processes and leave their group: the last a program does with them.
+
+    Without it, gloo aborts a process now and then that ends while others still talk to it.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def uses_bf16(precision: Precision, *, device: torch.device) -> bool:
     """Whether to multiply in bf16: as asked, or where the chip does that faster than fp32."""
     if precision != "auto":

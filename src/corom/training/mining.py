@@ -34,11 +34,10 @@ from corom.training.provenance import checksums, first_difference, versions
 from corom.training.recipe import as_table
 from corom.training.rows import output_names, records_of, write_records
 from corom.training.settings import MineSettings
-from corom.training.sources import Candidates, open_source
+from corom.training.sources import Candidates, Counted, open_source
 
 Record: TypeAlias = Group | Pair
-MiningProgress: TypeAlias = Callable[[int, int], None]
-"""Called with the records done and the records in all."""
+MiningProgress: TypeAlias = Callable[[Counted], None]
 
 REPORT = "report.json"
 _RECORDS = 1024
@@ -101,7 +100,7 @@ class Miner:
         self._survey()
         texts = [passage.content for passage in self.passages]
         self.keys = [text_key(text) for text in texts]
-        self.source = open_source(settings, texts, places=self.places)
+        self.source = open_source(settings, texts, places=self.places, progress=progress)
 
     def _survey(self) -> None:
         """Read everything once: the pool, each text once, and what is known to answer what."""
@@ -142,7 +141,7 @@ class Miner:
                     record, [self.passages[p] for p in self._chosen(record, candidates)]
                 )
             if self.progress:
-                self.progress(self.records, self.total)
+                self.progress(Counted("records", self.records, self.total))
 
     def _chosen(self, record: Record, candidates: Candidates) -> list[int]:
         """Return the places of a record's new negatives."""

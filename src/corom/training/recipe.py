@@ -50,6 +50,32 @@ def from_table(kind: type[T], table: Mapping[str, Any], *, at: str = "") -> T:
     return kind(**values)
 
 
+def assigned(text: str) -> dict[str, Any]:
+    """Return `optimizer.epochs=1` as the tables it stands for; a value that is no TOML is a text.
+
+    Raises InputError for what has no such form.
+    """
+    key, sign, value = text.partition("=")
+    for written in (value, json.dumps(value, ensure_ascii=False)):
+        try:
+            table = tomllib.loads(f"{key} = {written}")
+        except tomllib.TOMLDecodeError:
+            continue
+        if sign and key.strip() and len(table) == 1:
+            return table
+    raise InputError(f"{text!r} sets nothing; expected a setting and a value: optimizer.epochs=1")
+
+
+def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deep copy of `table` with the `changes` to it and to the tables in it."""
+    found = {k: merged(v, {}) if isinstance(v, Mapping) else v for k, v in table.items()}
+    for key, value in changes.items():
+        old = found.get(key)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        found[key] = merged(old, value) if both else value  # type: ignore[arg-type]
+    return found
+
+
 def as_table(settings: Any) -> dict[str, Any]:  # noqa: ANN401 - any settings dataclass
     """Return settings as plain JSON values; `from_table` turns them back."""
     return json.loads(json.dumps(asdict(settings)))  # type: ignore[no-any-return]

@@ -6,11 +6,12 @@ and `finish` are its tables. Paths are relative to the folder the command runs i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from corom.training.recipe import from_table, read_toml
+from corom.training.recipe import from_table, merged, read_toml
 from corom.training.run_settings import (
     DevSettings,
     FinishSettings,
@@ -244,6 +245,11 @@ class SampleSettings:
 S = TypeVar("S", TrainSettings, PretrainSettings, MineSettings, SampleSettings)
 
 
-def load_settings(kind: type[S], path: Path | str) -> S:
-    """Return the settings of a TOML file; raise InputError for anything it should not hold."""
-    return from_table(kind, read_toml(path))
+def load_settings(
+    kind: type[S], path: Path | str | None, *, changes: Mapping[str, Any] | None = None
+) -> S:
+    """Return the settings of a TOML file (if any) with `changes` to its tables.
+
+    Raises InputError for anything they should not hold.
+    """
+    return from_table(kind, merged({} if path is None else read_toml(path), changes or {}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +16,15 @@ from corom.training.examples import text_key
 from corom.training.retrieval import Nearest, cuda_device
 from corom.training.settings import MineSettings
 from corom.vectors import Vectors
+
+
+class Counted(NamedTuple):
+    """How far mining is."""
+
+    what: str
+    """"passages" while they are encoded, then "records"."""
+    done: int
+    total: int
 
 
 class Candidates(NamedTuple):
@@ -39,14 +48,18 @@ class Source(Protocol):
 
 
 def open_source(
-    settings: MineSettings, texts: Sequence[str], *, places: Mapping[int, int]
+    settings: MineSettings,
+    texts: Sequence[str],
+    *,
+    places: Mapping[int, int],
+    progress: Callable[[Counted], None] | None = None,
 ) -> Source:
     """Return the source the settings name over a pool of texts; `places`: text key -> place."""
     if settings.source == "random":
         return Chance(len(texts), settings=settings)
     if settings.source == "bm25":
         return Lexical(texts, settings=settings)
-    return Dense(texts, settings=settings, places=places)
+    return Dense(texts, settings=settings, places=places, progress=progress)
 
 
 class Dense:
@@ -56,14 +69,25 @@ class Dense:
     """
 
     def __init__(
-        self, texts: Sequence[str], *, settings: MineSettings, places: Mapping[int, int]
+        self,
+        texts: Sequence[str],
+        *,
+        settings: MineSettings,
+        places: Mapping[int, int],
+        progress: Callable[[Counted], None] | None = None,
     ) -> None:
         self.settings, self.places, device = settings, places, cuda_device()
         self.encoder = Encoder.load(
             settings.model, device=device or "auto", max_length=settings.max_length
         )
         model = evaluation.Dense(self.encoder, name=settings.model, work=settings.kept_vectors)
-        self.vectors = np.concatenate(list(model.vectors(texts, side="passage")))
+
+        def encoded(done: int) -> None:
+            if progress:
+                progress(Counted("passages", done, len(texts)))
+
+        parts = model.vectors(texts, side="passage", progress=encoded)
+        self.vectors = np.concatenate(list(parts))
         self.nearest = Nearest(self.vectors, device=device)
 
     def candidates(

@@ -32,7 +32,7 @@ from corom.training.finetune import train
 from corom.training.loop import Progress, start_accelerator
 from corom.training.mining import mine
 from corom.training.pretraining import pretrain
-from corom.training.recipe import as_table, from_table, read_toml
+from corom.training.recipe import as_table, from_table, merged, read_toml
 from corom.training.retrieval import cuda_device
 from corom.training.rows import output_names
 from corom.training.sampling import sample
@@ -42,6 +42,7 @@ from corom.training.settings import (
     SampleSettings,
     TrainSettings,
 )
+from corom.training.sources import Counted
 
 SAMPLED, PRETRAINED, STAGE1, MINED = "0-sampled", "0-pretrained", "1-stage1", "2-mined"
 STAGE2, EVALUATED, VECTORS = "3-stage2", "4-evaluated", "vectors"
@@ -88,13 +89,13 @@ class Steps(NamedTuple):
     stage2: TrainSettings
 
 
-StepReport = Callable[[str, Progress | tuple[int, int]], None]
-"""Called with the name of a step's folder and its progress (mining: records done, in all)."""
+StepReport = Callable[[str, Progress | Counted], None]
+"""Called with the name of a step's folder and its progress."""
 
 
-def load_recipe(path: Path | str) -> TwoStageSettings:
-    """Return the recipe in a TOML file, every step's settings checked."""
-    recipe = from_table(TwoStageSettings, read_toml(path))
+def load_recipe(path: Path | str, *, changes: Mapping[str, Any] | None = None) -> TwoStageSettings:
+    """Return the recipe in a TOML file with `changes` to it, every step's settings checked."""
+    recipe = from_table(TwoStageSettings, merged(read_toml(path), changes or {}))
     steps_of(recipe)
     return recipe
 
@@ -116,7 +117,7 @@ def steps_of(recipe: TwoStageSettings) -> Steps:
         stage1 = replace(stage1, data=replace(stage1.data, train=parts))
     mining = _mine(recipe, stage1)
     mined = [str(output / MINED / name) for name in output_names(mining.data)]
-    table = _merged(recipe.stage1, {**recipe.stage2, "data": recipe.stage2.get("data", {})})
+    table = merged(recipe.stage1, {**recipe.stage2, "data": recipe.stage2.get("data", {})})
     table["data"]["train"] = mined
     start = f"{stage1.output}/model" if recipe.stage2_from == "stage1" else base
     table = _placed(table, "stage2", model=start, output=output / STAGE2)
@@ -150,19 +151,15 @@ def two_stage(recipe: TwoStageSettings, *, progress: StepReport | None = None) -
     steps = steps_of(recipe)
     accelerator = start_accelerator(steps.stage1.run)
 
-    def to(step: str) -> Callable[[Progress], None] | None:
+    def to(step: str) -> Callable[[Progress | Counted], None] | None:
         return None if progress is None else lambda now: progress(step, now)
-
-    def mining(done: int, total: int) -> None:
-        if progress:
-            progress(MINED, (done, total))
 
     if steps.sample:
         _alone(accelerator, partial(sample, steps.sample))
     if steps.pretrain:
         pretrain(steps.pretrain, progress=to(PRETRAINED))
     train(steps.stage1, progress=to(STAGE1))
-    _alone(accelerator, lambda: mine(steps.mine, progress=mining))
+    _alone(accelerator, lambda: mine(steps.mine, progress=to(MINED)))
     finished = train(steps.stage2, progress=to(STAGE2))
     if (wanted := recipe.evaluate) is not None:
         _alone(accelerator, lambda: _evaluate(wanted, steps, Path(recipe.output)))
@@ -180,16 +177,6 @@ def _placed(table: Mapping[str, Any], name: str, *, model: object, output: Path)
         if key in table:
             raise InputError(f"{name}.{key} is set by the recipe's {key}; remove it")
     return {**table, "model": str(model), "output": str(output)}
-
-
-def _merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deep copy of `table` with the `changes` to it and to the tables in it."""
-    merged = {k: _merged(v, {}) if isinstance(v, Mapping) else v for k, v in table.items()}
-    for key, value in changes.items():
-        old = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(old, Mapping)
-        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
-    return merged
 
 
 def _evaluate(settings: EvaluateSettings, steps: Steps, output: Path) -> None:

@@ -1,0 +1,70 @@
+"""`corom mine`: hard negatives for training data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from corom.cli.console import JsonOption, note, say, say_json
+from corom.cli.runs import SetOption, SettingsArgument, changes, run_bars
+
+if TYPE_CHECKING:
+    from corom.training.mining import Mined
+
+
+def command(
+    settings: SettingsArgument = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="The setting model: what ranks the passages."),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            "-d",
+            help="Repeatable, the setting data: groups or pairs (.jsonl, plain or packed), or the "
+            "folder of a data set.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The setting output: a folder, a .jsonl per input."),
+    ] = None,
+    source: Annotated[
+        Literal["dense", "bm25", "random"] | None,
+        typer.Option("--source", help="The setting source: what ranks; bm25: extra lexical."),
+    ] = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add hard negatives to training data: what ranks high for a query and does not answer it.
+
+    What is dropped is counted: known positives, what scores too close to the positive. After a
+    kill the same command encodes only the passages that are missing.
+    """
+    from corom.training import mine
+    from corom.training.settings import MineSettings, load_settings
+
+    asked = changes(set_, model=model, data=data, output=output, source=source)
+    chosen = load_settings(MineSettings, settings, changes=asked)
+    with run_bars() as show:
+        mined = mine(chosen, progress=lambda now: show("mine", now))
+    if as_json:
+        say_json({**vars(mined), "files": [str(file) for file in mined.files]})
+        return
+    _note(mined)
+    say("\n".join(map(str, mined.files)))
+
+
+def _note(mined: Mined) -> None:
+    note(
+        f"{mined.negatives:,} negatives for {mined.records:,} records, {mined.without:,} without; "
+        f"mean rank {mined.mean_rank:.1f} among {mined.passages:,} passages"
+    )
+    for what, counts in (("dropped", mined.dropped), ("left out", mined.left_out)):
+        if counts:
+            said = (f"{reason} {count:,}" for reason, count in sorted(counts.items()))
+            note(f"{what}: {', '.join(said)}")

@@ -1,0 +1,134 @@
+"""What the verbs that train share: settings and changes to them, progress, the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from corom.cli.console import note, say, say_json
+
+if TYPE_CHECKING:
+    from corom.training.finish import Finished
+    from corom.training.loop import Progress
+    from corom.training.sources import Counted
+
+SettingsArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[SETTINGS]", help="A .toml file; docs/training.md lists what it may hold."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Repeatable: KEY=VALUE instead of what the file says."),
+]
+StartOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="The setting model: what training starts from.")
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The setting output: the folder of the run.")
+]
+Show: TypeAlias = "Callable[[str, Progress | Counted], None]"
+
+_EVERY_S = 30.0
+
+
+def changes(assignments: Sequence[str] | None, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return what the flags say as tables: `settings` that are given, then each KEY=VALUE."""
+    from corom.training.recipe import assigned, merged
+
+    found = {key: str(v) if isinstance(v, Path) else v for key, v in settings.items() if v}
+    for text in assignments or ():
+        found = merged(found, assigned(text))
+    return found
+
+
+@contextmanager
+def run_bars(measure: str = "dev") -> Iterator[Show]:
+    """Yield what a run reports a step's name and progress to.
+
+    On a screen every step has a bar; elsewhere a line is written now and then. Dev figures are
+    lines of their own in both.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    figures = TextColumn("{task.fields[figures]}")
+    with Bars(
+        *columns,
+        figures,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bars:
+        tasks: dict[str, Any] = {}
+        last = time.monotonic()
+
+        def show(name: str, now: Progress | Counted) -> None:
+            nonlocal last
+            title, done, total, text = _described(name, now)
+            if title not in tasks:
+                tasks[title] = bars.add_task(title, total=total, figures="")
+            bars.update(tasks[title], completed=done, figures=text)
+            line = f"{title} {done:,}/{total:,}  {text}"
+            if (dev := getattr(now, "dev", None)) is not None:
+                console.print(f"{line}  {measure} {100 * dev:.2f}", soft_wrap=True)
+            elif not console.is_terminal and time.monotonic() - last > _EVERY_S:
+                console.print(line, soft_wrap=True)
+            else:
+                return
+            last = time.monotonic()
+
+        yield show
+
+
+def _described(name: str, now: Progress | Counted) -> tuple[str, int, int, str]:
+    """Return title, what is done, of how many, and the figures that go with it."""
+    from corom.training.sources import Counted
+
+    if isinstance(now, Counted):
+        return f"{name}: {now.what}", now.done, now.total, ""
+    loss, rate = f"loss {now.loss:.4f}", f"lr {now.learning_rate:.2e}"
+    return name, now.step, now.steps, f"{loss}  {rate}  {now.texts_per_s:,.0f} texts/s"
+
+
+def say_finished(finished: Finished, *, measure: str, as_json: bool) -> None:
+    """Print where a finished model lies and how it did; only the main process does."""
+    from corom.environment import is_main_process
+
+    if not is_main_process():
+        return
+    if as_json:
+        say_json({**vars(finished), "model": str(finished.model)})
+        return
+    _note_left_out(finished.model.parent / "data.json")
+    time_taken = f"{finished.steps:,} steps in {finished.seconds / 60:,.1f} min"
+    if finished.best_step:
+        best = 100 * finished.dev[str(finished.best_step)]
+        note(f"best {measure} while training: {best:.2f}, step {finished.best_step:,}")
+    figure = "" if finished.final_dev is None else f", {measure} {100 * finished.final_dev:.2f}"
+    say(f"{finished.model}: {time_taken}{figure}")
+
+
+def _note_left_out(path: Path) -> None:
+    from corom.files import read_json
+
+    found = read_json(path)
+    counts = {**found.get("left out", {}), **found.get("graded pairs left out", {})}
+    if counts:
+        said = (f"{reason} {count:,}" for reason, count in sorted(counts.items()))
+        note(f"left out of the data ({path}): {', '.join(said)}")

@@ -1,0 +1,53 @@
+"""`corom train`: contrastive fine-tuning."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from corom.cli.console import JsonOption
+from corom.cli.runs import (
+    OutputOption,
+    SetOption,
+    SettingsArgument,
+    StartOption,
+    changes,
+    run_bars,
+    say_finished,
+)
+
+
+def command(
+    settings: SettingsArgument = None,
+    model: StartOption = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            "-d",
+            help="Repeatable, the setting data.train: groups or pairs (.jsonl, plain or packed), "
+            "or the folder of a data set.",
+        ),
+    ] = None,
+    output: OutputOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on queries and the passages that answer them.
+
+    The finished model is OUTPUT/model. The same command again goes on after a kill. Several GPUs:
+    torchrun --nproc_per_node 4 -m corom train … (extra train).
+    """
+    from corom.training import train
+    from corom.training.loop import part
+    from corom.training.settings import TrainSettings, load_settings
+
+    tables = {"data": {"train": data}} if data else {}
+    asked = changes(set_, model=model, output=output, **tables)
+    chosen = load_settings(TrainSettings, settings, changes=asked)
+    measure = chosen.dev.measure if chosen.dev else "dev"
+    with run_bars(measure) as show:
+        finished = train(chosen, progress=lambda now: show("train", now))
+    say_finished(finished, measure=measure, as_json=as_json)
+    part()
