@@ -6,7 +6,7 @@
 | `COROM_OFFLINE`, `HF_HUB_OFFLINE` | `1`: no connection, not even for a download asked for |
 | `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` | as huggingface_hub reads them |
 | `MODELSCOPE_CACHE`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_API_TOKEN` | as ModelScope reads them |
-| `RANK`, `LOCAL_RANK` | set by torchrun and accelerate: this process's number, in all and here |
+| `RANK`, `LOCAL_RANK`, `WORLD_SIZE` | of torchrun: a process's number, in all and here; how many |
 """
 
 from __future__ import annotations
@@ -38,8 +38,16 @@ def is_offline() -> bool:
 
 def modelscope_cache() -> Path:
     """Return the folder ModelScope keeps models in: `$MODELSCOPE_CACHE/models`."""
-    root = os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope/hub"
-    return Path(root).expanduser() / "models"
+    return _modelscope_root() / "models"
+
+
+def modelscope_data_cache() -> Path:
+    """Return the folder ModelScope keeps data sets in: `$MODELSCOPE_CACHE/datasets`."""
+    return _modelscope_root() / "datasets"
+
+
+def _modelscope_root() -> Path:
+    return Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope/hub").expanduser()
 
 
 def modelscope_endpoint() -> str:
@@ -60,3 +68,8 @@ def is_main_process() -> bool:
 def is_first_here() -> bool:
     """Whether this is the only process, or the first of torchrun's on this machine."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def process_count() -> int:
+    """Return how many processes torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE") or 1)

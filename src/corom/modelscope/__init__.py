@@ -1,8 +1,24 @@
 """What code written for ModelScope imports: only the import lines change.
 
 from corom.modelscope import Model, Tasks, pipeline
+from corom.modelscope import MsDataset, Trainers, build_trainer
 """
 
+from corom.modelscope.config import Config
+from corom.modelscope.msdatasets import MsDataset
 from corom.modelscope.pipelines import Input, Model, Output, Pipeline, Tasks, pipeline
+from corom.modelscope.trainers import SentenceEmbeddingTrainer, Trainers, build_trainer
 
-__all__ = ["Input", "Model", "Output", "Pipeline", "Tasks", "pipeline"]
+__all__ = [
+    "Config",
+    "Input",
+    "Model",
+    "MsDataset",
+    "Output",
+    "Pipeline",
+    "SentenceEmbeddingTrainer",
+    "Tasks",
+    "Trainers",
+    "build_trainer",
+    "pipeline",
+]
