@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from corom.engines.torch_bert import TorchBert  # noqa: E402
+from corom.engines.torch_bert import TorchBert, _fused, _with_dropout  # noqa: E402
 from corom.errors import ArtifactError, InputError  # noqa: E402
 from corom.models.config import Shape  # noqa: E402
 
@@ -216,3 +216,34 @@ def test_bf16_autocast_stays_close():
         fast = model.encode(ids, counts, pooling="cls", normalize=True)
     assert fast.dtype == torch.float32
     assert (exact * fast).sum(1).min() > 0.999
+
+
+def attention_inputs():
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(3, 2, 7, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    there = torch.arange(7) < torch.tensor([7, 5, 1])[:, None]
+    return q, k, v, there[:, None, None, :]
+
+
+def test_attention_with_dropout_is_attention_when_nothing_falls_out():
+    *inputs, mask = attention_inputs()
+    results = []
+    for attend in (_fused, _with_dropout):
+        out = attend(*inputs, mask=mask, dropout=0.0)
+        results.append((out, *torch.autograd.grad(out.square().sum(), inputs)))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_attention_with_dropout_keeps_its_mean_and_never_sees_padding():
+    q, k, v, mask = attention_inputs()
+    with torch.no_grad():
+        expected = _fused(q, k, v, mask=mask, dropout=0.0)
+        drawn = [_with_dropout(q, k, v, mask=mask, dropout=0.3) for _ in range(3000)]
+        assert not torch.equal(drawn[0], drawn[1])
+        torch.testing.assert_close(sum(drawn) / 3000, expected, atol=0.08, rtol=0)
+        hidden = v.masked_fill(~mask.transpose(-1, -2), 1e6)
+        torch.manual_seed(1)
+        one = _with_dropout(q, k, v, mask=mask, dropout=0.3)
+        torch.manual_seed(1)
+        torch.testing.assert_close(_with_dropout(q, k, hidden, mask=mask, dropout=0.3), one)

@@ -46,4 +46,9 @@ def test_precision_is_as_asked():
     cpu = torch.device("cpu")
     assert uses_bf16("bf16", device=cpu)
     assert not uses_bf16("fp32", device=cpu)
-    assert isinstance(uses_bf16("auto", device=cpu), bool)
+
+
+@pytest.mark.parametrize(("able", "expected"), [("amx_bf16", True), ("avx512_bf16", False)])
+def test_bf16_is_chosen_only_where_it_is_faster(monkeypatch, able, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {able: True}, raising=False)
+    assert uses_bf16("auto", device=torch.device("cpu")) is expected

@@ -30,21 +30,42 @@ def _attention(
 ) -> Tensor:
     """Return the attention of packed queries, keys and values (n, 3 * hidden), packed again."""
     hidden = qkv.shape[1] // 3
+    # torch's attention on the CPU knows no dropout but in fp32, with many passes over the scores.
+    attend = _with_dropout if dropout and qkv.device.type == "cpu" else _fused
     parts = []
-    for block in packing.blocks:
-        part, size = qkv[block.rows], block.texts * block.longest
+    # Splitting has one gradient for all blocks; slicing would make one of full size for each.
+    sizes = [block.rows.stop - block.rows.start for block in packing.blocks]
+    for block, part in zip(packing.blocks, qkv.split(sizes), strict=True):
         if block.places is not None:
-            part = spread(part, block.places, size=size)
+            part = spread(part, block.places, size=block.texts * block.longest)
         split = part.view(block.texts, block.longest, 3, heads, hidden // heads)
         q, k, v = split.permute(2, 0, 3, 1, 4)
         if first_only:
             q = q[:, :, :1]
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask, dropout_p=dropout)
+        out = attend(q, k, v, mask=block.mask, dropout=dropout)
         out = out.transpose(1, 2).reshape(-1, hidden)
         if block.places is not None and not first_only:
             out = collect(out, block.places)
         parts.append(out)
     return torch.cat(parts)
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, dropout: float) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+
+
+def _with_dropout(
+    q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, dropout: float
+) -> Tensor:
+    """Return attention (b, heads, t, size) in the dtype of `q`; weights fall out at random."""
+    scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
+    if mask is not None:
+        low = torch.finfo(scores.dtype).min
+        scores = scores.add_(torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, low))
+    weights = torch.softmax(scores, dim=-1)
+    kept = torch.empty_like(weights).bernoulli_(1 - dropout)
+    # Values are fewer than weights: they take the factor that keeps the mean.
+    return torch.matmul(weights * kept, v / (1 - dropout))
 
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

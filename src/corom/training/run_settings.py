@@ -104,7 +104,7 @@ class RunSettings:
     seed: int = 42
     device: Literal["auto", "cpu"] = "auto"
     precision: Precision = "auto"
-    """auto: bf16 where the chip multiplies it fast, else fp32."""
+    """auto: bf16 where that is faster (GPUs, CPUs with AMX), else fp32."""
     dropout: float = 0.1
     log_every: int = 10
     checkpoint_every: int = 500
