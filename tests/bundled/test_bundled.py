@@ -25,3 +25,11 @@ def test_texts_are_clean_and_of_mixed_length() -> None:
     for text in [p.text for p in bundled.passages()] + [q.text for q in bundled.queries()]:
         assert text == text.strip()
         assert text.isprintable()
+
+
+def test_typed_texts_are_many_and_differ() -> None:
+    texts = bundled.typed()
+    assert len(set(texts)) == len(texts) >= 60
+    assert all(text.strip() == text and text.isprintable() for text in texts)
+    together = "".join(texts)
+    assert all(sign in together for sign in ",;:()。。。、×↑|😊醫")

@@ -45,7 +45,8 @@ def test_weights_come_back_to_the_grid(made):
     for name, exact in checkpoint.load_weights().items():
         assert restored[name].shape == exact.shape
         assert restored[name].dtype == np.float32
-        step = np.abs(exact).max() / 20
+        # Biases also took over what rounding leaves on average.
+        step = np.abs(exact).max() / (5 if name.endswith("dense.bias") else 20)
         np.testing.assert_allclose(restored[name], exact, atol=step, err_msg=name)
 
 

@@ -31,6 +31,17 @@ def queries() -> tuple[Query, ...]:
 
 
 @cache
+def typed() -> tuple[str, ...]:
+    """Return texts in the many ways people and machines write: for calibration, not to be shown.
+
+    Half-width punctuation, machine-translated style, traditional characters, laboratory values,
+    tables, prescriptions, Latin, forms, runs of signs.
+    """
+    text = files(__name__).joinpath("typed.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
+
+
+@cache
 def qrels() -> tuple[Qrel, ...]:
     """Return which passages answer which question, all of grade 1."""
     return tuple(

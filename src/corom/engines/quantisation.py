@@ -1,17 +1,19 @@
 """Weights and input ranges to int8: pure numpy, no data flow.
 
-Three known ideas, each worth a factor on real weights (1 - cosine to fp32 on bge-small-zh-v1.5,
-4 layers: plain static int8 0.0070, all three 0.0003):
+Known ideas, each worth a factor on real weights:
 
 - every input channel gets its own range, also shifted: BERT has a few channels twenty times wider
   than the rest, often far from 0;
 - a range is widened where the weights behind it are small, so that activations and weights share
-  the difficulty (SmoothQuant, arXiv 2211.10438, with a strength of 0.9);
+  the difficulty (SmoothQuant, arXiv 2211.10438); how much, is tried out for each input;
 - weights are rounded one input at a time, the error of each spread over those not rounded yet
-  (GPTQ, arXiv 2210.17323), with the inputs' own second moments.
+  (GPTQ, arXiv 2210.17323), with the inputs' own covariance; what is left on average goes into the
+  bias.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +22,30 @@ from corom.models.int8 import InputRange, Linear
 
 Floats = NDArray[np.float32]
 
-SMOOTHING = 0.9
+# 1: ranges as narrow as what was seen; less: wider where weights are small.
+SMOOTHINGS = (1.0, 0.95, 0.9, 0.85, 0.8)
 DAMPING = 0.01
 _BLOCK = 128
 _NARROWEST = 1e-4
+_TRIAL_OUTPUTS = 64
 
 
-def input_range(low: Floats, high: Floats, weights: list[Floats]) -> InputRange:
+class Inputs(NamedTuple):
+    """What calibration saw of one input of linear layers."""
+
+    low: Floats
+    """(in,) the smallest values"""
+    high: Floats
+    """(in,) the largest values"""
+    mean: Floats
+    """(in,)"""
+    covariance: Floats
+    """(in, in)"""
+
+
+def input_range(
+    low: Floats, high: Floats, weights: list[Floats], *, smoothing: float
+) -> InputRange:
     """Return the range to quantise each input channel over.
 
     `low` and `high` (in,) are the smallest and largest values seen; `weights` are the matrices
@@ -35,34 +54,78 @@ def input_range(low: Floats, high: Floats, weights: list[Floats]) -> InputRange:
     middle = (low + high) / 2
     half = np.maximum((high - low) / 2, _NARROWEST)
     strongest = np.maximum(np.max([np.abs(weight).max(axis=0) for weight in weights], axis=0), 1e-5)
-    wanted = half**SMOOTHING / strongest ** (1 - SMOOTHING)
+    wanted = half**smoothing / strongest ** (1 - smoothing)
     wanted *= (half / wanted).max()
     return InputRange((middle - wanted).astype(np.float32), (middle + wanted).astype(np.float32))
 
 
+def on_grid(rows: Floats, span: InputRange) -> Floats:
+    """Return `rows` (n, in) as an int8 layer sees them: 256 levels from -1 to 1."""
+    steps = np.float32(127.5)
+    levels: Floats = np.rint((np.clip((rows - span.middle) / span.half, -1, 1) + 1) * steps)
+    return levels / steps - 1
+
+
+def best_smoothing(
+    trial: Inputs, rows: Floats, weights: list[Floats], *, spread: Floats, gain: Floats | None
+) -> float:
+    """Return the smoothing with which the outputs come out closest.
+
+    `trial` has the ranges of some texts, `rows` (n, in) are inputs of others, so that what lies
+    outside too narrow a range counts. `gain` (out,) is what an output's error counts, squared:
+    the scale of the norm behind it. Without, a sample of the outputs decides, each layer's alike.
+    """
+    if gain is None:
+        samples = [weight[:: max(1, len(weight) // _TRIAL_OUTPUTS)] for weight in weights]
+    else:
+        # All: some layers put nearly everything into one output, which a sample would miss.
+        samples = [weight * gain[:, None] for weight in weights]
+
+    def error(smoothing: float) -> float:
+        span = input_range(trial.low, trial.high, weights, smoothing=smoothing)
+        seen, total = on_grid(rows, span), 0.0
+        for weight in samples:
+            none = np.zeros(len(weight), np.float32)
+            linear = quantise_linear(weight, none, span=span, spread=spread, mean=trial.mean)
+            exact = rows @ weight.T
+            found = seen @ (linear.weight * linear.scale[:, None]).T + linear.bias
+            total += float(np.square(found - exact).mean() / exact.var())
+        return total
+
+    return min(SMOOTHINGS, key=error)
+
+
+def error_spread(covariance: Floats) -> Floats:
+    """Return how the error of rounding one input is spread over the later ones: GPTQ's factor.
+
+    (in, in), upper triangular. Damping is relative to each input's own variance, so that the
+    factor fits whatever the inputs are scaled by. Costs O(in^3): about 2 s for 3,072.
+    """
+    damped = covariance.astype(np.float64)
+    diagonal = np.diag_indices(len(damped))
+    damped[diagonal] = np.maximum(damped[diagonal] * (1 + DAMPING), 1e-10)
+    return np.linalg.cholesky(np.linalg.inv(damped)).T.astype(np.float32)
+
+
 def quantise_linear(
-    weight: Floats, bias: Floats, *, span: InputRange, moments: Floats, mean: Floats
+    weight: Floats, bias: Floats, *, span: InputRange, spread: Floats, mean: Floats
 ) -> Linear:
     """Return the int8 form of `weight @ x + bias` for inputs quantised over `span`.
 
-    `moments` (in, in) and `mean` (in,) are of the input on its grid, in [-1, 1].
-    Costs O(in^3 + out * in^2): about 2 s for 768 x 3072 on two cores.
+    `spread` is `error_spread` of the inputs, `mean` (in,) their mean. Costs O(out * in^2).
     """
-    bias = bias + weight @ span.middle
-    weight = weight * span.half
-    scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / 127
-    grid = _round(weight / scale[:, None], moments)
+    scaled = weight * span.half
+    scale = np.maximum(np.abs(scaled).max(axis=1), 1e-12) / 127
+    grid = _round(scaled / scale[:, None], spread * span.half)
     # What rounding leaves on average goes into the bias.
-    bias = bias + (weight - grid * scale[:, None]) @ mean
+    typical = (mean - span.middle) / span.half
+    bias = bias + weight @ span.middle + (scaled - grid * scale[:, None]) @ typical
     return Linear(grid.astype(np.int8), scale.astype(np.float32), bias.astype(np.float32))
 
 
-def _round(weight: Floats, moments: Floats) -> Floats:
+def _round(weight: Floats, spread: Floats) -> Floats:
     """Return `weight` (in units of its grid) rounded by GPTQ."""
-    size = len(moments)
-    damped = moments.astype(np.float64)
-    damped[np.diag_indices(size)] += DAMPING * np.mean(np.diag(moments)) + 1e-12
-    spread = np.linalg.cholesky(np.linalg.inv(damped)).T.astype(np.float32)
+    size = len(spread)
     left = weight.astype(np.float32).copy()
     rounded = np.empty_like(left)
     for start in range(0, size, _BLOCK):
