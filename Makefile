@@ -11,7 +11,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml $(shell find src -type f ! -name '*.pyc')
 
 .PHONY: help demo test check fix serve test-interop test-mteb bench-encode bench-search bench-evaluate \
-	reproduce clean
+	reproduce reproduce-model clean
 
 help:            ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -54,6 +54,10 @@ bench-evaluate: .venv-bench/installed  ## a whole evaluation, side by side with 
 
 reproduce: .venv-test/installed      ## run the commands behind results/ again and compare
 	$(BIN)/python benchmarks/reproduce.py
+
+reproduce-model: .venv-test/installed  ## train the embedded model (hours on a CPU; see results/LOG.md)
+	$(BIN)/corom train two-stage recipes/corom-medical.toml
+	$(BIN)/python recipes/embed_base.py runs/corom-medical/3-stage2/model runs/corom-medical/embedded
 
 clean:           ## remove the environments and caches
 	rm -rf .venv .venv-serve .venv-test .venv-bench .venv-interop .venv-mteb .bench .mypy_cache .ruff_cache .pytest_cache
