@@ -5,6 +5,9 @@ and dropout; one process after the other in alternating rounds, the first steps 
 environment with sentence-transformers, datasets and corom's train extra:
 
     python benchmarks/bench_train.py --model ../shared/models/bge-small-zh-v1.5
+
+Writes results/train-speed.json: every run's texts per second, and for each precision the ratio of
+the two runs of a round. corom's own choice of precision ("auto") is that of the first table.
 """
 
 from __future__ import annotations
@@ -20,8 +23,10 @@ import time
 from itertools import islice, pairwise
 from pathlib import Path
 
+from encode_machine import describe
+
 SYSTEMS = ("corom", "sentence-transformers")
-WARM_UP = 2
+WARM_UP = 1
 
 
 def main() -> None:
@@ -33,12 +38,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "pairs.jsonl"
         write_pairs(options, data)
-        for precision in options.precision:
-            speeds: dict[str, list[float]] = {system: [] for system in SYSTEMS}
-            for number in range(options.rounds):
+        speeds = {p: {system: list[float]() for system in SYSTEMS} for p in options.precision}
+        for number in range(options.rounds):
+            for precision in options.precision:
                 for system in SYSTEMS if number % 2 == 0 else SYSTEMS[::-1]:
-                    speeds[system].append(run(system, precision, data))
-            show(precision, speeds)
+                    speeds[precision][system].append(run(system, precision, data))
+            if options.output:  # after each round: what was measured is kept
+                save(options, speeds)
+    for precision, found in speeds.items():
+        show(precision, found)
 
 
 def parse() -> argparse.Namespace:
@@ -52,8 +60,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", choices=["cpu", "auto"], default="cpu")
-    parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["bf16"])
+    parser.add_argument(
+        "--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"]
+    )
     parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--output", type=Path, help="such as results/train-speed.json")
     parser.add_argument("--worker", choices=SYSTEMS, help=argparse.SUPPRESS)
     parser.add_argument("--data", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -87,6 +98,31 @@ def run(system: str, precision: str, data: Path) -> float:
     found = json.loads(done.stdout.strip().splitlines()[-1])
     print(f"  {system:24s} {precision}  {found['texts_per_s']:8.1f} texts/s", flush=True)
     return float(found["texts_per_s"])
+
+
+def save(options: argparse.Namespace, speeds: dict[str, dict[str, list[float]]]) -> None:
+    """Write what was asked, on what it ran and all figures."""
+    from corom.files import sha256, write_json
+
+    tables = {
+        precision: {
+            "texts_per_s": found,
+            "ratios": [ours / theirs for ours, theirs in zip(*found.values(), strict=True)],
+        }
+        for precision, found in speeds.items()
+    }
+    asked = ("batch", "length", "steps", "rounds", "dropout", "device")
+    write_json(
+        options.output,
+        {
+            "command": " ".join(["python", "benchmarks/bench_train.py", *sys.argv[1:]]),
+            "options": {name: getattr(options, name) for name in asked},
+            "model": sha256(Path(options.model) / "model.safetensors"),
+            "data": sha256(Path(options.pairs)),
+            "precisions": tables,
+            **describe(threads=options.threads),
+        },
+    )
 
 
 def show(precision: str, speeds: dict[str, list[float]]) -> None:

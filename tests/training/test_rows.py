@@ -112,3 +112,13 @@ def test_graded_pairs_need_labels(tmp_path):
     assert rows == [("头痛", "头疼", 2.0)]
     assert skips.total == 1
     assert read_graded([], skip_bad=False)[0] == []
+
+
+def test_ids_that_repeat_raise_or_are_counted(dataset):
+    with (dataset / "corpus.tsv").open("a", encoding="utf-8") as file:
+        file.write("1\t另一段\n")
+    with pytest.raises(FormatError, match=r"corpus\.tsv, line 61: repeats the id"):
+        read_rows([str(dataset)], split="train", skip_bad=False)
+    found = read_rows([str(dataset)], split="train", skip_bad=True)
+    assert found.skips.counts == {"duplicate": 1}
+    assert len(found.rows) == 60
