@@ -192,7 +192,13 @@ def sentence_transformers(options: argparse.Namespace) -> dict[str, float]:
         "hidden_dropout_prob": options.dropout,
         "attention_probs_dropout_prob": options.dropout,
     }
-    model = SentenceTransformer(options.model, device=device, config_kwargs=dropout)
+    model = SentenceTransformer(
+        options.model,
+        device=device,
+        config_kwargs=dropout,
+        # Version 6 keeps the dtype of the file, half precision here: to train, fp32 it is.
+        model_kwargs={"dtype": torch.float32},
+    )
     model.max_seq_length = options.length
     pairs = list(read_pairs(Path(options.data)))
     dataset = Dataset.from_dict(

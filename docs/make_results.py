@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ HEADS = {
     "score-ranges": {
         "zh": ["余弦", "5%", "25%", "中位数", "75%", "95%"],
         "en": ["cosine", "5%", "25%", "median", "75%", "95%"],
+    },
+    "train-speed": {
+        "zh": ["精度", "corom 文本/秒", "sentence-transformers 文本/秒", "倍数"],
+        "en": ["precision", "corom, texts/s", "sentence-transformers, texts/s", "ratio"],
     },
 }
 POINTS = ("p5", "p25", "p50", "p75", "p95")
@@ -84,6 +89,14 @@ NOTES = {
         "最好的阈值是 {threshold:.2f}，在 cmedqq-dev 上对 {accuracy:.0%}。",
         "en": "Of `{model}` (`benchmarks/score_ranges.py`). The best threshold for "
         '"is this the same question?" is {threshold:.2f}, right for {accuracy:.0%} of cmedqq-dev.',
+    },
+    "train-speed": {
+        "zh": "训练速度：bge-small-zh-v1.5，批 {batch}，最长 {length} 词元，InfoNCE"
+        "（批内加一个难负样本），{threads} 线程 CPU，{rounds} 轮配对的中位数"
+        "（`benchmarks/bench_train.py`）。",
+        "en": "Training: bge-small-zh-v1.5, batch {batch}, at most {length} tokens, InfoNCE "
+        "(in-batch and one hard negative), {threads} CPU threads, medians of {rounds} paired "
+        "rounds (`benchmarks/bench_train.py`).",
     },
 }
 
@@ -144,10 +157,25 @@ def score_ranges(data: dict[str, Any], language: str) -> str:
     return f"{table(HEADS['score-ranges'][language], rows)}\n\n{note}"
 
 
+def train_speed(data: dict[str, Any], language: str) -> str:
+    """Return the table of training speed against sentence-transformers."""
+    rows = []
+    for precision, found in data["precisions"].items():
+        speeds = (statistics.median(values) for values in found["texts_per_s"].values())
+        ratios = sorted(found["ratios"])
+        ratio = f"{statistics.median(ratios):.2f}x [{ratios[0]:.2f}-{ratios[-1]:.2f}]"
+        rows.append([precision, *(f"{speed:.1f}" for speed in speeds), ratio])
+    note = NOTES["train-speed"][language].format(
+        **data["options"], threads=data["machine"]["threads_used"]
+    )
+    return f"{note}\n\n{table(HEADS['train-speed'][language], rows)}"
+
+
 BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "encode": encode,
     "fidelity": fidelity,
     "score-ranges": score_ranges,
+    "train-speed": train_speed,
 }
 
 
