@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -118,12 +119,15 @@ def run_round(bench: Bench, workers: dict[str, Worker], peak: Peak, order: list[
 
 def measure(bench: Bench) -> None:
     """Run everything that is timed."""
-    rng = np.random.default_rng(bench.options.seed)
+    rng, started = np.random.default_rng(bench.options.seed), time.monotonic()
     say(f"cold starts of {len(bench.names)} back ends, {bench.options.cold} of each")
     workers = warm_up(bench, cold_starts(bench, rng))
     try:
         peak = Peak(threads=bench.options.threads)
         for number in range(bench.options.rounds):
+            if time.monotonic() - started > 60 * bench.options.minutes:
+                say(f"{bench.options.minutes:g} minutes are over")
+                break
             done = run_round(bench, workers, peak, rng.permutation(list(workers)).tolist())
             bench.rounds.append(done)
             say(f"round {number + 1} of {bench.options.rounds}, load average {done.load:.1f}")
@@ -163,7 +167,10 @@ def record(bench: Bench, tables: dict[str, Any]) -> dict[str, Any]:
     texts = bench.texts
     return {
         **describe(threads=bench.options.threads),
-        "settings": {name: getattr(bench.options, name) for name in chosen},
+        "settings": {
+            **{name: getattr(bench.options, name) for name in chosen},
+            "rounds": len(bench.rounds),
+        },
         "tokens": {"passages": sum(texts.passage_tokens), "queries": sum(texts.query_tokens)},
         "gigaoperations": {
             name: [round(part.operations / 1e9, 2) for part in parts]

@@ -16,6 +16,7 @@ def parse(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     add = parser.add_argument
     add("--rounds", type=int, default=5)
+    add("--minutes", type=float, default=60, help="no round begins later than this")
     add("--passages", type=int, default=192)
     add("--queries", type=int, default=384)
     add("--layers", type=int, default=12)
