@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from corom.encoder import Encoder
+from corom.engines.compression import RECIPE
 from corom.metrics import evaluate_run
 from corom.ranking import top_k
 from corom.readers import open_dataset
@@ -61,7 +62,8 @@ def main() -> None:
     exact: dict[str, np.ndarray] = {}
     for precision in PRECISIONS:
         encoder = Encoder.load(options.model, engine="openvino", precision=precision)
-        folder = options.work / encoder.fingerprint / precision
+        form = f"int8-{RECIPE}" if precision == "int8" else precision
+        folder = options.work / encoder.fingerprint / form
         corpus = encode(
             encoder, [p.text for p in passages], folder / "passages.npy", side="passage"
         )

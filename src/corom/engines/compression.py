@@ -23,6 +23,9 @@ from corom.models.weights import INT8
 from corom.tokens import TokenCutter, TokenIds, batches
 from corom.vectors import Vectors, cosines, normalized
 
+RECIPE = 2
+"""Grows when calibration changes, so that forms kept from before are made anew."""
+
 _LEAST = 20
 
 
@@ -136,7 +139,7 @@ def _neighbours(vectors: Vectors, count: int) -> list[list[int]]:
 
 def cached_int8(checkpoint: Checkpoint) -> Path:
     """Return the folder the int8 form of a checkpoint is kept in when its own has none."""
-    return cache_folder() / "int8" / checkpoint.fingerprint
+    return cache_folder() / "int8" / f"{checkpoint.fingerprint}-{RECIPE}"
 
 
 def bundled_texts() -> tuple[list[str], list[str]]:
