@@ -10,8 +10,8 @@ BIN = .venv-test/bin
 PIP = -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml $(shell find src -type f ! -name '*.pyc')
 
-.PHONY: help demo test check fix serve test-interop test-mteb bench-encode bench-search bench-evaluate \
-	reproduce reproduce-model clean
+.PHONY: help demo test check fix serve chromium test-interop test-mteb test-adapters test-fuzz \
+	bench-encode bench-search bench-evaluate bench-serve reproduce reproduce-model clean
 
 help:            ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -37,11 +37,21 @@ fix: .venv-test/installed     ## mend what can be mended: imports, format, made 
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_results.py
 
+chromium:        ## the browser that tests of the page need (as root, on Debian: installs it)
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get -qq update \
+		&& DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium >/dev/null; }
+
 test-interop: .venv-test/installed   ## sentence-transformers 5, 6 and ModelScope read our folders
 	$(BIN)/python tests/interop/run.py
 
 test-mteb: .venv-mteb/installed      ## MTEB's own mock tasks, offline, through our adapter
 	HF_HUB_OFFLINE=1 .venv-mteb/bin/python -m pytest -W default tests/adapters
+
+test-adapters: .venv-adapters/installed   ## LangChain, LlamaIndex, Haystack, OpenAI's client: the real ones
+	.venv-adapters/bin/python -m pytest -W default tests/adapters
+
+test-fuzz: .venv-fuzz/installed      ## schemathesis: 5,000 made-up requests, none may be a 5xx
+	.venv-fuzz/bin/python tests/fuzz/run.py
 
 bench-encode: .venv-bench/installed  ## encoding, side by side with others
 	.venv-bench/bin/python benchmarks/bench_encode.py
@@ -52,6 +62,9 @@ bench-search: .venv-bench/installed  ## searching, side by side with others
 bench-evaluate: .venv-bench/installed  ## a whole evaluation, side by side with another library
 	.venv-bench/bin/python benchmarks/bench_evaluate.py
 
+bench-serve: .venv-test/installed .venv-peers/installed   ## serving, side by side with others
+	$(BIN)/python benchmarks/bench_serve.py
+
 reproduce: .venv-test/installed      ## run the commands behind results/ again and compare
 	$(BIN)/python benchmarks/reproduce.py
 
@@ -60,7 +73,7 @@ reproduce-model: .venv-test/installed  ## train the embedded model (hours on a C
 	$(BIN)/python recipes/embed_base.py runs/corom-medical/3-stage2/model runs/corom-medical/embedded
 
 clean:           ## remove the environments and caches
-	rm -rf .venv .venv-serve .venv-test .venv-bench .venv-interop .venv-mteb .bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-*/ .bench .mypy_cache .ruff_cache .pytest_cache
 
 .venv/installed: $(PACKAGE)
 	$(PYTHON) -m venv .venv
@@ -74,7 +87,23 @@ clean:           ## remove the environments and caches
 
 .venv-test/installed: pyproject.toml Makefile
 	$(PYTHON) -m venv .venv-test
-	$(BIN)/python $(PIP) '$(TORCH)' -e '.[$(EXTRAS)]'
+	$(BIN)/python $(PIP) '$(TORCH)' -e '.[$(EXTRAS)]' 'openai>=2' 'playwright>=1.50'
+	@touch $@
+
+.venv-adapters/installed: pyproject.toml Makefile
+	$(PYTHON) -m venv .venv-adapters
+	.venv-adapters/bin/python $(PIP) -e '.[dev,serve]' haystack-ai langchain-core langchain-openai \
+		llama-index-core llama-index-embeddings-openai-like openai
+	@touch $@
+
+.venv-fuzz/installed: pyproject.toml Makefile
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python $(PIP) -e '.[serve]' 'schemathesis>=4'
+	@touch $@
+
+.venv-peers/installed: Makefile
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python $(PIP) '$(TORCH)' 'infinity-emb[torch,server]==0.0.78'
 	@touch $@
 
 .venv-mteb/installed: pyproject.toml Makefile

@@ -39,6 +39,21 @@ HEADS = {
         "zh": ["", "余弦（平均 / 最小）", "前十重合", "MRR@10", "Recall@10"],
         "en": ["", "cosine (mean / least)", "top-10 overlap", "MRR@10", "Recall@10"],
     },
+    "serve": {
+        "zh": [
+            "并发",
+            "corom 请求/秒",
+            "p99",
+            "对 infinity：吞吐",
+            "p99",
+            "对 FastAPI + ST：吞吐",
+            "p99",
+        ],
+        "en": [
+            *("clients", "corom, requests/s", "p99"),
+            *("throughput over infinity", "p99", "throughput over FastAPI + ST", "p99"),
+        ],
+    },
     "score-ranges": {
         "zh": ["余弦", "5%", "25%", "中位数", "75%", "95%"],
         "en": ["cosine", "5%", "25%", "median", "75%", "95%"],
@@ -83,6 +98,17 @@ NOTES = {
         "（`benchmarks/bench_fidelity.py`）。",
         "en": "The base weights on the whole of open-medical (133,780 passages), against fp32 "
         "(`benchmarks/bench_fidelity.py`).",
+    },
+    "serve": {
+        "zh": "同一个 12 层 × 768 的模型、长短不一的文本、一次一条，取 {rounds} 轮的中位数；corom 用 int8，另两个用 fp32"
+        "（[docs/benchmarks.md](docs/benchmarks.md#serving)，`make bench-serve`）。"
+        "十倍过载 {seconds:.0f} 秒：{asked:,} 个请求全部得到答复，内存 {before:.0f} → {peak:.0f} MB，"
+        "{recovery:.1f} 秒恢复。",
+        "en": "One model of 12 layers x 768, texts of mixed lengths, one a request, medians of "
+        "{rounds} rounds; corom in int8, the others in fp32 "
+        "([docs/benchmarks.md](docs/benchmarks.md#serving), `make bench-serve`). "
+        "Ten times overloaded for {seconds:.0f} s: all {asked:,} requests answered, memory "
+        "{before:.0f} to {peak:.0f} MB, recovered in {recovery:.1f} s.",
     },
     "score-ranges": {
         "zh": "模型 `{model}`（`benchmarks/score_ranges.py`）。判断“是不是同一个问题”，"
@@ -171,11 +197,35 @@ def train_speed(data: dict[str, Any], language: str) -> str:
     return f"{note}\n\n{table(HEADS['train-speed'][language], rows)}"
 
 
+def serve(data: dict[str, Any], language: str) -> str:
+    """Return the table of the load test, and what came of an overload."""
+    rows = []
+    for row in data["servers"]["corom-int8"]:
+        ratios = [
+            f"{row[f'{what}_over_{peer}']['median']:{form}}x"
+            for peer in ("infinity", "plain")
+            for what, form in (("throughput", ".1f"), ("p99", ".2f"))
+        ]
+        own = [f"{row['clients']}", f"{row['per_second']:.1f}", f"{row['p99_ms']:.0f} ms"]
+        rows.append([*own, *ratios])
+    single = data["overload"][0]
+    note = NOTES["serve"][language].format(
+        rounds=data["settings"]["rounds"],
+        seconds=data["settings"]["overload_seconds"],
+        asked=single["asked"] - single["unanswered"],
+        before=single["memory_before_mb"],
+        peak=single["memory_peak_mb"],
+        recovery=single["recovery_s"],
+    )
+    return f"{table(HEADS['serve'][language], rows)}\n\n{note}"
+
+
 BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "encode": encode,
     "fidelity": fidelity,
     "score-ranges": score_ranges,
     "train-speed": train_speed,
+    "serve": serve,
 }
 
 

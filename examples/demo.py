@@ -65,6 +65,7 @@ def main() -> None:
     for sentence, row in zip(SENTENCES, score_matrix(sentences, sentences), strict=True):
         print("   " + "  ".join(f"{score:.2f}" for score in row) + f"  {sentence}")
     print(f"\n用时 {time.perf_counter() - start:.1f} 秒。仅供检索研究，不构成医疗建议。")
+    print("\n网页 / the page: make serve，然后打开 http://127.0.0.1:8000 （Ctrl-C 结束）")
 
 
 if __name__ == "__main__":

@@ -43,10 +43,13 @@ class Fake:
             receive(batch, vectors.astype(np.float32))
 
 
-def run(scenario, encoder=None, *, most=10_000):
+def run(scenario, encoder=None, *, most=10_000, longest=60.0):
     async def main():
         batcher = Batcher(
-            encoder or Fake(), max_queued_tokens=most, observe=lambda texts, tokens: None
+            encoder or Fake(),
+            max_queued_tokens=most,
+            max_wait_s=longest,
+            observe=lambda texts, tokens: None,
         )
         batcher.start()
         try:
@@ -180,6 +183,30 @@ def test_a_full_queue_refuses_and_says_when_to_come_back():
     assert [type(answer) for answer in answers[:2]] == [type(answers[0])] * 2
     assert answers[2].status == 429
     assert 1 <= answers[2].retry_after_s <= 60
+
+
+def test_who_would_wait_too_long_is_refused_and_a_small_request_is_not():
+    gate = Event()
+
+    async def scenario(batcher):
+        answers = []
+        for texts in (["头"], ["头" * 100] * 30, ["头" * 100] * 30, ["头" * 8]):
+            answers.append(asyncio.ensure_future(batcher.encode(passages=texts)))
+            await asyncio.sleep(0.02)
+        gate.set()
+        return await asyncio.gather(*answers, return_exceptions=True)
+
+    # Until it has measured, the batcher expects 1,000 tokens a second: one large request takes
+    # 3 s, a second beside it 6, while the small one has its turn after one batch of the first.
+    _, large, second, small = run(scenario, Fake(gate=gate), longest=4.0)
+    assert large.vectors[:, 0].tolist() == [100] * 30
+    assert second.status == 429
+    assert small.vectors.tolist() == [[8, 1]]
+
+
+def test_alone_even_a_large_request_is_taken():
+    answer = run(lambda batcher: batcher.encode(passages=["头" * 100] * 30), longest=0.001)
+    assert len(answer.vectors) == 30
 
 
 def test_too_many_tokens():

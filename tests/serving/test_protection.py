@@ -145,7 +145,7 @@ def test_while_draining_newcomers_are_told(client):
 
 
 def test_more_requests_than_allowed_are_told_at_once(client):
-    client.service.door.inside = 512
+    client.service.door.inside = client.service.settings.max_requests
     answer = embed(client)
     assert answer.status_code == 429
     assert answer.json()["error"]["type"] == "rate_limit_error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = Path("/usr/bin/chromium")
 # Without these it tries to reach hosts on the net at every start.
 FLAGS = (
     "--no-sandbox",
@@ -22,6 +22,28 @@ FLAGS = (
 )
 
 
+def installed() -> bool:
+    """Whether there is a Chromium."""
+    return shutil.which("chromium") is not None
+
+
+def service(**settings: Any) -> Any:
+    """Return the embedded model over the bundled passages, and its card."""
+    from corom.encoder import Encoder
+    from corom.serving.collection import bundled_collection
+    from corom.serving.service import Service
+    from corom.serving.settings import ServeSettings
+
+    encoder = Encoder.load()
+    card = (Path(encoder.folder) / "README.md").read_text(encoding="utf-8")
+    return Service(
+        encoder,
+        collection=bundled_collection(encoder),
+        card=card,
+        settings=ServeSettings(port=0, **settings),
+    )
+
+
 @contextmanager
 def serving(service: Any) -> Iterator[str]:
     """Serve from another thread; yield the address."""
@@ -32,6 +54,7 @@ def serving(service: Any) -> Iterator[str]:
     thread.start()
     try:
         while not server.started:
+            assert thread.is_alive(), "the server ended while it started"
             time.sleep(0.02)
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}/"
@@ -42,11 +65,12 @@ def serving(service: Any) -> Iterator[str]:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """Yield Playwright's browser."""
+    """Yield Playwright's browser, with a fresh profile."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        found = shutil.which("chromium") or "chromium"
+        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
         try:
             yield browser
         finally:

@@ -1,6 +1,9 @@
-"""Pictures of the page in all its states, for people to look at: `python tests/web/look.py OUT`.
+"""Pictures of the page, for people to look at.
 
-With `--readme` it makes the one picture the README shows instead, docs/images/search.png.
+    python tests/web/look.py FOLDER            every panel: wide, narrow, dark, English
+    python tests/web/look.py --readme          docs/images/search.png, which the READMEs show
+
+Chinese letters need a font: `apt-get install fonts-noto-cjk`.
 """
 
 from __future__ import annotations
@@ -10,90 +13,86 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
-from browser import chromium, serving  # noqa: E402
+from web.browser import chromium, service, serving  # noqa: E402
 
-QUERY = "空腹的时候胃疼，吃点东西就好了，半夜也会疼醒"
-
-
-def service() -> Any:
-    """Return the embedded model over the bundled passages."""
-    from corom.encoder import Encoder
-    from corom.serving.collection import bundled_collection
-    from corom.serving.service import Service
-    from corom.serving.settings import ServeSettings
-
-    encoder = Encoder.load()
-    card = (ROOT / "src/corom/models/embedded/corom-medical/README.md").read_text()
-    return Service(
-        encoder,
-        collection=bundled_collection(encoder),
-        card=card,
-        settings=ServeSettings(port=0, timeout_s=300),
-    )
+QUERY = "孩子发烧三天了，身上起了红疹"
+PICTURE = ROOT / "docs" / "images" / "search.png"
 
 
 def ask(page: Any, query: str, mode: str = "dense") -> None:
-    """Search and wait for the hits."""
+    """Search, and wait for the hits and the growing of their bars."""
     page.click("#tab-search")
-    page.fill("#search input[name=query]", query)
     page.check(f"#search input[value={mode}]", force=True)
+    page.fill("#search input[name=query]", query)
     page.press("#search input[name=query]", "Enter")
-    page.wait_for_selector("#search .hits li >> nth=0", timeout=60_000)
+    page.wait_for_selector("#search .sides" if mode == "both" else "#search .hits")
     page.wait_for_timeout(700)
 
 
-def look(page: Any, out: Path, name: str, *, whole: bool = True) -> None:
-    """Take one picture."""
-    page.screenshot(path=out / f"{name}.png", full_page=whole)
+def tour(browser: Any, address: str, out: Path, **options: Any) -> None:
+    """Take a picture of every panel."""
+    context = browser.new_context(**options)
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(address)
+
+    def look(name: str) -> None:
+        page.screenshot(path=out.with_name(f"{out.name}-{name}.png"), full_page=True)
+
+    look("empty")
+    for mode in ("dense", "both"):
+        ask(page, QUERY, mode)
+        look(mode)
+    page.click("#tab-similarity")
+    page.click("#similarity .sample")
+    page.wait_for_selector("#similarity .hits li")
+    page.wait_for_timeout(600)
+    look("similarity")
+    page.check("#similarity input[value=matrix]", force=True)
+    page.wait_for_selector("#similarity .matrix")
+    look("matrix")
+    page.click("#tab-map")
+    page.wait_for_selector("#map .dot")
+    look("map")
+    page.fill("#map input", QUERY)
+    page.press("#map input", "Enter")
+    page.wait_for_selector("#map .query")
+    look("placed")
+    page.click("#tab-about")
+    page.wait_for_selector("#about .facts")
+    look("about")
+    page.context.set_offline(True)
+    page.click("#tab-search")
+    page.press("#search input[name=query]", "Enter")
+    page.wait_for_selector("#search .offline")
+    look("offline")
+    context.close()
 
 
-def tour(browser: Any, address: str, out: Path) -> None:
-    """Take a picture of every panel: wide, narrow, dark, English."""
-    for name, width, scheme in (
-        ("wide", 1180, "light"),
-        ("dark", 1180, "dark"),
-        ("narrow", 360, "light"),
-    ):
-        context = browser.new_context(
-            viewport={"width": width, "height": 820}, color_scheme=scheme, device_scale_factor=1.5
-        )
-        page = context.new_page()
-        page.set_default_timeout(120_000)
-        page.goto(address)
-        look(page, out, f"{name}-empty")
-        ask(page, QUERY)
-        look(page, out, f"{name}-dense")
-        ask(page, QUERY, "both")
-        look(page, out, f"{name}-both")
-        page.click("#tab-similarity")
-        page.click("#similarity .sample")
-        page.wait_for_selector("#similarity .hits li")
-        page.wait_for_timeout(600)
-        look(page, out, f"{name}-similarity")
-        page.check("#similarity input[value=matrix]", force=True)
-        page.wait_for_selector("#similarity .matrix")
-        look(page, out, f"{name}-matrix")
-        page.click("#tab-map")
-        page.wait_for_selector("#map .dot")
-        look(page, out, f"{name}-map")
-        page.fill("#map input", QUERY)
-        page.press("#map input", "Enter")
-        page.wait_for_selector("#map .query")
-        look(page, out, f"{name}-placed")
-        page.click("#tab-about")
-        page.wait_for_selector("#about .facts")
-        look(page, out, f"{name}-about")
-        context.close()
+def picture(browser: Any, address: str) -> None:
+    """Take the README's picture."""
+    page = browser.new_page(viewport={"width": 960, "height": 640})
+    page.set_default_timeout(120_000)
+    page.goto(address)
+    ask(page, QUERY)
+    PICTURE.parent.mkdir(exist_ok=True)
+    page.screenshot(path=PICTURE)
 
 
 def main() -> None:
     """Make the pictures."""
-    out = Path(sys.argv[1])
-    out.mkdir(parents=True, exist_ok=True)
+    wide = {"viewport": {"width": 1180, "height": 820}}
     with serving(service()) as address, chromium() as browser:
-        tour(browser, address, out)
+        if sys.argv[1:] == ["--readme"]:
+            return picture(browser, address)
+        out = Path(sys.argv[1])
+        out.mkdir(parents=True, exist_ok=True)
+        tour(browser, address, out / "wide", **wide)
+        tour(browser, address, out / "dark", color_scheme="dark", **wide)
+        tour(browser, address, out / "narrow", viewport={"width": 360, "height": 720})
+    return None
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def command(
     ] = 30.0,
     max_requests: Annotated[
         int, typer.Option("--max-requests", help="At once; further ones are told to come back.")
-    ] = 512,
+    ] = 256,
 ) -> None:
     """Serve embeddings, similarity and search over HTTP, and a page to try them.
 

@@ -3,7 +3,7 @@
 From the outside in:
 
 Reporting   request id, log line, metrics, security headers, every exception an answer
-Gate        host, key, room
+Gate        host, key, room, shutting down
 Intake      body limits, deadline, clients that leave
 """
 
@@ -18,7 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from corom import __version__
-from corom.serving.errors import answer_error
+from corom.serving.errors import ErrorAnswer, answer_error
 from corom.serving.gate import Gate
 from corom.serving.intake import Intake
 from corom.serving.routes import atlas, compare, openai, ops, page, search, tei
@@ -44,6 +44,7 @@ def create_app(service: Service) -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
+        responses={"default": {"model": ErrorAnswer, "description": "An error."}},
         # FastAPI's pages load from a CDN, and its telemetry would report what was sent.
         docs_url=None,
         redoc_url=None,
@@ -63,5 +64,5 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(
         Gate, door=service.door, keys=service.keys, max_requests=settings.max_requests
     )
-    app.add_middleware(Reporting, telemetry=service.telemetry)
+    app.add_middleware(Reporting, telemetry=service.telemetry, door=service.door)
     return app

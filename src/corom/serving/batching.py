@@ -27,6 +27,8 @@ from corom.vectors import Vectors
 
 # Cutting so many characters into tokens takes well under a millisecond: not worth a thread.
 _CUT_AT_ONCE = 1000
+# The engine's speed is that of busy spells so long; a lone text is mostly overhead.
+_BUSY_S = 0.1
 
 
 class BatchEncoder(Protocol):
@@ -72,18 +74,16 @@ class _Job:
         self.done: asyncio.Future[None] = self.loop.create_future()
         lengths = np.fromiter((len(item.ids) for item in tokens), np.int32, count=len(tokens))
         widths = padded_lengths(lengths, longest=longest)
+        self.left = int(widths.sum())  # padded tokens the engine has not begun
         self.by_width: dict[int, list[int]] = defaultdict(list)
         for row, width in enumerate(widths.tolist()):
             self.by_width[width].append(row)
-
-    @property
-    def waiting_tokens(self) -> int:
-        return sum(width * len(rows) for width, rows in self.by_width.items())
 
     def take(self, width: int, room: int) -> list[int]:
         """Return up to `room` rows of this padded length; they no longer wait."""
         rows = self.by_width.get(width, [])
         taken = rows[:room]
+        self.left -= width * len(taken)
         if len(taken) == len(rows):
             self.by_width.pop(width, None)
         else:
@@ -106,7 +106,9 @@ class _Job:
 class Batcher:
     """The bounded queue in front of an encoder, and the thread that empties it.
 
-    `observe` is told texts and tokens of every batch, from another thread.
+    A request that would wait longer than `max_wait_s` is refused at once: work that ends after its
+    deadline is done for nobody. `observe` is told texts and tokens of every batch, from another
+    thread.
     """
 
     def __init__(
@@ -114,9 +116,11 @@ class Batcher:
         encoder: BatchEncoder,
         *,
         max_queued_tokens: int,
+        max_wait_s: float,
         observe: Callable[[int, int], None],
     ) -> None:
-        self._encoder, self._most, self._observe = encoder, max_queued_tokens, observe
+        self._encoder, self._observe = encoder, observe
+        self._most, self._max_wait_s = max_queued_tokens, max_wait_s
         self._jobs: OrderedDict[_Job, None] = OrderedDict()
         self._running: dict[int, tuple[_Job, int]] = {}
         self._tickets = count()
@@ -185,18 +189,26 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise draining()
-            cost = job.waiting_tokens
-            if self._queued + cost > self._most:
+            late = self._jobs and self._wait_s(job.left) > self._max_wait_s
+            if late or self._queued + job.left > self._most:
                 raise overloaded("the queue is full", retry_after_s=self.retry_after_s)
             self._jobs[job] = None
-            self._queued += cost
+            self._queued += job.left
             self._changed.notify()
+
+    def _wait_s(self, cost: int) -> float:
+        """Return in how many seconds a request of `cost` tokens would be done.
+
+        Requests take turns by batch: of each that waits, no more than of this one comes before.
+        """
+        share = max(cost, self._encoder.batch_tokens)
+        return (cost + sum(min(job.left, share) for job in self._jobs)) / self._rate
 
     def _drop(self, job: _Job) -> None:
         with self._changed:
             if job in self._jobs:
                 del self._jobs[job]
-                self._queued -= job.waiting_tokens
+                self._queued -= job.left
 
     def _work(self) -> None:
         while self._wait():
@@ -249,7 +261,7 @@ class Batcher:
         finite = [bool(np.isfinite(vector).all()) for vector in vectors]
         with self._changed:
             self._spent += batch.ids.size
-            if (elapsed := time.monotonic() - self._since) > 0.01:
+            if (elapsed := time.monotonic() - self._since) > _BUSY_S:
                 self._rate = max(1.0, self._spent / elapsed)
             for ticket, vector, good in zip(batch.rows.tolist(), vectors, finite, strict=True):
                 job, row = self._running.pop(ticket, (None, 0))

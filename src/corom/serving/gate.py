@@ -6,30 +6,18 @@ elsewhere whose own name was made to point here (DNS rebinding) is refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from corom.serving.errors import ApiError, draining, overloaded
 from corom.serving.keys import KeyRing
 from corom.serving.settings import LOOPBACK
-from corom.serving.telemetry import record_of
+from corom.serving.telemetry import Door, record_of
 
 HEALTH = ("/healthz", "/readyz", "/health")
 """Answered to anyone, always."""
 _OPEN = ("/", *HEALTH)
 _STATIC = "/static/"
-
-
-@dataclass
-class Door:
-    """What the gate and the rest of the server know of each other."""
-
-    inside: int = 0
-    """requests being answered"""
-    draining: bool = False
-    """set on SIGTERM: nobody comes in any more"""
 
 
 class Gate:

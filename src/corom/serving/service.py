@@ -14,10 +14,9 @@ from corom.errors import InputError
 from corom.serving.batching import Batcher, Encoded
 from corom.serving.collection import Collection, Mode
 from corom.serving.errors import ApiError
-from corom.serving.gate import Door
 from corom.serving.keys import KeyRing
 from corom.serving.settings import ServeSettings
-from corom.serving.telemetry import Telemetry, record_of
+from corom.serving.telemetry import Door, Telemetry, record_of
 from corom.vectors import Vectors, normalized, truncated
 
 _PROBE = "头痛"
@@ -44,6 +43,7 @@ class Service:
         self.batcher = Batcher(
             encoder,
             max_queued_tokens=settings.max_queued_tokens,
+            max_wait_s=settings.timeout_s / 2,
             observe=self.telemetry.batch,
         )
         for name, help_, value in (

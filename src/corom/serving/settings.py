@@ -29,8 +29,9 @@ class ServeSettings:
     keys_file: Path | None = None
     """names and hashes of API keys, see `keys`; without it only this machine is answered"""
     timeout_s: float = 30.0
-    """from the first byte of a request to its answer, else 504"""
-    max_requests: int = 512
+    """from the first byte of a request to its answer, else 504; whoever would have to wait half as
+    long for the model is told 429 at once"""
+    max_requests: int = 256
     """being worked on or waiting; further ones are told 429"""
     max_queued_tokens: int = 500_000
     """waiting for the model, of all requests together; beyond it 429"""

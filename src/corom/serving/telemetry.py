@@ -56,6 +56,16 @@ def record_of(scope: Scope) -> Record:
     return record
 
 
+@dataclass
+class Door:
+    """What the layers and the rest of the server know of each other."""
+
+    inside: int = 0
+    """requests being answered"""
+    draining: bool = False
+    """set on SIGTERM: nobody comes in any more"""
+
+
 class Telemetry:
     """The metrics of one server."""
 
@@ -103,8 +113,8 @@ class Telemetry:
 class Reporting:
     """The outermost layer."""
 
-    def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
-        self._app, self._telemetry = app, telemetry
+    def __init__(self, app: ASGIApp, *, telemetry: Telemetry, door: Door) -> None:
+        self._app, self._telemetry, self._door = app, telemetry, door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
@@ -122,6 +132,9 @@ class Reporting:
                 headers.setdefault("cache-control", "no-store")
                 for name, value in SECURITY_HEADERS.items():
                     headers[name] = value
+                if self._door.draining:
+                    # Else the next request might meet the connection as it is closed.
+                    headers["connection"] = "close"
             await send(message)
 
         try:

@@ -21,7 +21,7 @@ def routes(service: Service) -> APIRouter:
     router = APIRouter()
     files = {path.name: path for path in FILES.iterdir() if path.is_file()}
 
-    @router.get("/", include_in_schema=False)
+    @router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index() -> FileResponse:
         """Return the page."""
         return FileResponse(files["index.html"], headers=_ASK)

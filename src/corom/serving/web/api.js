@@ -38,6 +38,7 @@ export function askForKey(again) {
     key = field.value.trim();
     field.value = "";
     form.hidden = true;
+    dispatchEvent(new Event("key"));
     again();
   };
 }
@@ -49,8 +50,12 @@ export function curl(path, body) {
 }
 
 export async function copyCurl(path, body) {
-  await navigator.clipboard.writeText(curl(path, body));
-  toast(t("copied"));
+  try {
+    await navigator.clipboard.writeText(curl(path, body));
+    toast(t("copied"));
+  } catch {
+    toast(t("notCopied")); // browsers give the clipboard to HTTPS and this machine only
+  }
 }
 
 export const state = (title, more, extra, kind = "") =>

@@ -12,8 +12,14 @@ const panels = { search, similarity, map, about };
 const tabs = $$("[role=tab]");
 let current = null;
 
+const named = () => location.hash.slice(1) || "search";
+
 function open(name) {
-  current = name in panels ? name : "search";
+  if (!Object.hasOwn(panels, name)) {
+    if (current) return; // "skip to content" is no panel: stay where we are
+    name = "search";
+  }
+  current = name;
   for (const tab of tabs) {
     const chosen = tab.id === `tab-${current}`;
     tab.setAttribute("aria-selected", chosen);
@@ -43,7 +49,7 @@ $(".brand").addEventListener("click", (event) => {
   go("search");
 });
 
-addEventListener("popstate", () => open(location.hash.slice(1)));
+addEventListener("popstate", () => open(named()));
 addEventListener("keydown", (event) => {
   const typing = event.target.matches?.("input, textarea");
   if (event.key === "/" && !typing) {
@@ -59,13 +65,18 @@ $("#language").addEventListener("click", () => {
 
 setLanguage("zh");
 for (const panel of Object.values(panels)) panel.start();
-open(location.hash.slice(1));
+open(named());
 if (current === "search") search.focus();
 
-try {
-  const { model, collection, max_characters } = await ask("v1/about");
-  Object.assign(search.limits, { characters: max_characters, tokens: model.max_length });
-  if (collection) search.allow(collection.modes);
-} catch {
-  // Offline, or a key is needed: the first request says so where it is seen.
+async function learn() {
+  try {
+    const { model, collection, max_characters } = await ask("v1/about");
+    Object.assign(search.limits, { characters: max_characters, tokens: model.max_length });
+    if (collection) search.allow(collection.modes);
+  } catch {
+    // Offline, or a key is needed: the first request says so where it is seen.
+  }
 }
+
+addEventListener("key", learn);
+learn();

@@ -12,6 +12,7 @@ const WIDTH = 1000, EDGE = 46;
 let map = null; // what the server sent
 let height = 720; // of the plane; taller on a narrow screen
 let svg, links, dots, tip, aside;
+let around; // shows in `aside` what is near
 let cursor = 0; // the point the arrow keys are at
 
 const at = ({ x, y }) => [EDGE + x * (WIDTH - 2 * EDGE), height - EDGE - y * (height - 2 * EDGE)];
@@ -41,6 +42,8 @@ function draw() {
   }, links, s("g", {}, dots), s("g", {}, names));
   tip = h("div", { class: "tip", hidden: true });
   aside = h("div", { class: "aside", "aria-live": "polite" });
+  around?.stop(); // what was asked for the drawing before
+  around = new Output(aside);
   rest();
   return h("div", { class: "board" },
     h("div", {},
@@ -59,16 +62,21 @@ function point_at(row) {
   tip.hidden = false;
 }
 
-function rest() {
+function dim() {
   svg.classList.remove("chosen");
   for (const dot of dots) dot.classList.remove("near", "here");
   links.replaceChildren();
+}
+
+function rest() {
+  around.stop();
+  dim();
   aside.replaceChildren(h("p", { class: "text" }, t("mapHelp")));
 }
 
-// Light up the neighbours of a place and list them.
-function show(place, near, title, text) {
-  rest();
+// Lights up the neighbours of a place and returns the list of them.
+function lit(place, near, title, text) {
+  dim();
   svg.classList.add("chosen");
   const [x1, y1] = at(place);
   for (const { row } of near) {
@@ -79,18 +87,20 @@ function show(place, near, title, text) {
   const neighbour = ({ row, score }) =>
     h("li", {}, h("button", { onclick: () => choose(row) },
       h("span", {}, short(map.points[row])), h("small", {}, score.toFixed(2))));
-  aside.replaceChildren(
-    h("h3", {}, title), h("p", { class: "text" }, text),
+  return [h("h3", {}, title), h("p", { class: "text" }, text),
     h("ul", { class: "near" }, near.map(neighbour)),
-    h("p", { class: "caption" }, t("here")));
+    h("p", { class: "caption" }, t("here"))];
 }
 
-async function choose(row) {
+function choose(row) {
   const point = map.points[row];
   cursor = row;
-  const near = await ask("v1/map/near", { row });
-  show(point, near, point.title || t("neighbours"), point.text);
-  dots[row].classList.add("here");
+  around.show(async (signal) => {
+    const near = await ask("v1/map/near", { row }, signal);
+    const list = lit(point, near, point.title || t("neighbours"), point.text);
+    dots[row].classList.add("here");
+    return list;
+  }, () => choose(row));
 }
 
 function placed() {
@@ -100,7 +110,7 @@ function placed() {
     map ??= await ask("v1/map", undefined, signal);
     const found = await ask("v1/map/place", { query }, signal);
     const drawn = draw();
-    show(found, found.near, t("yourQuery"), query);
+    aside.replaceChildren(...lit(found, found.near, t("yourQuery"), query));
     const [cx, cy] = at(found);
     links.append(s("circle", { cx, cy, r: 12, class: "query" }));
     return drawn;

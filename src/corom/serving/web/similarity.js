@@ -2,7 +2,7 @@
 
 import { Output, ask, copyCurl } from "./api.js";
 import { $, h } from "./dom.js";
-import { SAMPLE, t } from "./text.js";
+import { SAMPLE, number, t } from "./text.js";
 import { limits } from "./search.js";
 
 const panel = $("#similarity");
@@ -50,10 +50,11 @@ function run() {
   if (!asked.source_sentence || !asked.sentences_to_compare.length) return;
   $(".curl", panel).hidden = false;
   output.show(async (signal) => {
-    const longest = Math.max(...[asked.source_sentence, ...asked.sentences_to_compare].map((x) => x.length));
     if (asked.sentences_to_compare.length > MOST) return h("p", { class: "hint" }, t("tooMany", MOST));
+    const texts = [asked.source_sentence, ...asked.sentences_to_compare];
+    const longest = Math.max(...texts.map((text) => [...text].length));
     if (longest > limits.characters) {
-      return h("p", { class: "hint" }, t("tooLong", longest, limits.characters));
+      return h("p", { class: "hint" }, t("tooLong", number(longest), number(limits.characters)));
     }
     const found = await ask("v1/similarity", asked, signal);
     const shown = view() === "bars" ? bars(asked, found) : matrix(asked, found);

@@ -1,0 +1,312 @@
+"""What people do with the page, in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from corom.serving.keys import add_key
+from serving.test_protection import MARK
+from web.browser import service, serving
+
+QUERY = "空腹的时候胃疼，吃点东西就好了，半夜也会疼醒"
+HITS = "#search .hits > li"
+
+
+@pytest.fixture
+def visit(browser, served):
+    """Open the page: `visit(width=360, color_scheme="dark", path="#map")`.
+
+    Afterwards: it asked nobody but its server, put no text into an address, and raised no error.
+    """
+    opened = []
+
+    def open_(*, width=1180, path="", address=None, **options):
+        context = browser.new_context(viewport={"width": width, "height": 800}, **options)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.asked, page.faults = [], []
+        page.on("request", lambda request: page.asked.append(request))
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.on(
+            "console",
+            lambda said: "Content Security Policy" in said.text and page.faults.append(said.text),
+        )
+        home = address or served[1]
+        page.goto(home + path)
+        opened.append((context, page, home))
+        return page
+
+    yield open_
+    for context, page, home in opened:
+        addresses = [request.url for request in page.asked]
+        assert all(url.startswith(home) for url in addresses), addresses
+        assert not any("%" in url or "?" in url for url in addresses), addresses
+        assert "%" not in page.url
+        assert page.faults == []
+        context.close()
+
+
+def search(page, query, by="dense"):
+    page.check(f"#search input[value={by}]", force=True)
+    page.fill("#search input[name=query]", query)
+    page.press("#search input[name=query]", "Enter")
+
+
+def texts(page, selector):
+    page.wait_for_selector(selector)
+    return page.locator(selector).all_inner_texts()
+
+
+def test_search_ranks_and_highlights(visit):
+    page = visit()
+    assert page.locator("#search .examples button").count() == 6
+    assert page.locator(HITS).count() == 0
+    search(page, QUERY)
+    scores = [float(text.split()[0]) for text in texts(page, f"{HITS} .score")]
+    assert len(scores) == 10
+    assert scores == sorted(scores, reverse=True)
+    assert any("溃疡" in text for text in texts(page, HITS)[:5])
+    assert page.locator(f"{HITS} mark.word").count() > 3
+    assert page.locator(f"{HITS} mark.sentence").count() >= 10
+    bars = page.locator(f"{HITS} .bar i").evaluate_all("all => all.map(x => x.offsetWidth)")
+    assert min(bars) > 0
+    posts = [request for request in page.asked if request.url.endswith("/v1/search")]
+    assert [request.method for request in posts] == ["POST"]
+
+
+def test_an_example_is_a_click_away_and_both_ways_stand_side_by_side(visit):
+    page = visit()
+    page.click("#search .examples button >> nth=0")
+    page.wait_for_selector(HITS)
+    page.check("#search input[value=both]", force=True)
+    page.wait_for_selector("#search .sides")
+    assert page.locator("#search .sides ol").count() == 2
+    assert page.locator("#search .sides h2").all_inner_texts()[0].startswith("语义")
+    assert page.locator("#search .move").count() == 20
+    boxes = [page.locator("#search .sides ol").nth(n).bounding_box() for n in (0, 1)]
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+
+
+def test_similarity_as_bars_and_as_a_matrix(visit):
+    page = visit(path="#similarity")
+    page.click("#similarity .sample")
+    scores = [float(text.split()[0]) for text in texts(page, "#similarity .hits .score")]
+    assert len(scores) == 5
+    assert scores == sorted(scores, reverse=True)
+    assert "内镜止血" in page.locator("#similarity .hits li").first.inner_text()
+    page.check("#similarity input[value=matrix]", force=True)
+    cells = texts(page, "#similarity .matrix td")
+    assert len(cells) == 36
+    assert cells[::7] == ["1.00"] * 6
+    assert [cells[1], cells[2]] == [cells[6], cells[12]]
+
+
+def test_the_map_shows_neighbours_and_where_a_text_lies(visit):
+    page = visit(path="#map")
+    page.wait_for_selector("#map .dot")
+    assert page.locator("#map .dot").count() == 182
+    assert page.locator("#map .name").count() == 10
+    page.locator("#map .dot").first.dispatch_event("click")
+    assert len(texts(page, "#map .near button")) == 8
+    assert page.locator("#map .dot.near").count() == 8
+    page.click("#map .near button >> nth=0")
+    page.wait_for_selector("#map .dot.here", state="attached")
+    page.fill("#map input", QUERY)
+    page.press("#map input", "Enter")
+    page.wait_for_selector("#map .query")
+    assert any("溃疡" in text for text in texts(page, "#map .near button")[:5])
+    assert page.locator("#map .aside .text").inner_text() == QUERY
+
+
+def test_everything_can_be_done_from_the_keyboard(visit):
+    page = visit(path="#similarity")
+    page.locator(".skip").focus()
+    assert page.locator(".skip").bounding_box()["x"] > 0
+    page.keyboard.press("Enter")
+    assert page.locator("#similarity").is_visible()
+    page.locator("#tab-similarity").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#search").is_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("头痛")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(HITS)
+    page.keyboard.press("Escape")
+    page.locator("#tab-search").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#map svg")
+    page.locator("#map svg").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#map .tip").is_visible()
+    page.keyboard.press("Enter")
+    assert len(texts(page, "#map .near button")) == 8
+    page.keyboard.press("Escape")
+    assert page.locator("#map .near").count() == 0
+    page.locator("#tab-map").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#about .facts")
+    page.go_back()
+    assert page.locator("#map").is_visible()
+
+
+@pytest.mark.parametrize("width", [360, 1180])
+def test_nothing_is_wider_than_the_screen(visit, width):
+    page = visit(width=width)
+
+    def fits(step):
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{step}: {wide} pixels"
+
+    fits("empty")
+    search(page, QUERY)
+    page.wait_for_selector(HITS)
+    fits("hits")
+    page.check("#search input[value=both]", force=True)
+    page.wait_for_selector("#search .sides")
+    fits("both")
+    page.click("#tab-similarity")
+    page.click("#similarity .sample")
+    page.wait_for_selector("#similarity .hits")
+    page.check("#similarity input[value=matrix]", force=True)
+    page.wait_for_selector("#similarity .matrix")
+    fits("matrix")
+    page.click("#tab-map")
+    page.wait_for_selector("#map .dot")
+    page.locator("#map .dot").first.dispatch_event("click")
+    page.wait_for_selector("#map .near")
+    fits("map")
+    page.click("#tab-about")
+    page.wait_for_selector("#about .card")
+    fits("about")
+
+
+CONTRAST = """element => {
+  const light = (color) => {
+    const parts = color.match(/[\\d.]+/g).slice(0, 3).map((x) => x / 255)
+      .map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+  };
+  const ink = light(getComputedStyle(element).color);
+  const paper = light(getComputedStyle(document.documentElement).backgroundColor);
+  return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_light_and_dark(visit, scheme):
+    page = visit(color_scheme=scheme)
+    search(page, QUERY)
+    page.wait_for_selector(HITS)
+    paper = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert (sum(map(int, paper[4:-1].split(","))) < 200) is (scheme == "dark")
+    for selector, least in (
+        (f"{HITS} .text", 7),
+        (f"{HITS} mark.word", 4.5),
+        (f"{HITS} .score", 4.5),
+        ("#search .meta", 4.5),
+        ("footer p", 4.5),
+    ):
+        assert page.locator(selector).first.evaluate(CONTRAST) >= least, selector
+
+
+def test_while_it_loads_a_sketch_is_shown(visit):
+    page = visit()
+    page.route("**/v1/search", lambda route: (page.wait_for_timeout(600), route.continue_()))
+    search(page, QUERY)
+    page.wait_for_selector("#search .wait")
+    page.wait_for_selector(HITS)
+    assert page.locator("#search .wait").count() == 0
+
+
+def test_nothing_found_and_too_long(visit):
+    page = visit()
+    search(page, "qwxz", by="bm25")
+    page.wait_for_selector("#search .state")
+    assert "没有找到" in page.locator("#search .state").inner_text()
+    search(page, "痛" * 8193)
+    page.wait_for_selector("#search .hint")
+    assert "8,193" in page.locator("#search .hint").inner_text()
+    search(page, "肚子痛" * 100)
+    page.wait_for_selector(HITS)
+    assert "前 128 个词元" in page.locator("#search .hint").inner_text()
+
+
+def test_when_the_server_is_busy_the_page_waits_and_asks_again(visit, served):
+    door = served[0].door
+    page = visit()
+    door.inside += 10_000
+    search(page, QUERY)
+    page.wait_for_selector("#search .busy")
+    assert "自动再试" in page.locator("#search .busy").inner_text()
+    door.inside -= 10_000
+    page.wait_for_selector(HITS)
+    posts = [request for request in page.asked if request.url.endswith("/v1/search")]
+    assert len(posts) >= 2
+
+
+def test_offline_is_told_and_mended_when_the_net_comes_back(visit):
+    page = visit()
+    page.context.set_offline(True)
+    search(page, QUERY)
+    page.wait_for_selector("#search .offline")
+    assert "连不上" in page.locator("#search .offline").inner_text()
+    page.context.set_offline(False)
+    page.wait_for_selector(HITS)
+
+
+def test_a_map_that_cannot_ask_says_so_beside_it(visit):
+    page = visit(path="#map")
+    page.wait_for_selector("#map .dot")
+    page.context.set_offline(True)
+    page.locator("#map .dot").first.dispatch_event("click")
+    page.wait_for_selector("#map .aside .offline")
+    page.context.set_offline(False)
+    assert len(texts(page, "#map .near button")) == 8
+
+
+def test_in_english(visit):
+    page = visit()
+    search(page, QUERY)
+    page.wait_for_selector(HITS)
+    page.click("#language")
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.title() == "corom · medical text search"
+    page.get_by_text("Best 10 of 182 passages").wait_for()
+    assert page.locator("nav").inner_text().split() == ["Search", "Similarity", "Map", "About"]
+    page.click("#language")
+    assert page.locator("html").get_attribute("lang") == "zh-CN"
+
+
+def test_about_tells_what_runs(visit):
+    page = visit(path="#about")
+    facts = texts(page, "#about .facts dd")
+    assert facts[:2] == ["corom-medical", "512"]
+    assert "182" in facts[7]
+    assert page.locator("#about .card").count() == 1
+
+
+def test_what_is_typed_is_text_and_never_a_command(visit):
+    page = visit(path="#similarity")
+    evil = "<img src=x onerror=alert(1)><b>头</b>"
+    page.fill("#similarity textarea[name=source]", evil)
+    page.fill("#similarity textarea[name=others]", evil)
+    page.click("#similarity form button >> nth=0")
+    assert texts(page, "#similarity .hits .text") == [evil]
+    assert page.locator("#similarity .hits img, #similarity .hits b").count() == 0
+
+
+def test_a_server_with_keys_asks_for_one(visit, tmp_path, caplog):
+    key = add_key(tmp_path / "keys", "page")
+    guarded = service(keys_file=tmp_path / "keys")
+    with serving(guarded) as address:
+        page = visit(address=address)
+        search(page, MARK)
+        page.wait_for_selector("#key:not([hidden])")
+        for attempt in ("wrong", key):
+            page.fill("#key-field", attempt)
+            page.press("#key-field", "Enter")
+        page.wait_for_selector(HITS)
+        assert key not in page.content()
+        page.close()
+    assert key not in caplog.text
