@@ -101,7 +101,8 @@ NOTES = {
     },
     "serve": {
         "zh": "同一个 12 层 × 768 的模型、长短不一的文本、一次一条，取 {rounds} 轮的中位数；"
-        "corom 用 int8，另两个用 fp32（[docs/benchmarks.md](docs/benchmarks.md#serving)，`make bench-serve`）。"
+        "corom 用 int8，另两个用 fp32"
+        "（[docs/benchmarks.md](docs/benchmarks.md#serving)，`make bench-serve`）。"
         "十倍过载 {seconds:.0f} 秒：{asked:,} 个请求全部得到答复，"
         "内存 {before:.0f} → {peak:.0f} MB，{recovery:.1f} 秒恢复。",
         "en": "One model of 12 layers x 768, texts of mixed lengths, one a request, medians of "
