@@ -156,6 +156,7 @@ def overload(bench: Bench, name: str, *, each: int) -> dict[str, Any]:
             bench.requests(name, each=each),
             per_second=TIMES * capacity / each,
             seconds=bench.options.overload_seconds,
+            alone=bench.requests(name),
             normal_s=normal,
         )
     )

@@ -126,9 +126,13 @@ async def open_loop(
     *,
     per_second: float,
     seconds: float,
+    alone: Sequence[bytes],
     normal_s: float,
 ) -> Overload:
-    """Send requests at a rate, each on an idle connection or a new one; then watch the recovery."""
+    """Send requests at a rate, each on an idle connection or a new one; then watch the recovery.
+
+    It is over when a request of `alone`, single texts, is answered within `normal_s`.
+    """
     source, idle = cycle(requests), [Connection(port)]
     answers: list[Answer] = []
     unanswered = 0
@@ -151,7 +155,7 @@ async def open_loop(
         tasks.add(asyncio.create_task(one(next(source))))
     ended = time.perf_counter()
     within = sum(answer.status == 200 for answer in answers)
-    recovery = await _recovery(port, requests, normal_s=normal_s, since=ended)
+    recovery = await _recovery(port, alone, normal_s=normal_s, since=ended)
     await asyncio.gather(*tasks)
     for connection in idle:
         connection.close()
