@@ -90,7 +90,10 @@ def post(path: str, body: dict[str, Any]) -> bytes:
 async def closed_loop(
     port: int, requests: Sequence[bytes], *, clients: int, seconds: float
 ) -> Level:
-    """Ask with so many clients; measure once each has had its first answer, for `seconds`."""
+    """Ask with so many clients; measure once each has had its first answer.
+
+    The window is `seconds` long, or longer: until there were as many answers as clients.
+    """
     waiting, stop = asyncio.Event(), asyncio.Event()
     source, missing = cycle(requests), clients
     seen: list[tuple[float, Answer]] = []
@@ -110,7 +113,10 @@ async def closed_loop(
     running = [asyncio.create_task(client()) for _ in range(clients)]
     await asyncio.wait_for(waiting.wait(), ANSWER_S)
     begun = time.perf_counter()
+    before = len(seen)
     await asyncio.sleep(seconds)
+    while len(seen) - before < clients and time.perf_counter() - begun < ANSWER_S:
+        await asyncio.sleep(0.05)
     ended = time.perf_counter()
     stop.set()
     await asyncio.wait_for(asyncio.gather(*running), ANSWER_S)  # what is under way may finish
