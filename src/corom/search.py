@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from corom.errors import ArtifactError, InputError
-from corom.index import BM25Index, VectorIndex
 from corom.ranking import fuse_rrf, fuse_weighted
 from corom.records import Hit, Query
 from corom.text import check_texts
 from corom.vectors import Vectors
+
+if TYPE_CHECKING:
+    from corom.stores import Store, WordStore
 
 
 class QueryEncoder(Protocol):
@@ -68,14 +70,15 @@ class Searcher:
 
     def __init__(
         self,
-        vectors: VectorIndex | None = None,
+        vectors: Store | None = None,
         *,
         encoder: QueryEncoder | None = None,
-        words: BM25Index | None = None,
+        words: WordStore | None = None,
         fusion: Fusion | None = None,
     ) -> None:
         """An index of vectors needs the `encoder` it was made with, both indexes a `fusion`.
 
+        An index is one of `open_index`, of a server (`corom.stores`), or anything like them.
         Raises InputError for another combination, ArtifactError for another encoder.
         """
         if (vectors is None) != (encoder is None):
@@ -87,7 +90,7 @@ class Searcher:
         first = vectors if vectors is not None else words
         if first is None:
             raise InputError("nothing to search in: give an index")
-        self._collection = first.collection
+        self._first = first
         self._vectors, self._encoder, self._words = vectors, encoder, words
         self._fusion = fusion
 
@@ -130,15 +133,14 @@ class Searcher:
         return [[] for _ in texts] if self._words is None else self._words.search(texts, k)
 
     def _with_texts(self, hits: list[Hit]) -> list[FoundPassage]:
-        rows = self._collection.find([hit.id for hit in hits])
-        passages = self._collection.passages(rows)
+        passages = self._first.passages([hit.id for hit in hits])
         return [
             FoundPassage(hit.id, hit.score, passage.text, passage.title)
             for hit, passage in zip(hits, passages, strict=True)
         ]
 
 
-def require_same(index: VectorIndex, encoder: QueryEncoder) -> None:
+def require_same(index: Store, encoder: QueryEncoder) -> None:
     """Raise ArtifactError unless the index was made with this encoder."""
     spec = index.spec
     if spec.fingerprint != encoder.fingerprint:

@@ -121,14 +121,22 @@ def count_passages(source: str) -> int | None:
 class Meter:
     """What an encoder reports its progress to: a bar on the screen, and the figures at the end."""
 
-    def __init__(self, show: Callable[[int], None]) -> None:
+    def __init__(
+        self, show: Callable[[int], None], expect: Callable[[int, int], None] | None = None
+    ) -> None:
         self._show, self._start = show, time.perf_counter()
+        self._expect = expect
         self.texts = self.truncated = self.tokens = 0
 
     def __call__(self, progress: Progress) -> None:
         """Take what is done so far."""
         self.texts, self.truncated, self.tokens = progress
         self._show(self.texts)
+
+    def expect(self, total: int, *, done: int) -> None:
+        """Begin the bar again with `total` texts, `done` of which were there before."""
+        if self._expect:
+            self._expect(total, done)
 
     def figures(self) -> dict[str, float]:
         """Return texts, truncated texts, tokens, seconds and texts per second so far."""
@@ -178,7 +186,10 @@ def progress_bar(total: int | None) -> Iterator[Meter]:
             speed = bar.tasks[0].speed
             bar.update(task, completed=done, rate=f"{speed:,.0f} texts/s" if speed else "")
 
-        yield Meter(show)
+        def expect(total: int, done: int) -> None:
+            bar.reset(task, total=total, completed=done, rate="")
+
+        yield Meter(show, expect)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 from corom.cli.console import (
+    STDIN,
     DeviceOption,
     EngineOption,
     JsonOption,
@@ -26,6 +27,7 @@ from corom.cli.console import (
     say,
     say_json,
 )
+from corom.cli.encode_shards import encode_folder
 from corom.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,12 +42,17 @@ def command(
         typer.Argument(
             metavar="INPUT",
             help="A .jsonl, .tsv or .txt file (plain, .gz, .xz, .zst), the folder of a data set, "
-            "or - for standard input, a text a line.",
+            "or - for standard input, a text a line. For a folder of shards also .parquet, a "
+            "pattern in quotes, a folder of files, or an fsspec URL.",
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="FILE.npy (beside it FILE.ids.txt) or FILE.jsonl."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="FILE.npy (beside it FILE.ids.txt), FILE.jsonl, or a folder of shards.",
+        ),
     ],
     side: Annotated[
         Side, typer.Option("--as", help="Some models put other words before queries.")
@@ -63,15 +70,42 @@ def command(
     device: DeviceOption = "auto",
     max_length: LengthOption = None,
     threads: ThreadsOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="Shards: processes side by side; default: one a core."),
+    ] = None,
+    shard_rows: Annotated[
+        int | None, typer.Option("--shard-rows", help="Shards: texts in each; default: 16384.")
+    ] = None,
+    container: Annotated[
+        Literal["npy", "parquet"] | None,
+        typer.Option("--container", help="Shards: npy with ids in jsonl (default), or parquet."),
+    ] = None,
+    store: Annotated[
+        Literal["float32", "float16", "int8"] | None,
+        typer.Option("--store", help="Shards: how vectors are kept; default: float32."),
+    ] = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Shards: on a Ray cluster that shares the folder.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Turn texts into vectors.
 
-    The output appears when it is whole, or not at all.
+    A file appears when it is whole, or not at all. A folder is filled shard by shard by several
+    processes; killed, the same command goes on where it stopped.
     """
-    if out.suffix not in (".npy", ".jsonl"):
-        raise InputError(f"{out} does not say what to write; name it .npy or .jsonl")
-    total = count_passages(source)
+    shards = {"rows": shard_rows, "container": container, "vector_type": store}
+    given = {name: value for name, value in shards.items() if value is not None}
+    if out.suffix not in (".npy", ".jsonl", ""):
+        raise InputError(
+            f"{out} does not say what to write; name it .npy or .jsonl, or, for shards, a folder"
+        )
+    if out.suffix and (given or workers or ray):
+        raise InputError(f"{out} is one file: --workers and the like are for a folder of shards")
+    if not out.suffix and source == STDIN:
+        raise InputError("shards are made of files, so that the work can go on; not of -")
+    total = count_passages(source) if out.suffix else None
     encoder = load_encoder(
         model,
         engine=engine,
@@ -80,6 +114,23 @@ def command(
         max_length=max_length,
         threads=threads,
     )
+    if not out.suffix:
+        encode_folder(
+            source,
+            out,
+            encoder,
+            device=device,
+            workers=workers,
+            ray=ray,
+            as_json=as_json,
+            model=model,
+            normalize=normalize,
+            truncate_dim=dim,
+            side=side,
+            threads=threads or 1,
+            **given,
+        )
+        return
     ids: deque[str] = deque()
     with progress_bar(total) as meter:
         options: dict[str, Any] = {"normalize": normalize, "truncate_dim": dim, "progress": meter}

@@ -50,6 +50,15 @@ def command(
             "iic/… (ModelScope), owner/name (Hugging Face).",
         ),
     ] = None,
+    index: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--index",
+            "-i",
+            help="Repeatable: an index of the data set's passages that corom index made, in a "
+            "folder or at a URI; beside the models that are named.",
+        ),
+    ] = None,
     measure: Annotated[
         list[str] | None,
         typer.Option("--measure", help="Repeatable; default: MRR@10 Recall@1000 nDCG@10 MAP."),
@@ -110,9 +119,9 @@ def command(
     from corom.metrics import DEFAULT_MEASURES
     from corom.readers import open_dataset
 
-    names, files = model or ["corom-medical"], pair_files(source)
+    names, files = model or ([] if index else ["corom-medical"]), pair_files(source)
     if files:
-        _refuse_for_pairs(BM25 in names, measure, against, plot, runs)
+        _refuse_for_pairs(BM25 in names, index, measure, against, plot, runs)
     if plot is not None:
         require_plot(plot)
     dataset = None if files else open_dataset(source)
@@ -134,6 +143,7 @@ def command(
             progress=lambda done: meter(Progress(done, 0, 0)),
         )
         rows = _rows(names, encoders, make, dims=(None, *(truncate_dim or ())))
+        rows += [_stored(place, load) for place in index or ()]
         report = (
             evaluate_pairs(files, [row for row in rows if isinstance(row, Dense)], splits=splits)
             if dataset is None
@@ -170,11 +180,21 @@ def _rows(
     return rows
 
 
+def _stored(place: str, load: Callable[[str], Encoder]) -> Retriever:
+    from corom.evaluation import Stored
+    from corom.stores import by_kind, is_uri, open_any, parse_uri
+
+    vectors, words = by_kind(open_any(place))
+    name = parse_uri(place).shown if is_uri(place) else place
+    encoder = None if vectors is None else load(vectors.spec.model)
+    return Stored(name=name, vectors=vectors, words=words, encoder=encoder)
+
+
 def _refuse_for_pairs(*given: object) -> None:
     if any(given):
         raise InputError(
-            "pairs of texts have AUC and Spearman only: leave out bm25, --measure, --against, "
-            "--plot and --runs"
+            "pairs of texts have AUC and Spearman only: leave out bm25, --index, --measure, "
+            "--against, --plot and --runs"
         )
 
 

@@ -25,7 +25,7 @@ from corom.cli.console import (
 from corom.errors import InputError
 
 if TYPE_CHECKING:
-    from corom.index.spec import Options
+    from corom.index.spec import IndexSpec, Options
 
 BM25 = "bm25"
 
@@ -35,11 +35,18 @@ def command(
         Path,
         typer.Argument(
             metavar="CORPUS",
-            help="Passages: a .jsonl, .tsv or .txt file (plain, .gz, .xz, .zst), or the folder of "
-            "a data set.",
+            help="Passages: a .jsonl, .tsv or .txt file (plain, .gz, .xz, .zst), the folder of a "
+            "data set, or a folder of shards that corom encode made: nothing is encoded then.",
         ),
     ],
-    to: Annotated[Path, typer.Option("--to", help="The folder of the index.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="The folder of the index, or a server: milvus://HOST:PORT/NAME, milvus:///FILE.db "
+            "or postgresql://USER@HOST:PORT/DATABASE/NAME.",
+        ),
+    ],
     model: Annotated[
         str,
         typer.Option(
@@ -82,10 +89,17 @@ def command(
     Killed, the same command goes on where it stopped; an index that is finished is left as it is.
     """
     from corom.index import BM25Options, ExactOptions, HnswOptions, IndexSpec, IvfPqOptions
-    from corom.index.building import build_index
+    from corom.index.building import fill
+    from corom.sharding.folder import holds_vectors
+    from corom.stores import open_any_writer
 
     if scan != "fp32" and kind != "exact":
         raise InputError("--scan belongs to --kind exact")
+    kinds: dict[str, Options] = {"hnsw": HnswOptions(), "ivfpq": IvfPqOptions()}
+    options = kinds.get(kind, ExactOptions(precision=scan))
+    if holds_vectors(source):
+        _from_shards(source, to, options, store=store, as_json=as_json)
+        return
     total = count_passages(str(source))
     encoder, spec = None, IndexSpec(options=BM25Options(), source=_checksum(source), model=BM25)
     if model != BM25:
@@ -97,9 +111,8 @@ def command(
             max_length=max_length,
             threads=threads,
         )
-        kinds: dict[str, Options] = {"hnsw": HnswOptions(), "ivfpq": IvfPqOptions()}
         spec = IndexSpec(
-            options=kinds.get(kind, ExactOptions(precision=scan)),
+            options=options,
             dim=encoder.dim if dim is None else dim,
             fingerprint=encoder.fingerprint,
             normalized=encoder.encoding.normalize if normalize is None else normalize,
@@ -107,16 +120,40 @@ def command(
             model=str(Path(model).resolve()) if Path(model).is_dir() else model,
             vector_type=store,
         )
-    with progress_bar(total) as meter:
+    with progress_bar(total) as meter, open_any_writer(to, spec) as writer:
         passages = read_passages(str(source))
-        size = build_index(to, passages, spec=spec, encoder=encoder, progress=meter)
+        size = fill(writer, passages, encoder=encoder, progress=meter)
     figures = meter.figures()
-    if as_json:
-        say_json({"index": str(to), "passages": size, "kind": spec.options.kind, **figures})
-        return
-    if encoder is not None and meter.texts:
+    if encoder is not None and meter.texts and not as_json:
         note(meter.sentence(max_length=encoder.max_length))
-    say(f"{to}: {size:,} passages, {spec.options.kind}, {spec.model}")
+    _tell(to, spec, size, as_json=as_json, figures=figures)
+
+
+def _from_shards(
+    folder: Path, to: str, options: Options, *, store: Literal["float32", "float16"], as_json: bool
+) -> None:
+    """Make the index of vectors that are there already."""
+    from corom.encoder import Progress
+    from corom.sharding import open_shards
+    from corom.stores import load_shards, open_any_writer
+    from corom.stores.loading import spec_of_shards
+
+    shards = open_shards(folder)
+    spec = spec_of_shards(shards, options, vector_type=store)
+    with progress_bar(len(shards)) as meter, open_any_writer(to, spec) as writer:
+        size = load_shards(writer, shards, progress=lambda done: meter(Progress(done, 0, 0)))
+    _tell(to, spec, size, as_json=as_json, figures={"seconds": meter.figures()["seconds"]})
+
+
+def _tell(to: str, spec: IndexSpec, size: int, *, as_json: bool, figures: dict[str, float]) -> None:
+    from corom.stores import is_uri, parse_uri
+
+    place = parse_uri(to).shown if is_uri(to) else to
+    kind = spec.options.kind
+    if as_json:
+        say_json({"index": place, "passages": size, "kind": kind, **figures})
+    else:
+        say(f"{place}: {size:,} passages, {kind}, {spec.model}")
 
 
 def _checksum(source: Path) -> str:

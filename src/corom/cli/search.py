@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -25,13 +25,22 @@ if TYPE_CHECKING:
     from corom.encoder import Encoder
     from corom.highlight import Snippet
     from corom.records import Query
-    from corom.search import FoundPassage
+    from corom.search import FoundPassage, Fusion, Searcher
+    from corom.stores import Store, WordStore
 
 _AT_ONCE, _SHOWN = 256, 160
 
 
 def command(
-    index: Annotated[Path, typer.Option("--index", "-i", help="A folder that corom index made.")],
+    index: Annotated[
+        str,
+        typer.Option(
+            "--index",
+            "-i",
+            help="What corom index made: a folder, milvus://HOST:PORT/NAME, milvus:///FILE.db or "
+            "postgresql://USER@HOST:PORT/DATABASE/NAME.",
+        ),
+    ],
     queries: Annotated[
         list[str] | None,
         typer.Argument(metavar="[QUERY]...", help="None, and no --file: they are asked for."),
@@ -44,7 +53,7 @@ def command(
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Passages for each query.")] = 10,
     words: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--words", help="An index of words besides: the two rankings become one."),
     ] = None,
     fusion: Annotated[
@@ -63,6 +72,9 @@ def command(
         int | None, typer.Option("--max-length", help="As given to corom index, if it was.")
     ] = None,
     threads: ThreadsOption = None,
+    deadline: Annotated[
+        float, typer.Option("--deadline", help="Seconds a server may take to answer.")
+    ] = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Find passages in an index.
@@ -71,26 +83,19 @@ def command(
     is underlined. With --json there is a line for each query: the list of its hits, or, with
     --file, an object of query_id and hits.
     """
-    from corom.index import BM25Index, open_index
     from corom.records import Query
-    from corom.search import Fusion, Searcher
+    from corom.search import Fusion
+    from corom.stores import open_any
 
     if queries and file is not None:
         raise InputError("give queries, or a file of queries with --file (one of the two)")
-    found, encoder = open_index(index), None
-    lexical = None if words is None else open_index(words)
-    if isinstance(found, BM25Index):
-        if lexical is not None:
-            raise InputError(f"{index} is an index of words itself; --words needs one of vectors")
-        searcher = Searcher(words=found)
-    elif lexical is not None and not isinstance(lexical, BM25Index):
-        raise InputError(f"{words} is not an index of words; make one with --model bm25")
+    load = partial(load_encoder, precision=precision, max_length=max_length, threads=threads)
+    found = partial(open_any, deadline=deadline)
+    if words is None:
+        searcher, encoder = _one(found(index), model=model, load=load)
     else:
-        encoder = load_encoder(
-            model or found.spec.model, precision=precision, max_length=max_length, threads=threads
-        )
-        both = None if lexical is None else Fusion(method=fusion, vectors=weight)
-        searcher = Searcher(found, encoder=encoder, words=lexical, fusion=both)
+        both = Fusion(method=fusion, vectors=weight)
+        searcher, encoder = _both(index, words, found, model=model, load=load, fusion=both)
     asked = iter([Query("", text) for text in queries or []])
     if file is not None:
         asked = read_queries(file)
@@ -105,6 +110,43 @@ def command(
                 say_json(listed if file is None else {"query_id": query.id, "hits": listed})
             else:
                 _show(query, hits, encoder)
+
+
+def _one(
+    index: Store | WordStore, *, model: str | None, load: Callable[[str], Encoder]
+) -> tuple[Searcher, Encoder | None]:
+    """Return what searches one index, and the encoder of its queries if it is one of vectors."""
+    from corom.search import Searcher
+    from corom.stores import by_kind
+
+    vectors, words = by_kind(index)
+    if vectors is None:
+        return Searcher(words=words), None
+    encoder = load(model or vectors.spec.model)
+    return Searcher(vectors, encoder=encoder), encoder
+
+
+def _both(
+    index: str,
+    words: str,
+    found: Callable[[str], Store | WordStore],
+    *,
+    model: str | None,
+    load: Callable[[str], Encoder],
+    fusion: Fusion,
+) -> tuple[Searcher, Encoder]:
+    """Return what searches an index of vectors and one of words, and the encoder."""
+    from corom.search import Searcher
+    from corom.stores import by_kind
+
+    vectors, _ = by_kind(found(index))
+    _, lexical = by_kind(found(words))
+    if vectors is None:
+        raise InputError(f"{index} is an index of words itself; --words needs one of vectors")
+    if lexical is None:
+        raise InputError(f"{words} is not an index of words; make one with --model bm25")
+    encoder = load(model or vectors.spec.model)
+    return Searcher(vectors, encoder=encoder, words=lexical, fusion=fusion), encoder
 
 
 def _ask() -> Iterator[Query]:

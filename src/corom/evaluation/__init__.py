@@ -1,7 +1,7 @@
 """How well models find what they should: rankings, figures, comparisons, tables.
 
-`evaluate` takes a data set and retrievers (`Dense`, `Lexical`), `evaluate_pairs` labelled pairs;
-their reports become JSON, tables and a plot.
+`evaluate` takes a data set and retrievers (`Dense`, `Lexical`, `Stored`), `evaluate_pairs`
+labelled pairs; their reports become JSON, tables and a plot.
 """
 
 from corom.evaluation.dense import Dense
@@ -9,6 +9,7 @@ from corom.evaluation.evaluate import Report, Result, Retriever, evaluate
 from corom.evaluation.lexical import Lexical
 from corom.evaluation.pairs import PairReport, evaluate_pairs, pair_files, pair_metrics
 from corom.evaluation.report import plot_recall, require_plot, to_json, to_markdown, to_text
+from corom.evaluation.stored import Stored
 
 __all__ = [
     "Dense",
@@ -17,6 +18,7 @@ __all__ = [
     "Report",
     "Result",
     "Retriever",
+    "Stored",
     "evaluate",
     "evaluate_pairs",
     "pair_files",

@@ -72,6 +72,10 @@ class BM25Index:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda text: self._hits(lexicon.search(text, k), k), texts))
 
+    def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """Return passages with their texts; InputError for an id that is not there."""
+        return self.collection.passages(self.collection.find(ids))
+
     def save(self, folder: Path) -> None:
         """Write the index in memory to a new folder."""
         save(self.collection, folder)

@@ -113,6 +113,10 @@ class VectorIndex:
         candidates = self._candidates(queries, k)
         return _rescored(self.collection, queries, candidates, k)
 
+    def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """Return passages with their texts; InputError for an id that is not there."""
+        return self.collection.passages(self.collection.find(ids))
+
     def save(self, folder: Path) -> None:
         """Write the index in memory to a new folder; a graph or lists are made anew."""
         save(self.collection, folder)

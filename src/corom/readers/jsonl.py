@@ -12,6 +12,7 @@ from pathlib import Path
 
 from corom.readers.dataset import Dataset, Folder
 from corom.readers.fields import (
+    JsonObject,
     id_field,
     json_object,
     optional_text,
@@ -35,14 +36,18 @@ def read_passages_jsonl(path: Path, *, skips: SkipReport | None = None) -> Itera
     unique = require_unique()
 
     def parse(line: str) -> Passage:
-        record = json_object(line)
-        title = optional_text(record, "title")
-        text = optional_text(record, "text") if title.strip() else text_field(record, "text")
-        passage = Passage(id_field(record, "id", "_id", "docid"), text, title)
+        passage = passage_of_record(json_object(line))
         unique(passage.id)
         return passage
 
     return read_records([path], parse, skips=skips)
+
+
+def passage_of_record(record: JsonObject) -> Passage:
+    """Return the passage that a JSON object or a row of a table describes."""
+    title = optional_text(record, "title")
+    text = optional_text(record, "text") if title.strip() else text_field(record, "text")
+    return Passage(id_field(record, "id", "_id", "docid"), text, title)
 
 
 def read_queries_jsonl(path: Path, *, skips: SkipReport | None = None) -> Iterator[Query]:

@@ -25,7 +25,7 @@ COMPRESSIONS = (".gz", ".xz", ".zst", ".zip")
 _FIRST = 10
 _CHUNK = 1 << 16
 _BOM = b"\xef\xbb\xbf"
-_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 T = TypeVar("T")
 
@@ -87,9 +87,9 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     if not path.is_file():
         raise InputError(f"{path} is not a file; check the path")
     try:
-        with _opened(path) as file:
+        with path.open("rb") as raw, decompressed(raw, path.suffix) as file:
             yield file
-    except _BROKEN as error:
+    except BROKEN as error:
         raise FormatError(
             f"cannot be read ({type(error).__name__}: {error}); check it or fetch it again",
             path=path,
@@ -97,22 +97,21 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive, archive.open(_only_member(archive)) as member:
+def decompressed(raw: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
+    """Yield what a file holds, uncompressed as the ending of its name says."""
+    if ending == ".zip":
+        with zipfile.ZipFile(raw) as archive, archive.open(_only_member(archive)) as member:
             yield member
-        return
-    with path.open("rb") as raw:
-        if path.suffix == ".gz":
-            with gzip.open(raw) as file:
-                yield cast("IO[bytes]", file)
-        elif path.suffix == ".xz":
-            with lzma.open(raw) as file:
-                yield cast("IO[bytes]", file)
-        elif path.suffix == ".zst":
-            yield io.BufferedReader(_BlockFile(_zstd_blocks(raw)), _CHUNK)
-        else:
-            yield raw
+    elif ending == ".gz":
+        with gzip.open(raw) as file:
+            yield cast("IO[bytes]", file)
+    elif ending == ".xz":
+        with lzma.open(raw) as file:
+            yield cast("IO[bytes]", file)
+    elif ending == ".zst":
+        yield io.BufferedReader(_BlockFile(_zstd_blocks(raw)), _CHUNK)
+    else:
+        yield raw
 
 
 def _only_member(archive: zipfile.ZipFile) -> str:
@@ -184,12 +183,13 @@ def numbered_lines(*paths: Path) -> Iterator[tuple[Path, int, bytes]]:
                     rest = line
                     continue
                 rest = b""
-                yield *start, _content(line, first=start == (paths[0], 1))
+                yield *start, line_content(line, first=start == (paths[0], 1))
     if rest:
-        yield *start, _content(rest, first=start == (paths[0], 1))
+        yield *start, line_content(rest, first=start == (paths[0], 1))
 
 
-def _content(line: bytes, *, first: bool) -> bytes:
+def line_content(line: bytes, *, first: bool) -> bytes:
+    """Return a line without its end and, if it is a file's `first`, without a byte order mark."""
     line = line.removesuffix(b"\n").removesuffix(b"\r")
     return line.removeprefix(_BOM) if first else line
 

@@ -36,12 +36,17 @@ def read_passages_tsv(*paths: Path, skips: SkipReport | None = None) -> Iterator
     unique = require_unique()
 
     def parse(line: str) -> Passage:
-        id_, text = split_columns(line, "id", "text")
-        passage = Passage(require_id(id_), require_text(text))
-        unique(id_)
+        passage = passage_of_columns(line)
+        unique(passage.id)
         return passage
 
     return read_records(paths, parse, skips=skips)
+
+
+def passage_of_columns(line: str) -> Passage:
+    """Return the passage of a line of id, tab, text."""
+    id_, text = split_columns(line, "id", "text")
+    return Passage(require_id(id_), require_text(text))
 
 
 def read_queries_tsv(path: Path, *, skips: SkipReport | None = None) -> Iterator[Query]:

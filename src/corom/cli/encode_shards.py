@@ -1,0 +1,72 @@
+"""`corom encode … --out FOLDER`: many files to a folder of shards."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corom.cli.console import note, progress_bar, say, say_json
+
+if TYPE_CHECKING:
+    from corom.encoder import Encoder, Progress
+
+
+def encode_folder(
+    source: str,
+    out: Path,
+    encoder: Encoder,
+    *,
+    device: str,
+    workers: int | None,
+    ray: bool,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 - those of spec_of
+) -> None:
+    """Encode `source` into the folder `out`, show how it goes and print what there is then."""
+    from corom.sharding.encoding import encode_shards, spec_of
+
+    spec = spec_of(encoder, **options)
+    del encoder  # the workers load their own
+    if workers is None:
+        workers = max(1, (os.cpu_count() or 1) // spec.threads) if device == "auto" else 1
+    started = time.perf_counter()
+    with progress_bar(None) as meter:
+
+        def show(progress: Progress, total: int) -> None:
+            if not meter.texts:
+                meter.expect(total, done=progress.done)
+            meter(progress)
+
+        done = encode_shards(
+            source,
+            out,
+            spec=spec,
+            workers=workers,
+            on="ray" if ray else "processes",
+            device=device,
+            progress=show,
+        )
+    seconds, rows, shards = (
+        time.perf_counter() - started,
+        len(done.vectors),
+        done.vectors.plan.tasks,
+    )
+    if as_json:
+        say_json(
+            {
+                "out": str(out),
+                "shape": (rows, spec.dim),
+                "model": spec.model,
+                "fingerprint": spec.fingerprint,
+                "shards": len(shards),
+                "encoded": done.encoded,
+                "workers": workers,
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    rate = f"{done.encoded / seconds:,.0f} a second by {workers} workers"
+    note(f"{done.encoded:,} texts in {seconds:,.1f} s ({rate}); {rows - done.encoded:,} before")
+    say(f"{out}: {rows:,} x {spec.dim} {spec.vector_type} in {len(shards):,} shards")

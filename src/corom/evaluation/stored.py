@@ -1,0 +1,67 @@
+"""Retrieval by an index that is there already: in a folder or on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from corom.errors import InputError
+from corom.evaluation.kept import Describing
+from corom.records import Hit, Passage, Query
+from corom.search import Searcher
+
+if TYPE_CHECKING:
+    from corom.encoder import Encoder
+    from corom.stores import Store, WordStore
+
+
+class Stored:
+    """A finished index as a retriever; the passages it holds must be those of the data set."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        vectors: Store | None = None,
+        words: WordStore | None = None,
+        encoder: Encoder | None = None,
+    ) -> None:
+        """Take an index of vectors with its encoder, or an index of words."""
+        first = vectors if vectors is not None else words
+        if first is None:
+            raise InputError("nothing to evaluate: give an index")
+        self.name, self._size = name, len(first)
+        self._searcher = Searcher(vectors, encoder=encoder, words=words)
+        spec = first.spec
+        self.settings: Describing = {
+            "kind": spec.options.kind,
+            "fingerprint": spec.fingerprint,
+            "dim": spec.dim,
+            "normalize": spec.normalized,
+            "store": spec.vector_type,
+        }
+
+    def index(self, passages: Iterable[Passage]) -> StoredIndex:
+        """Return the index; InputError if it holds more or fewer passages than the data set."""
+        wanted = sum(1 for _ in passages)
+        if wanted != self._size:
+            raise InputError(
+                f"{self.name} holds {self._size:,} passages, the data set has {wanted:,}; make the "
+                "index of this data set"
+            )
+        return StoredIndex(self._searcher, self._size)
+
+
+class StoredIndex:
+    """Passages in an index that was made before."""
+
+    def __init__(self, searcher: Searcher, size: int) -> None:
+        self._searcher, self._size = searcher, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
+        """Return up to `depth` passages of each query."""
+        found = self._searcher.run(queries, depth)
+        return [found[query.id] for query in queries]

@@ -1,0 +1,194 @@
+"""The driver of a sharded encoding: plan, hand out what is missing, put the manifest last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+from corom import __version__
+from corom.encoder import Encoder, Progress
+from corom.errors import ArtifactError, InputError
+from corom.files import MANIFEST
+from corom.index.folder import writer_lock
+from corom.sharding.folder import ShardedVectors, open_shards, write_vectors_manifest
+from corom.sharding.plan import Plan, ShardTask, make_plan, read_plan, write_plan
+from corom.sharding.pool import run_processes
+from corom.sharding.shards import Receipt, read_receipt
+from corom.sharding.sources import current_stamp, find_sources
+from corom.sharding.spec import ROWS, Container, ShardSpec, ShardType
+from corom.sharding.worker import Job
+
+PLAN = "plan.json"
+Runner: TypeAlias = Literal["processes", "ray"]
+
+
+class EncodedShards(NamedTuple):
+    """What one call did."""
+
+    vectors: ShardedVectors
+    encoded: int
+    """passages encoded by this call; the others were there already"""
+    shards: int
+    """shards encoded by this call"""
+
+
+def spec_of(
+    encoder: Encoder,
+    *,
+    model: str,
+    normalize: bool | None = None,
+    truncate_dim: int | None = None,
+    side: Literal["query", "passage"] = "passage",
+    container: Container = "npy",
+    vector_type: ShardType = "float32",
+    rows: int = ROWS,
+    threads: int = 1,
+) -> ShardSpec:
+    """Return the spec of what `encoder`, loaded as `model`, would write."""
+    if truncate_dim is not None and not 1 <= truncate_dim <= encoder.dim:
+        raise InputError(f"truncate_dim must be from 1 to {encoder.dim}, not {truncate_dim!r}")
+    return ShardSpec(
+        model=str(Path(model).resolve()) if Path(model).is_dir() else model,
+        fingerprint=encoder.fingerprint,
+        engine=encoder.engine,
+        precision=encoder.precision,
+        max_length=encoder.max_length,
+        dim=encoder.dim if truncate_dim is None else truncate_dim,
+        normalized=encoder.encoding.normalize if normalize is None else normalize,
+        side=side,
+        threads=threads,
+        container=container,
+        vector_type=vector_type,
+        rows=rows,
+        corom=__version__,
+    )
+
+
+def encode_shards(
+    source: str,
+    folder: Path,
+    *,
+    spec: ShardSpec,
+    workers: int = 1,
+    on: Runner = "processes",
+    device: str = "auto",
+    reading: Callable[[int], None] | None = None,
+    progress: Callable[[Progress, int], None] | None = None,
+) -> EncodedShards:
+    """Encode what `source` names into `folder` and return what is there now.
+
+    Killed, whoever of the processes, the same call goes on: at most the shards at work are lost.
+    A finished folder is left as it is. `on` "ray" spreads the shards over a Ray cluster whose
+    nodes share `folder` and can read the sources (extra `ray`). `reading` is told how many
+    passages are checked, `progress` what is done (earlier calls included) and how many there are
+    in all. Raises InputError, FormatError for the input; ArtifactError for a folder made with
+    another spec or from another input, or in use; what workers raise.
+    """
+    folder = Path(folder)
+    if type(workers) is not int or workers < 1:
+        raise InputError(f"workers must be a whole number above 0, not {workers!r}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with writer_lock(folder):
+        if (folder / MANIFEST).is_file():
+            done = open_shards(folder)
+            _require_same(folder, spec, done.spec)
+            _require_unchanged(folder, done.plan, source)
+            return EncodedShards(done, 0, 0)
+        plan = _plan(folder, source, spec, reading)
+        receipts = {t.number: r for t in plan.tasks if (r := read_receipt(folder, t)) is not None}
+        missing = [task for task in plan.tasks if task.number not in receipts]
+        job = Job(folder, plan, spec, device)
+        before = sum(receipt.rows for receipt in receipts.values())
+        found = list(receipts.values())
+        for receipt in _run(job, missing, found, workers=workers, on=on, progress=progress):
+            receipts[receipt.number] = receipt
+        _finish(folder, plan, spec, [receipts[task.number] for task in plan.tasks])
+    return EncodedShards(open_shards(folder, deep=False), plan.rows - before, len(missing))
+
+
+def _plan(
+    folder: Path, source: str, spec: ShardSpec, reading: Callable[[int], None] | None
+) -> Plan:
+    """Return the plan a killed call left, or a new one."""
+    path = folder / PLAN
+    if path.is_file():
+        plan, value = read_plan(path)
+        _require_same(folder, spec, ShardSpec.from_json(value))
+        _require_unchanged(folder, plan, source)
+        return plan
+    if leftovers := [each.name for each in folder.iterdir() if not each.name.startswith(".")]:
+        raise ArtifactError(
+            f"{folder} holds {min(leftovers)}, which is no encoding; choose another folder"
+        )
+    plan = make_plan(find_sources(source), rows=spec.rows, progress=reading)
+    write_plan(plan, path, spec=spec.as_json())
+    return plan
+
+
+def _require_same(folder: Path, wanted: ShardSpec, found: ShardSpec) -> None:
+    # Another path to the same model is no difference.
+    if differences := replace(wanted, model=found.model).differences(found):
+        raise ArtifactError(
+            f"{folder} holds another encoding ({'; '.join(differences)}); remove it or choose "
+            "another folder"
+        )
+
+
+def _require_unchanged(folder: Path, plan: Plan, source: str) -> None:
+    found = find_sources(source)
+    if [each.url for each in found] != [each.url for each in plan.sources]:
+        raise ArtifactError(f"{folder} was begun with other files; choose another folder")
+    for each in plan.sources:
+        if each.stamp != current_stamp(each):
+            raise ArtifactError(
+                f"{each.url} was changed since {folder} was begun; choose another folder"
+            )
+
+
+def _run(
+    job: Job,
+    missing: Sequence[ShardTask],
+    receipts: Iterable[Receipt],
+    *,
+    workers: int,
+    on: Runner,
+    progress: Callable[[Progress, int], None] | None,
+) -> Iterator[Receipt]:
+    done = Progress(0, 0, 0)
+
+    def add(receipt: Receipt) -> None:
+        nonlocal done
+        done = Progress(
+            done.done + receipt.rows,
+            done.truncated + receipt.truncated,
+            done.tokens + receipt.tokens,
+        )
+
+    def show(part: int) -> None:
+        if progress:
+            progress(done._replace(done=done.done + part), job.plan.rows)
+
+    for receipt in receipts:
+        add(receipt)
+    show(0)
+    if on == "ray":
+        from corom.sharding.on_ray import run_ray
+
+        found = run_ray(job, missing, workers=workers)
+    else:
+        found = run_processes(job, missing, workers=workers, show=show)
+    for receipt in found:
+        add(receipt)
+        show(0)
+        yield receipt
+
+
+def _finish(folder: Path, plan: Plan, spec: ShardSpec, receipts: Sequence[Receipt]) -> None:
+    """Put the manifest in place and sweep away what was needed until then."""
+    write_vectors_manifest(folder, plan, spec, receipts)
+    kept = {MANIFEST, ".lock", *(name for receipt in receipts for name in receipt.files)}
+    for path in folder.iterdir():
+        if path.name not in kept:
+            path.unlink()

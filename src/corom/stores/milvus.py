@@ -1,0 +1,261 @@
+"""Vectors and words in Milvus: Lite in a file, a server, or a cluster (extra `milvus`).
+
+An index is a collection of its own; the name in the URI is an alias that points to it from the
+moment it is whole. What a collection is stands in another, `corom_indexes`, since Milvus Lite
+keeps no descriptions. Fields:
+
+| field | what |
+|---|---|
+| `id` | the passage's id, the primary key |
+| `title`, `text` | as they are |
+| `vector` | of an index of vectors |
+| `words` | of an index of words: made by the server from `text` (BM25) |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from corom.errors import ArtifactError, InputError
+from corom.extras import need
+from corom.index.segments import check_vectors
+from corom.index.spec import BM25Options, HnswOptions, IndexSpec, IvfPqOptions
+from corom.ranking import rank_hits
+from corom.records import Hit, Passage
+from corom.stores.opening import Store, WordStore, require_ids
+from corom.stores.retrying import with_patience
+from corom.stores.uri import Address
+from corom.text import check_texts
+from corom.vectors import Vectors
+
+T = TypeVar("T")
+
+SPECS = "corom_indexes"
+"""The collection that says what the others are."""
+_MARGIN = 16
+"""Hits asked for beyond k: equal scores at the end of the list are ordered by us, not by chance."""
+_MOST_HITS = 16384
+"""Milvus gives no more at once."""
+_AT_ONCE = 256
+"""Queries per request."""
+_TRY = 10.0
+"""Seconds one try may take: a connection that hangs is given up and made anew."""
+
+
+class Client:
+    """A MilvusClient that is made anew when the server was away."""
+
+    def __init__(self, address: Address, *, deadline: float) -> None:
+        self._library = need("pymilvus", extra="milvus")
+        if address.is_file:
+            need("milvus_lite", extra="milvus")
+        self.address, self._deadline = address, deadline
+        self._open: Any = None
+
+    def run(
+        self, action: Callable[[Any, float], T], *, longest: float = _TRY, deadline: float = 0
+    ) -> T:
+        """Return what `action` does with a client and its seconds, tried until it works.
+
+        Raises ServiceError when the deadline (0: that of all operations) is reached.
+        """
+
+        def attempt(left: float) -> T:
+            if self._open is None:
+                self._open = self._library.MilvusClient(
+                    uri=self.address.target, token=self.address.token, timeout=min(left, _TRY)
+                )
+            return action(self._open, min(left, longest))
+
+        return with_patience(
+            attempt,
+            transient=self._is_transient,
+            what=self.address.shown,
+            deadline=deadline or self._deadline,
+            between=self.close,
+        )
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _is_transient(self, error: Exception) -> bool:
+        grpc = need("grpc", extra="milvus")
+        if isinstance(error, grpc.RpcError | grpc.FutureTimeoutError | ConnectionError):
+            return True
+        text = str(error).lower()
+        return isinstance(error, self._library.MilvusException) and any(
+            words in text for words in _TRANSIENT
+        )
+
+
+_TRANSIENT = (
+    *("fail connecting", "unavailable", "deadline exceeded", "timeout", "timed out"),
+    *("not ready", "not healthy", "rate limit", "retry run out", "closed channel", "no available"),
+    *("channel not found", "node not found", "node offline", "not loaded", "not fully loaded"),
+    *("connection refused", "connection reset", "socket closed", "should create connection"),
+)
+
+
+def open_milvus(address: Address, *, deadline: float) -> Store | WordStore:
+    """Return the index an address names; ArtifactError if there is none."""
+    client = Client(address, deadline=deadline)
+    collection, spec = client.run(lambda live, left: resolve(live, address, left))
+    if collection is None or spec is None:
+        raise ArtifactError(
+            f"{address.shown} holds no finished index; make one with corom index --to"
+        )
+    client.run(lambda live, left: live.load_collection(collection, timeout=left), longest=600)
+    rows = client.run(lambda live, left: count(live, collection, left))
+    kind = MilvusWords if isinstance(spec.options, BM25Options) else MilvusVectors
+    return kind(client, collection=collection, spec=spec, rows=rows)
+
+
+def resolve(live: Any, address: Address, left: float) -> tuple[str | None, IndexSpec | None]:  # noqa: ANN401
+    """Return the collection that an index's name points to and what it is, or (None, None)."""
+    if not live.has_collection(address.name, timeout=left):
+        return None, None
+    collection = str(live.describe_collection(address.name, timeout=left)["collection_name"])
+    return collection, read_spec(live, collection, address, left)
+
+
+def read_spec(live: Any, collection: str, address: Address, left: float) -> IndexSpec:  # noqa: ANN401
+    """Return what a collection is, as its loader wrote; ArtifactError if it is none of ours."""
+    rows = []
+    if live.has_collection(SPECS, timeout=left):
+        live.load_collection(SPECS, timeout=left)
+        rows = live.get(SPECS, ids=[collection], output_fields=["spec"], timeout=left)
+    if not rows:
+        raise ArtifactError(
+            f"{address.shown} is a collection that corom did not make; choose another name"
+        )
+    return IndexSpec.from_json(json.loads(rows[0]["spec"]))
+
+
+def write_spec(live: Any, collection: str, spec: IndexSpec, left: float) -> None:  # noqa: ANN401
+    """Write down what a collection is to be, before it is made."""
+    from pymilvus import DataType
+
+    if not live.has_collection(SPECS, timeout=left):
+        schema = live.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=255)
+        schema.add_field("spec", DataType.VARCHAR, max_length=65535)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)  # Milvus wants one everywhere
+        indexes = live.prepare_index_params()
+        indexes.add_index(field_name="vector", index_type="FLAT", metric_type="IP", params={})
+        live.create_collection(
+            SPECS, schema=schema, index_params=indexes, consistency_level="Strong", timeout=left
+        )
+    row = {"id": collection, "spec": json.dumps(spec.as_json()), "vector": [0.0, 0.0]}
+    live.upsert(SPECS, data=[row], timeout=left)
+
+
+def count(live: Any, collection: str, left: float) -> int:  # noqa: ANN401
+    """Return how many passages a collection that is loaded holds now."""
+    found = live.query(
+        collection, filter="", output_fields=["count(*)"], consistency_level="Strong", timeout=left
+    )
+    return int(found[0]["count(*)"])
+
+
+class _MilvusIndex:
+    """What indexes of vectors and of words have in common."""
+
+    def __init__(self, client: Client, *, collection: str, spec: IndexSpec, rows: int) -> None:
+        """For `open_store`."""
+        self._client, self._collection = client, collection
+        self._spec, self._rows = spec, rows
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What the index is."""
+        return self._spec
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """Return passages with their texts; InputError for an id that is not there."""
+        fields = ["id", "text", "title"]
+        found: dict[str, Passage] = {}
+        for part in _parts(list(ids), _AT_ONCE):
+
+            def fetch(live: Any, left: float, part: list[str] = part) -> Any:  # noqa: ANN401
+                return live.get(self._collection, ids=part, output_fields=fields, timeout=left)
+
+            for row in self._client.run(fetch):
+                found[row["id"]] = Passage(row["id"], row["text"], row["title"])
+        return require_ids(ids, found)
+
+    def _search(self, data: list[Any], k: int, **options: Any) -> list[list[Hit]]:  # noqa: ANN401
+        limit = max(1, min(k + _MARGIN, self._rows, _MOST_HITS))
+        hits: list[list[Hit]] = []
+        for part in _parts(data, _AT_ONCE):
+
+            def ask(live: Any, left: float, part: list[Any] = part) -> Any:  # noqa: ANN401
+                return live.search(
+                    self._collection, data=part, limit=limit, timeout=left, **options
+                )
+
+            # A search may take as long as the deadline lets it.
+            for rows in self._client.run(ask, longest=600):
+                found = (Hit(str(row["id"]), float(row["distance"])) for row in rows)
+                hits.append(rank_hits(found, k))
+        return hits
+
+
+class MilvusVectors(_MilvusIndex):
+    """Vectors in Milvus, as they were when the index was opened."""
+
+    def search(self, queries: Vectors, k: int) -> list[list[Hit]]:
+        """Return the best `k` passages of each query, `(q, dim) float32`, best first.
+
+        Scores are inner products as the server computes them. k is at most 16,384.
+        """
+        check_vectors(queries, dim=self._spec.dim)
+        _require_k(k)
+        data: list[Any] = list(queries)
+        if self._spec.vector_type == "float16":
+            data = list(queries.astype(np.float16))
+        params = {"metric_type": "IP", "params": _effort(self._spec, k)}
+        return self._search(data, k, anns_field="vector", search_params=params)
+
+
+class MilvusWords(_MilvusIndex):
+    """Words in Milvus: BM25 as the server computes it."""
+
+    def search(self, queries: Iterable[str], k: int) -> list[list[Hit]]:
+        """Return up to `k` passages of each query, best first; k is at most 16,384."""
+        texts = list(check_texts(queries))
+        _require_k(k)
+        params = {"metric_type": "BM25", "params": {}}
+        return self._search(texts, k, anns_field="words", search_params=params)
+
+
+def _require_k(k: int) -> None:
+    if type(k) is not int or k < 1:
+        raise InputError(f"k is {k!r}; ask for at least 1")
+    if k > _MOST_HITS:
+        raise InputError(f"k is {k}; Milvus gives at most {_MOST_HITS} hits")
+
+
+def _effort(spec: IndexSpec, k: int) -> dict[str, int]:
+    if isinstance(spec.options, HnswOptions):
+        return {"ef": max(spec.options.search_effort, k + _MARGIN)}
+    if isinstance(spec.options, IvfPqOptions):
+        return {"nprobe": spec.options.probes}
+    return {}
+
+
+def _parts(values: list[T], size: int) -> list[list[T]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]

@@ -1,0 +1,109 @@
+"""Opening and loading an index wherever it is: a folder, Milvus, or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from corom.errors import InputError
+from corom.index import open_index, open_writer
+from corom.index.building import Writer
+from corom.index.spec import BM25Options, IndexSpec
+from corom.records import Hit, Passage
+from corom.stores.retrying import DEADLINE
+from corom.stores.uri import is_uri, parse_uri
+from corom.vectors import Vectors
+
+
+class Store(Protocol):
+    """Vectors that are searched on a server."""
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What the index is."""
+
+    def __len__(self) -> int:
+        """Return how many passages there are."""
+
+    def search(self, queries: Vectors, k: int) -> list[list[Hit]]:
+        """Return the best `k` passages of each query, best first, by the one ranking rule."""
+
+    def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """Return passages with their texts; InputError for an id that is not there."""
+
+
+class WordStore(Protocol):
+    """Words that are searched on a server."""
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What the index is."""
+
+    def __len__(self) -> int:
+        """Return how many passages there are."""
+
+    def search(self, queries: Iterable[str], k: int) -> list[list[Hit]]:
+        """Return up to `k` passages of each query, best first, by the one ranking rule."""
+
+    def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """Return passages with their texts; InputError for an id that is not there."""
+
+
+def open_store(uri: str, *, deadline: float = DEADLINE) -> Store | WordStore:
+    """Return the index a URI names; see `stores.uri` for what a URI is.
+
+    `deadline`: seconds an operation may take. Raises InputError for the URI, ArtifactError when
+    there is no such index, ServiceError when the server does not answer in time.
+    """
+    address = parse_uri(uri)
+    if address.kind == "milvus":
+        from corom.stores.milvus import open_milvus
+
+        return open_milvus(address, deadline=deadline)
+    from corom.stores.postgres import PostgresStore
+
+    return PostgresStore.open(address, deadline=deadline)
+
+
+def open_loader(uri: str, spec: IndexSpec, *, deadline: float = 300.0) -> Writer:
+    """Return what loads an index of `spec` to where a URI names, as a context.
+
+    `deadline`: seconds a batch may take, restarts of the server included. Raises InputError for
+    the URI or what the server cannot do, ArtifactError when another load is at work, ServiceError
+    when the server does not answer in time.
+    """
+    address = parse_uri(uri)
+    if address.kind == "milvus":
+        from corom.stores.milvus_loading import MilvusLoader
+
+        return MilvusLoader(address, spec, deadline=deadline)
+    from corom.stores.postgres_loading import PostgresLoader
+
+    return PostgresLoader(address, spec, deadline=deadline)
+
+
+def open_any(place: str | Path, *, deadline: float = DEADLINE) -> Store | WordStore:
+    """Return the index in a folder or at a URI."""
+    text = str(place)
+    return open_store(text, deadline=deadline) if is_uri(text) else open_index(Path(text))
+
+
+def open_any_writer(place: str | Path, spec: IndexSpec) -> Writer:
+    """Return what fills the index in a folder or at a URI."""
+    text = str(place)
+    return open_loader(text, spec) if is_uri(text) else open_writer(Path(text), spec)
+
+
+def by_kind(index: Store | WordStore) -> tuple[Store | None, WordStore | None]:
+    """Return an index as one of vectors or as one of words; the other is None."""
+    if isinstance(index.spec.options, BM25Options):
+        return None, cast("WordStore", index)
+    return cast("Store", index), None
+
+
+def require_ids(ids: Sequence[str], found: dict[str, Passage]) -> list[Passage]:
+    """Return the passages of `ids` in their order; InputError for one that was not found."""
+    if missing := next((id_ for id_ in ids if id_ not in found), None):
+        raise InputError(f"id {missing!r} is not in the index")
+    return [found[id_] for id_ in ids]

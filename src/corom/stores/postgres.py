@@ -1,0 +1,235 @@
+"""Vectors in PostgreSQL, searched with pgvector (extra `postgres`).
+
+Every index is a table of its own; `corom_indexes` says which table an index's name stands for:
+
+| column | what |
+|---|---|
+| `relation` | the table |
+| `name` | of the index |
+| `spec` | what it is, as JSON |
+| `rows` | passages loaded, written in the transaction that loads them |
+| `complete` | whether it is what searches of `name` find; there is one at most |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from corom.errors import ArtifactError, InputError
+from corom.extras import need
+from corom.index.segments import check_vectors
+from corom.index.spec import ExactOptions, HnswOptions, IndexSpec
+from corom.ranking import rank_hits
+from corom.records import Hit, Passage
+from corom.stores.opening import require_ids
+from corom.stores.retrying import DEADLINE, with_patience
+from corom.stores.uri import Address
+from corom.vectors import Vectors
+
+T = TypeVar("T")
+
+_MARGIN = 16
+"""Hits asked for beyond k: equal scores at the end of the list are ordered by us, not by chance."""
+_REFUSED = ("authentication failed", "does not exist", "no password supplied", "pg_hba.conf")
+_LEAST_VERSION = (0, 7)
+"""of pgvector: half vectors and bits"""
+
+
+class Connection:
+    """A connection that is made anew when the server was away."""
+
+    def __init__(self, address: Address, *, deadline: float) -> None:
+        self._psycopg = need("psycopg", extra="postgres")
+        self.address, self._deadline = address, deadline
+        self._open: Any = None
+
+    def run(
+        self,
+        action: Callable[[Any], T],
+        *,
+        greet: Callable[[Any], None] | None = None,
+        deadline: float | None = None,
+    ) -> T:
+        """Return what `action` does with a connection, in one transaction, tried until it works.
+
+        `greet` is called with every new connection first. Raises ServiceError when the deadline
+        (default: that of all operations) is reached.
+        """
+
+        def attempt(left: float) -> T:
+            if self._open is None or self._open.closed:
+                self._open = self._connect(left)
+                if greet:
+                    greet(self._open)
+            with self._open.transaction():
+                self._open.execute(f"SET LOCAL statement_timeout = {max(1, int(left * 1000))}")
+                return action(self._open)
+
+        return with_patience(
+            attempt,
+            transient=self._is_transient,
+            what=self.address.shown,
+            deadline=deadline or self._deadline,
+            between=self.close,
+        )
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _connect(self, left: float) -> Any:  # noqa: ANN401 - psycopg is an extra
+        try:
+            return self._psycopg.connect(
+                self.address.target, connect_timeout=max(2, int(left)), autocommit=True
+            )
+        except self._psycopg.ProgrammingError:
+            # Its text would repeat the URI.
+            raise InputError(f"{self.address.shown} is no URI that libpq takes") from None
+        except self._psycopg.OperationalError as error:
+            # libpq gives no code here, and these do not mend themselves.
+            if any(words in str(error) for words in _REFUSED):
+                raise InputError(
+                    f"{self.address.shown} refuses the login; check user, password and database"
+                ) from None
+            raise
+
+    def _is_transient(self, error: Exception) -> bool:
+        return isinstance(error, self._psycopg.OperationalError | self._psycopg.InterfaceError)
+
+
+def prepare(connection: Any, *, halves: bool) -> None:  # noqa: ANN401
+    """Make sure of pgvector and of the table of indexes; InputError if the server is too old."""
+    try:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    except Exception as error:
+        if type(error).__name__ in ("FeatureNotSupported", "UndefinedFile"):
+            raise InputError("the server has no pgvector; install the extension there") from None
+        raise
+    if halves and version(connection) < _LEAST_VERSION:
+        raise InputError("float16 and binary need pgvector 0.7 or newer on the server")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS corom_indexes (relation text PRIMARY KEY, name text NOT NULL, "
+        "spec jsonb NOT NULL, rows bigint NOT NULL, complete boolean NOT NULL)"
+    )
+
+
+def version(connection: Any) -> tuple[int, ...]:  # noqa: ANN401
+    """Return the version of pgvector in the database."""
+    query = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+    row = connection.execute(query).fetchone()
+    return tuple(int(part) for part in row[0].split(".")) if row else ()
+
+
+class PostgresStore:
+    """An index in PostgreSQL, as it was when it was opened."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        relation: str,
+        spec: IndexSpec,
+        rows: int,
+        extension: tuple[int, ...],
+    ) -> None:
+        """For `open_store`."""
+        self._connection, self._relation, self._rows = connection, relation, rows
+        self._spec, self._version = spec, extension
+
+    @classmethod
+    def open(cls, address: Address, *, deadline: float = DEADLINE) -> PostgresStore:
+        """Return the index an address names; ArtifactError if there is none."""
+        connection = Connection(address, deadline=deadline)
+
+        def look(live: Any) -> tuple[Any, tuple[int, ...]]:  # noqa: ANN401
+            if live.execute("SELECT to_regclass('corom_indexes')").fetchone()[0] is None:
+                return None, ()
+            query = "SELECT relation, spec, rows FROM corom_indexes WHERE name = %s AND complete"
+            return live.execute(query, [address.name]).fetchone(), version(live)
+
+        row, extension = connection.run(look)
+        if row is None:
+            raise ArtifactError(
+                f"{address.shown} holds no finished index; make one with corom index --to"
+            )
+        spec = IndexSpec.from_json(row[1] if isinstance(row[1], dict) else json.loads(row[1]))
+        return cls(connection, relation=row[0], spec=spec, rows=row[2], extension=extension)
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What the index is."""
+        return self._spec
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def search(self, queries: Vectors, k: int) -> list[list[Hit]]:
+        """Return the `min(k, n)` best passages of each query, `(q, dim) float32`, best first.
+
+        Scores are those of the server, in fp32 of the vectors as they are stored.
+        """
+        check_vectors(queries, dim=self._spec.dim)
+        if type(k) is not int or k < 1:
+            raise InputError(f"k is {k!r}; ask for at least 1")
+        query, settings = self._query(k), self._settings(k)
+
+        def look(connection: Any) -> list[list[Hit]]:  # noqa: ANN401
+            for setting in settings:
+                connection.execute(setting)
+            found = []
+            for vector in queries:
+                rows = connection.execute(query, {"q": literal(vector)}, prepare=True).fetchall()
+                found.append(rank_hits((Hit(*row) for row in rows), k))
+            return found
+
+        return self._connection.run(look)
+
+    def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """Return passages with their texts; InputError for an id that is not there."""
+        query = f"SELECT id, text, title FROM {self._relation} WHERE id = ANY(%s)"  # noqa: S608 - our own name
+        rows = self._connection.run(lambda live: live.execute(query, [list(ids)]).fetchall())
+        return require_ids(ids, {row[0]: Passage(*row) for row in rows})
+
+    def _query(self, k: int) -> str:
+        kind = vector_type(self._spec)
+        score = f"-(embedding <#> %(q)s::{kind})"
+        relation, wanted = self._relation, min(k + _MARGIN, self._rows)
+        options = self._spec.options
+        if isinstance(options, ExactOptions) and options.precision == "binary":
+            bits = f"binary_quantize(%(q)s::{kind})"
+            some = max(10 * k, 1000)
+            relation = (
+                f"(SELECT id, embedding FROM {relation} ORDER BY bits <~> {bits} LIMIT {some}) best"  # noqa: S608
+            )
+        return (
+            f"SELECT id, {score} FROM {relation} "  # noqa: S608 - names and numbers of ours
+            f"ORDER BY embedding <#> %(q)s::{kind} LIMIT {wanted}"
+        )
+
+    def _settings(self, k: int) -> list[str]:
+        options = self._spec.options
+        if not isinstance(options, HnswOptions):
+            return []
+        effort = min(max(options.search_effort, k + _MARGIN), 1000)
+        settings = [f"SET LOCAL hnsw.ef_search = {effort}"]
+        if self._version >= (0, 8):  # goes on until k are found, beyond the 1000 of ef_search
+            settings.append("SET LOCAL hnsw.iterative_scan = strict_order")
+        return settings
+
+
+def vector_type(spec: IndexSpec) -> str:
+    """Return the type of a column of vectors."""
+    return f"{'halfvec' if spec.vector_type == 'float16' else 'vector'}({spec.dim})"
+
+
+def literal(vector: Vectors) -> str:
+    """Return a vector as PostgreSQL reads it; nine digits give every float32 back."""
+    return f"[{','.join(f'{number:.9g}' for number in vector.tolist())}]"

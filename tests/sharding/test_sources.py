@@ -1,0 +1,115 @@
+"""Sources: what a name stands for, and reading on from any place in them."""
+
+from __future__ import annotations
+
+from itertools import islice, pairwise
+from pathlib import Path
+
+import pytest
+
+from corom.errors import FormatError, InputError
+from corom.records import Passage
+from corom.sharding.sources import Place, current_stamp, find_sources, read_from
+from sharding.corpora import PASSAGES, write_corpus
+
+NAMES = ["c.jsonl", "c.tsv", "c.txt", "c.jsonl.gz", "c.tsv.xz", "c.jsonl.zst", "c.parquet"]
+
+
+def expected(name: str) -> list[Passage]:
+    if ".tsv" in name:
+        return [Passage(p.id, p.text) for p in PASSAGES]
+    if ".txt" in name:
+        return [Passage(str(n), p.text) for n, p in enumerate(PASSAGES, 1)]
+    return PASSAGES
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("remote", [False, True])
+def test_read_from_every_place(name: str, remote: bool, tmp_path: Path) -> None:
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    if name.endswith(".zst"):
+        pytest.importorskip("zstandard", reason="needs the extra data")
+    if remote:
+        pytest.importorskip("fsspec", reason="needs the extra cloud")
+    path = write_corpus(tmp_path / name)
+    [source] = find_sources(f"file://{path}" if remote else str(path))
+    placed = list(read_from(source))
+    assert [each.passage for each in placed] == expected(name)
+    for here, following in pairwise(placed):
+        assert here.end == following.start
+    for first in (0, 1, 6, 7, 20, 39):
+        rest = [each.passage for each in islice(read_from(source, placed[first].start), 9)]
+        assert rest == expected(name)[first : first + 9]
+    assert list(read_from(source, placed[-1].end)) == []
+
+
+def test_memory_of_fsspec(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra cloud")
+    store = fsspec.filesystem("memory")
+    for part in ("a", "b"):
+        local = write_corpus(tmp_path / f"{part}.jsonl")
+        store.pipe(f"/corpus/{part}.jsonl", local.read_bytes())
+    store.pipe("/corpus/README.md", b"no passages")
+    for name in ("memory://corpus/*.jsonl", "memory://corpus", "memory://corpus/"):
+        found = find_sources(name)
+        assert [each.url for each in found] == [f"memory:///corpus/{p}.jsonl" for p in "ab"]
+        assert [each.passage for each in read_from(found[1])] == PASSAGES
+    with pytest.raises(InputError, match="names no"):
+        find_sources("memory://corpus/*.csv")
+
+
+def test_folders_and_patterns(tmp_path: Path) -> None:
+    for name in ("b.tsv", "a.tsv", "c.jsonl"):
+        write_corpus(tmp_path / name)
+    (tmp_path / "notes.md").write_text("no passages")
+    assert [Path(s.url).name for s in find_sources(str(tmp_path))] == ["a.tsv", "b.tsv", "c.jsonl"]
+    found = find_sources(str(tmp_path / "*.tsv"))
+    assert [Path(s.url).name for s in found] == ["a.tsv", "b.tsv"]
+
+
+def test_a_data_set_is_one_source(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write_corpus(folder / "corpus.jsonl")
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "头痛"}\n')
+    [source] = find_sources(str(folder))
+    assert source.kind == "dataset"
+    assert [each.passage for each in read_from(source, Place(30, 31))] == PASSAGES[30:]
+    before = current_stamp(source)
+    write_corpus(folder / "corpus.jsonl", PASSAGES[:5])
+    assert current_stamp(source) != before
+
+
+@pytest.mark.parametrize("name", ["none.jsonl", "*.jsonl", "notes.md"])
+def test_what_names_nothing_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("no passages")
+    with pytest.raises(InputError, match=r"names no file of passages"):
+        find_sources(str(tmp_path / name))
+
+
+def test_a_bad_record_is_named_by_its_line(tmp_path: Path) -> None:
+    path = write_corpus(tmp_path / "c.tsv")
+    with path.open("ab") as file:
+        file.write("秘密 without a tab\n".encode())
+    [source] = find_sources(str(path))
+    with pytest.raises(FormatError, match=r"c\.tsv, line 41") as caught:
+        list(read_from(source, Place(0, 1)))
+    assert "秘密" not in str(caught.value)
+
+
+def test_damage_is_told(tmp_path: Path) -> None:
+    path = write_corpus(tmp_path / "c.jsonl.gz")
+    [source] = find_sources(str(path))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(FormatError, match="cannot be read"):
+        list(read_from(source))
+
+
+def test_damaged_parquet_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    path = write_corpus(tmp_path / "c.parquet")
+    [source] = find_sources(str(path))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(FormatError, match="as parquet"):
+        list(read_from(source))

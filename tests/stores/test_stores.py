@@ -1,0 +1,191 @@
+"""What every server has to do: load, go on loading, search, take the place of an older index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corom.errors import ArtifactError, InputError
+from corom.index import VectorIndex
+from corom.index.spec import BM25Options, ExactOptions, HnswOptions, IndexSpec
+from corom.records import Passage
+from corom.stores import open_loader, open_store
+from stores.conftest import COUNT, passages, spec_of, vectors
+
+
+@pytest.fixture(params=["lite", "server", "postgres"])
+def place(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Return the URI of an index by its name."""
+    if request.param == "lite":
+        lite = request.getfixturevalue("lite")
+        return lambda name: f"{lite}?collection={name}"
+    if request.param == "server":
+        server = request.getfixturevalue("server")
+        return lambda name: f"{server.uri}/{name}"
+    postgres = request.getfixturevalue("postgres")
+    return lambda name: postgres.format(name=name)
+
+
+def load(uri: str, spec: IndexSpec, *, count: int = COUNT, seed: int = 3) -> None:
+    found = vectors(count, seed=seed)
+    with open_loader(uri, spec) as loader:
+        for start in range(loader.done, count, 700):
+            part = slice(start, start + 700)
+            loader.append(passages(count)[part], found[part])
+        loader.finish()
+
+
+@pytest.mark.parametrize("options", [ExactOptions(), HnswOptions(links=32, build_effort=300)])
+def test_finds_what_the_exact_index_finds(place: Callable[[str], str], options: object) -> None:
+    uri = place(f"found_{options.kind}")
+    load(uri, spec_of(options))
+    index = VectorIndex.new(vectors().shape[1])
+    index.add(passages(), vectors())
+    queries = vectors(20, seed=9)
+    store = open_store(uri)
+    assert len(store) == COUNT
+    assert store.spec == spec_of(options)
+    hits, expected = store.search(queries, 10), index.search(queries, 10)
+    same = sum(
+        len({h.id for h in a} & {h.id for h in b}) for a, b in zip(hits, expected, strict=True)
+    )
+    assert same >= (200 if options.kind == "exact" else 190)
+    for found, true in zip(hits, expected, strict=True):
+        scores = {hit.id: hit.score for hit in true}
+        for hit in found:
+            assert hit.score == pytest.approx(scores.get(hit.id, hit.score), abs=1e-5)
+    wanted = [hit.id for hit in hits[0]]
+    assert store.passages(wanted) == [passages()[int(id_[1:])] for id_ in wanted]
+    with pytest.raises(InputError, match="'none' is not in the index"):
+        store.passages(["p1", "none"])
+    for wrong in (0, "3"):
+        with pytest.raises(InputError, match="ask for at least 1"):
+            store.search(queries, wrong)
+    with pytest.raises(InputError, match="numbers"):
+        store.search(queries[:, :3].copy(), 1)
+    assert len(store.search(queries[:1], COUNT)[0]) <= COUNT
+    store.close()
+
+
+def test_equal_scores_are_in_the_order_of_ids(place: Callable[[str], str]) -> None:
+    uri = place("ties")
+    vector = np.full((1, 16), 0.25, np.float32)
+    with open_loader(uri, spec_of(source="ties")) as loader:
+        ids = [str(n) for n in (10, 9, 2, 33, 1)]
+        loader.append([Passage(id_, "头痛") for id_ in ids], np.repeat(vector, 5, axis=0))
+        loader.finish()
+    [hits] = open_store(uri).search(vector, 3)
+    assert [hit.id for hit in hits] == ["1", "2", "9"]
+
+
+def test_a_load_goes_on(place: Callable[[str], str]) -> None:
+    uri, spec = place("resumed"), spec_of(source="resumed")
+    with open_loader(uri, spec) as loader:
+        for start in range(0, 2100, 700):
+            part = slice(start, start + 700)
+            loader.append(passages()[part], vectors()[part])
+    with pytest.raises(ArtifactError, match="no finished index"):
+        open_store(uri)
+    with open_loader(uri, spec) as loader:
+        assert 0 < loader.done <= 2100
+        assert not loader.complete
+    load(uri, spec)
+    store = open_store(uri)
+    assert len(store) == COUNT
+    every = [p.id for p in passages()]
+    assert [
+        p.id for start in range(0, COUNT, 500) for p in store.passages(every[start : start + 500])
+    ] == every
+    with open_loader(uri, spec) as loader:
+        assert loader.complete
+        assert loader.done == COUNT
+
+
+def test_a_new_index_takes_the_name_in_one_step(place: Callable[[str], str]) -> None:
+    uri = place("renewed")
+    load(uri, spec_of(source="old"), count=1200)
+    old = open_store(uri)
+    spec = spec_of(source="new")
+    with open_loader(uri, spec) as loader:
+        loader.append(passages(), vectors(seed=8))
+        assert len(open_store(uri)) == 1200
+        assert old.search(vectors(1), 1)[0][0].id == "p0"
+        loader.finish()
+    assert len(open_store(uri)) == COUNT
+    assert open_store(uri).spec.source == "new"
+    assert open_store(uri).search(vectors(1, seed=8), 1)[0][0].id == "p0"
+
+
+def test_no_index(place: Callable[[str], str]) -> None:
+    with pytest.raises(ArtifactError, match="no finished index"):
+        open_store(place("nothing"))
+
+
+def test_what_cannot_be_kept_is_refused(place: Callable[[str], str]) -> None:
+    with open_loader(place("wrong"), spec_of(source="wrong")) as loader:
+        for bad, what in (
+            (vectors(2) * np.float32(np.nan), "NaN"),
+            (vectors(2)[:, :3].copy(), "numbers"),
+            (vectors(3), "3 vectors"),
+        ):
+            with pytest.raises(InputError, match=what):
+                loader.append(passages(2), bad)
+        with pytest.raises(InputError, match="twice"):
+            loader.append([passages(1)[0]] * 2, vectors(2))
+    int8 = spec_of(ExactOptions(precision="int8"))
+    with pytest.raises(InputError, match=r"--scan|kind exact as asked"):
+        open_loader(place("wrong"), int8)
+
+
+def test_no_passages(place: Callable[[str], str]) -> None:
+    with open_loader(place("empty"), spec_of(source="empty")) as loader:
+        loader.finish()
+    store = open_store(place("empty"))
+    assert len(store) == 0
+    assert store.search(vectors(2), 3) == [[], []]
+
+
+@pytest.mark.parametrize(
+    "options", [ExactOptions(), ExactOptions(precision="binary"), HnswOptions()]
+)
+def test_half_vectors_and_bits_of_pgvector(postgres: str, options: object) -> None:
+    name = f"half_{options.kind}_{getattr(options, 'precision', '')}"
+    uri = postgres.format(name=name)
+    load(uri, spec_of(options, vector_type="float16"))
+    store = open_store(uri)
+    queries = vectors(20)
+    assert [hits[0].id for hits in store.search(queries, 5)] == [f"p{n}" for n in range(20)]
+
+
+def test_words_in_milvus_lite(lite: str) -> None:
+    pytest.importorskip("jieba", reason="the analyzer for Chinese of Milvus Lite needs jieba")
+    spec = IndexSpec(options=BM25Options())
+    with open_loader(f"{lite}?collection=words", spec) as loader:
+        loader.append(passages())
+        loader.finish()
+    store = open_store(f"{lite}?collection=words")
+    [hits, nothing] = store.search(["消化道出血", "zzz"], 10)
+    found = store.passages([hit.id for hit in hits])
+    assert len(hits) == 10
+    assert all("消化道" in passage.text for passage in found)
+    assert nothing == []
+
+
+def test_words_need_a_newer_server(server: object) -> None:
+    with pytest.raises(InputError, match=r"needs Milvus 2\.5"):
+        open_loader(f"{server.uri}/words", IndexSpec(options=BM25Options()))
+
+
+def test_a_collection_of_somebody_else_is_left_alone(lite: str, tmp_path: Path) -> None:
+    from pymilvus import MilvusClient
+
+    client = MilvusClient(str(tmp_path / "lite.db"))
+    client.create_collection("theirs", dimension=4)
+    client.close()
+    uri = f"{lite}?collection=theirs"
+    for action in (lambda: open_store(uri), lambda: open_loader(uri, spec_of())):
+        with pytest.raises(ArtifactError, match="did not make"):
+            action()
