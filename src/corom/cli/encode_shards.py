@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corom import __version__
 from corom.cli.console import note, progress_bar, say, say_json
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def encode_folder(
     """Encode `source` into the folder `out`, show how it goes and print what there is then."""
     from corom.sharding.encoding import encode_shards, spec_of
 
-    spec = spec_of(encoder, **options)
+    spec = replace(spec_of(encoder, **options), corom=__version__)
     del encoder  # the workers load their own
     if workers is None:
         workers = max(1, (os.cpu_count() or 1) // spec.threads) if device == "auto" else 1

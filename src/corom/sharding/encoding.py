@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from corom import __version__
 from corom.encoder import Encoder, Progress
 from corom.errors import ArtifactError, InputError
 from corom.files import MANIFEST
@@ -62,7 +61,6 @@ def spec_of(
         container=container,
         vector_type=vector_type,
         rows=rows,
-        corom=__version__,
     )
 
 
