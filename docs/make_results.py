@@ -192,9 +192,11 @@ def train_speed(data: dict[str, Any], language: str) -> str:
         ratios = sorted(found["ratios"])
         ratio = f"{statistics.median(ratios):.2f}x [{ratios[0]:.2f}-{ratios[-1]:.2f}]"
         rows.append([precision, *(f"{speed:.1f}" for speed in speeds), ratio])
-    note = NOTES["train-speed"][language].format(
-        **data["options"], threads=data["machine"]["threads_used"]
-    )
+    # A run that was cut short keeps the rounds it finished.
+    rounds = min(len(found["ratios"]) for found in data["precisions"].values())
+    threads = data["machine"]["threads_used"]
+    known = {**data["options"], "rounds": rounds, "threads": threads}
+    note = NOTES["train-speed"][language].format(**known)
     return f"{note}\n\n{table(HEADS['train-speed'][language], rows)}"
 
 
