@@ -48,7 +48,16 @@ def test_precision_is_as_asked():
     assert not uses_bf16("fp32", device=cpu)
 
 
-@pytest.mark.parametrize(("able", "expected"), [("amx_bf16", True), ("avx512_bf16", False)])
-def test_bf16_is_chosen_only_where_it_is_faster(monkeypatch, able, expected):
+@pytest.mark.parametrize(
+    ("able", "quick", "expected"),
+    [
+        ("amx_bf16", True, True),
+        ("avx512_bf16", False, False),  # Intel without AMX
+        ("avx512_bf16", True, True),  # AMD
+        ("avx2", False, False),
+    ],
+)
+def test_bf16_is_chosen_only_where_it_is_faster(monkeypatch, able, quick, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {able: True}, raising=False)
+    monkeypatch.setattr("corom.training.loop.has_bf16", lambda: quick)
     assert uses_bf16("auto", device=torch.device("cpu")) is expected
