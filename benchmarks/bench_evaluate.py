@@ -1,14 +1,22 @@
 """The whole evaluation of one model, side by side: corom against sentence-transformers and faiss.
 
     make bench-evaluate          (or, in an environment with corom and the peers:)
-    python benchmarks/bench_evaluate.py --passages 2000 --rounds 3
+    python benchmarks/bench_evaluate.py --share 20
 
-Both jobs are processes that start from nothing: load the model, encode the corpus and 2,000
-queries (texts cut at 128 tokens), rank the best 1,000 passages of each query exactly, compute
-MRR@10 and Recall@1000. corom's is `corom evaluate` with the embedded model; the other
-(evaluate_peer.py) is what one writes with sentence-transformers in fp32 and faiss' flat index, on
-the weights the embedded model was made from. They take turns; a ratio is taken within a round.
-`--passages` keeps all that are relevant and a sample of the others.
+The job: load the model, encode the corpus (texts cut at 128 tokens) and all queries, rank the best
+1,000 passages of each query exactly, compute MRR@10 and Recall@1000. corom's is `corom evaluate`
+with the embedded model; the other, evaluate_peer.py, is what one writes with sentence-transformers
+in fp32 and faiss' flat index, on a model of the same size.
+
+Nearly all of the time goes into encoding the corpus. Of that both encode only one passage in
+`--share`, a seeded sample, in slices; they take turns, and the order alternates. The rest of the
+job, start and search over all passages included, both do whole, as processes that start from
+nothing, with vectors that corom encoded beforehand. So
+
+    seconds of the whole job = share * seconds of encoding the sample + seconds of the rest
+
+and `--share 1` measures every part whole. corom's encoding includes that it keeps the vectors on
+disk; its rest includes that it checks them.
 """
 
 from __future__ import annotations
@@ -20,114 +28,187 @@ import random
 import subprocess
 import sys
 import time
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
+from corom import Encoder
+from corom.environment import cache_folder
+from corom.evaluation import Dense
 from corom.files import write_json
 from corom.readers import Dataset, open_dataset
 from encode_machine import describe
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+SIDES = ("corom", "peer")
+MEASURES = ("MRR@10", "Recall@1000")
 
 
-def sampled(dataset: Dataset, passages: int, folder: Path, *, seed: int) -> Path:
-    """Write a data set of the relevant passages and so many others that there are `passages`."""
-    relevant = {q.passage_id for split in dataset.splits for q in dataset.qrels(split) if q.grade}
-    others = [p.id for p in dataset.passages() if p.id not in relevant]
-    wanted = min(len(others), max(0, passages - len(relevant)))
-    kept = relevant | set(random.Random(seed).sample(others, wanted))  # noqa: S311
-    folder.mkdir()
-    with (folder / "corpus.tsv").open("w", encoding="utf-8") as file:
-        file.writelines(f"{p.id}\t{p.content}\n" for p in dataset.passages() if p.id in kept)
-    for split in dataset.splits:
-        with (folder / f"{split}.query.txt").open("w", encoding="utf-8") as file:
-            file.writelines(f"{q.id}\t{q.text}\n" for q in dataset.queries(split))
-        with (folder / f"qrels.{split}.tsv").open("w", encoding="utf-8") as file:
-            file.writelines(
-                f"{q.query_id}\t0\t{q.passage_id}\t{q.grade}\n" for q in dataset.qrels(split)
-            )
-    return folder
+class Side:
+    """One of the two encoders in a process of its own."""
+
+    def __init__(self, name: str, model: str, *, threads: int) -> None:
+        self._connection, theirs = get_context("spawn").Pipe()
+        process = get_context("spawn").Process(target=_serve, args=(theirs, name, model, threads))
+        process.start()
+        theirs.close()
+        self._process = process
+        self.encode(["头痛发热三天"] * 64)  # loads, and compiles
+
+    def encode(self, texts: list[str]) -> float:
+        """Return the seconds that encoding takes."""
+        self._connection.send(texts)
+        seconds: float = self._connection.recv()
+        return seconds
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.send(None)
+        self._process.join()
 
 
-def timed(command: list[Any], out: Path, *, threads: int) -> dict[str, Any]:
-    """Run a job; return its seconds from start to end, its figures and its parts' seconds."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT / "src")}
+def _serve(connection: Connection, name: str, model: str, threads: int) -> None:
+    with TemporaryDirectory() as work:
+        if name == "corom":
+            dense = Dense(Encoder.load(model, threads=threads), name=name, work=Path(work))
+
+            def encode(texts: list[str]) -> None:
+                for _ in dense.vectors(texts, side="passage"):
+                    pass
+        else:
+            import evaluate_peer
+
+            encoder = evaluate_peer.load(model, threads=threads)
+
+            def encode(texts: list[str]) -> None:
+                evaluate_peer.encode(encoder, texts)
+
+        while (texts := connection.recv()) is not None:
+            started = time.perf_counter()
+            encode(texts)
+            connection.send(time.perf_counter() - started)
+
+
+def encode_in_turns(texts: list[str], options: argparse.Namespace) -> dict[str, list[float]]:
+    """Return each side's seconds for every slice of `texts`."""
+    models = {"corom": options.model, "peer": str(options.base)}
+    sides = {name: Side(name, models[name], threads=options.threads) for name in SIDES}
+    seconds: dict[str, list[float]] = {name: [] for name in SIDES}
+    for number in range(options.slices):
+        part = texts[number :: options.slices]
+        for name in SIDES if number % 2 else reversed(SIDES):
+            seconds[name].append(round(sides[name].encode(part), 3))
+        say(f"slice {number + 1}: " + ", ".join(f"{n} {s[-1]:.1f} s" for n, s in seconds.items()))
+    for side in sides.values():
+        side.close()
+    return seconds
+
+
+def rest(name: str, options: argparse.Namespace, vectors: Path, out: Path) -> dict[str, Any]:
+    """Run all of the job but the encoding of the corpus; return its seconds and figures."""
+    if name == "corom":
+        command: list[Any] = [sys.executable, "-m", "corom", "evaluate", options.data]
+        for split in open_dataset(options.data).splits:
+            command += ["--split", split]
+        for measure in MEASURES:
+            command += ["--measure", measure]
+        command += ["--model", options.model, "--threads", options.threads]
+        command += ["--work", options.work, "--json", out]
+    else:
+        peer = Path(__file__).with_name("evaluate_peer.py")
+        command = [sys.executable, peer, options.data, options.base, out, options.threads, vectors]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     started = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL, env=environment)
     seconds = time.perf_counter() - started
     results = json.loads(out.read_text(encoding="utf-8"))["results"]
     return {
-        "seconds": round(seconds, 2),
-        "parts": [each["seconds"] for each in results],
-        "figures": {
-            each["split"]: {name: each["metrics"][name] for name in ("MRR@10", "Recall@1000")}
-            for each in results
-        },
+        "seconds": round(seconds, 3),
+        "parts": {each["split"]: each["seconds"] for each in results},
+        "figures": {each["split"]: {m: each["metrics"][m] for m in MEASURES} for each in results},
     }
 
 
-def both(data: Path, options: argparse.Namespace, *, first: str) -> dict[str, Any]:
-    """Return one round of both jobs."""
-    dataset, found = open_dataset(data), {}
-    for name in sorted(("corom", "peer"), key=lambda name: name != first):
-        with TemporaryDirectory() as temporary:
-            out, work = Path(temporary) / "out.json", Path(temporary) / "work"
-            if name == "corom":
-                splits = [word for split in dataset.splits for word in ("--split", split)]
-                command = [sys.executable, "-m", "corom", "evaluate", data, *splits, "--work", work]
-                command += ["--model", options.model, "--threads", options.threads, "--json", out]
-                command += ["--measure", "MRR@10", "--measure", "Recall@1000"]
-            else:
-                peer = Path(__file__).with_name("evaluate_peer.py")
-                command = [options.peer_python, peer, data, options.base, out, options.threads]
-            job = timed([str(word) for word in command], out, threads=options.threads)
-            found[name] = job
-            print(f"{name}: {job['seconds']} s {job['figures']}", flush=True)
-    found["ratio"] = round(found["peer"]["seconds"] / found["corom"]["seconds"], 2)
-    print(f"{found['ratio']} times faster", flush=True)
-    return found
+def kept_vectors(dataset: Dataset, options: argparse.Namespace, path: Path) -> None:
+    """Leave the vectors of all passages in `path`; encodes what is not kept below --work."""
+    encoder = Encoder.load(options.model, threads=options.threads)
+    dense = Dense(encoder, name=options.model, work=options.work)
+    texts = (passage.content for passage in dataset.passages())
+    np.save(path, np.concatenate(list(dense.vectors(texts, side="passage"))))
 
 
-def main() -> None:
-    """Run the rounds and write what was measured."""
+def summed(seconds: dict[str, list[float]], rests: dict[str, list[Any]], share: float) -> Any:  # noqa: ANN401
+    """Return the seconds of each side's whole job, and their ratio."""
+    whole = {
+        name: share * sum(seconds[name]) + median(run["seconds"] for run in rests[name])
+        for name in SIDES
+    }
+    turns = zip(seconds["peer"], seconds["corom"], strict=True)
+    ratios = sorted(theirs / ours for theirs, ours in turns)
+    return {
+        "seconds": {name: round(value, 1) for name, value in whole.items()},
+        "ratio": round(whole["peer"] / whole["corom"], 2),
+        "ratio_of_encoding": [round(value, 2) for value in ratios],
+    }
+
+
+def parsed() -> argparse.Namespace:
+    """Return what was asked for on the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=SHARED / "data" / "eval" / "open-medical")
     parser.add_argument("--base", type=Path, default=SHARED / "models" / "bge-small-zh-v1.5")
     parser.add_argument("--model", default="corom-medical")
-    parser.add_argument("--passages", type=int, help="default: all")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--share", type=int, default=20, help="both encode one passage in so many")
+    parser.add_argument("--slices", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=2, help="of the rest of the job")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--peer-python", default=sys.executable)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    parser.add_argument("--work", type=Path, default=cache_folder() / "evaluate")
+    parser.add_argument("--json", type=Path, default=ROOT / "results" / "evaluate.json")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, and write what was measured."""
+    options = parsed()
     dataset = open_dataset(options.data)
-    passages = sum(1 for _ in dataset.passages())
+    texts = [passage.content for passage in dataset.passages()]
+    sample = random.Random(options.seed).sample(texts, max(1, len(texts) // options.share))  # noqa: S311
+    found: dict[str, Any] = describe(threads=options.threads)
+    rests: dict[str, list[Any]] = {name: [] for name in SIDES}
     with TemporaryDirectory() as temporary:
-        data = options.data
-        if options.passages is not None:
-            passages = options.passages
-            data = sampled(dataset, passages, Path(temporary) / "data", seed=options.seed)
-        rounds = [
-            both(data, options, first="corom" if number % 2 else "peer")
-            for number in range(options.rounds)
-        ]
-    found = {
-        **describe(threads=options.threads),
-        "command": f"python benchmarks/bench_evaluate.py --passages {passages}"
-        f" --rounds {options.rounds}",
-        "dataset": {"name": dataset.name, "checksum": dataset.checksum(), "passages": passages},
-        "rounds": rounds,
-        "ratio": median(each["ratio"] for each in rounds),
+        vectors, out = Path(temporary) / "vectors.npy", Path(temporary) / "out.json"
+        kept_vectors(dataset, options, vectors)
+        seconds = encode_in_turns(sample, options)
+        for number in range(options.rounds):
+            for name in SIDES if number % 2 else reversed(SIDES):
+                rests[name].append(rest(name, options, vectors, out))
+                say(f"the rest, {name}: {rests[name][-1]['seconds']} s")
+    found |= {
+        "command": f"python benchmarks/bench_evaluate.py --share {options.share}"
+        f" --slices {options.slices} --rounds {options.rounds} --seed {options.seed}",
+        "dataset": {"name": dataset.name, "checksum": dataset.checksum(), "passages": len(texts)},
+        "sampled": len(sample),
+        "encoding_seconds": seconds,
+        "rest": rests,
+        "whole": summed(seconds, rests, len(texts) / len(sample)),
     }
-    if options.json:
-        write_json(options.json, found)
-    print(f"median of {len(rounds)}: {found['ratio']} times faster", flush=True)
+    found["machine"]["load_average_after"] = os.getloadavg()[0]
+    write_json(options.json, found)
+    say(f"{found['whole']}")
+
+
+def say(text: str) -> None:
+    """Print to standard error, at once."""
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The evaluation as one writes it with sentence-transformers and faiss; see bench_evaluate.py.
 
-python evaluate_peer.py DATA MODEL OUT.json THREADS
+    python evaluate_peer.py DATA MODEL OUT.json THREADS [VECTORS.npy]
+
+With VECTORS.npy the passages' vectors are read from there instead of being encoded.
 """
 
 from __future__ import annotations
@@ -13,10 +15,26 @@ from pathlib import Path
 import faiss
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, models
 
 DEPTH = 1000
 MAX_LENGTH = 128
+
+Vectors = NDArray[np.float32]
+
+
+def load(model: str, *, threads: int) -> SentenceTransformer:
+    """Return the encoder."""
+    torch.set_num_threads(threads)
+    word = models.Transformer(model, max_seq_length=MAX_LENGTH)
+    pooling = models.Pooling(word.get_word_embedding_dimension(), pooling_mode="cls")
+    return SentenceTransformer(modules=[word, pooling, models.Normalize()], device="cpu")
+
+
+def encode(encoder: SentenceTransformer, texts: list[str]) -> Vectors:
+    """Return the vectors of texts."""
+    return np.asarray(encoder.encode(texts, batch_size=32, show_progress_bar=False))
 
 
 def read(path: Path) -> tuple[list[str], list[str]]:
@@ -25,16 +43,30 @@ def read(path: Path) -> tuple[list[str], list[str]]:
     return [row[0] for row in rows], [row[1] for row in rows]
 
 
-def main(data: Path, model: str, out: Path, threads: int) -> None:
+def figures(ranked: list[list[str]], queries: list[str], qrels: Path) -> dict[str, float]:
+    """Return MRR@10 and Recall@1000 over the queries that have a relevant passage."""
+    relevant: dict[str, set[str]] = {}
+    for line in qrels.read_text(encoding="utf-8").splitlines():
+        query, _, passage, grade = line.split()
+        if int(grade) >= 1:
+            relevant.setdefault(query, set()).add(passage)
+    reciprocal, recall = [], []
+    for query, passages in zip(queries, ranked, strict=True):
+        if query not in relevant:
+            continue
+        found = [passage in relevant[query] for passage in passages]
+        reciprocal.append(1 / (found.index(True) + 1) if any(found[:10]) else 0.0)
+        recall.append(sum(found) / len(relevant[query]))
+    return {"MRR@10": float(np.mean(reciprocal)), "Recall@1000": float(np.mean(recall))}
+
+
+def main(data: Path, model: str, out: Path, threads: int, kept: Path | None = None) -> None:
     """Encode, search, measure, write."""
-    torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
-    word = models.Transformer(model, max_seq_length=MAX_LENGTH)
-    pooling = models.Pooling(word.get_word_embedding_dimension(), pooling_mode="cls")
-    encoder = SentenceTransformer(modules=[word, pooling, models.Normalize()], device="cpu")
+    encoder = load(model, threads=threads)
     started = time.perf_counter()
     ids, texts = read(data / "corpus.tsv")
-    vectors = encoder.encode(texts, batch_size=32, show_progress_bar=False)
+    vectors = encode(encoder, texts) if kept is None else np.load(kept)
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     indexing = time.perf_counter() - started
@@ -43,27 +75,15 @@ def main(data: Path, model: str, out: Path, threads: int) -> None:
         split = file.name.removesuffix(".query.txt")
         started = time.perf_counter()
         query_ids, queries = read(file)
-        asked = encoder.encode(queries, batch_size=32, show_progress_bar=False)
-        _, places = index.search(asked, min(DEPTH, len(ids)))
-        searching = time.perf_counter() - started
-        relevant: dict[str, set[str]] = {}
-        for line in (data / f"qrels.{split}.tsv").read_text(encoding="utf-8").splitlines():
-            query, _, passage, grade = line.split()
-            if int(grade) >= 1:
-                relevant.setdefault(query, set()).add(passage)
-        reciprocal, recall = [], []
-        for query, row in zip(query_ids, places, strict=True):
-            if query not in relevant:
-                continue
-            found = [ids[place] in relevant[query] for place in row]
-            first = found[:10].index(True) + 1 if any(found[:10]) else None
-            reciprocal.append(1 / first if first else 0.0)
-            recall.append(sum(found) / len(relevant[query]))
-        metrics = {"MRR@10": float(np.mean(reciprocal)), "Recall@1000": float(np.mean(recall))}
-        seconds = {"indexing": round(indexing, 3), "searching": round(searching, 3)}
+        _, places = index.search(encode(encoder, queries), min(DEPTH, len(ids)))
+        seconds = {"indexing": indexing, "searching": time.perf_counter() - started}
+        ranked = [[ids[place] for place in row] for row in places]
+        metrics = figures(ranked, query_ids, data / f"qrels.{split}.tsv")
         results.append({"split": split, "metrics": metrics, "seconds": seconds})
     out.write_text(json.dumps({"results": results}), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
+    main(
+        Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), *map(Path, sys.argv[5:])
+    )

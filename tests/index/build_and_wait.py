@@ -13,7 +13,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from corom.index import BM25Options, ExactOptions, HnswOptions, ann, open_writer
+from corom.index import BM25Options, ExactOptions, HnswOptions, ann, merging, open_writer
 from corom.records import Passage
 from index.samples import passages, queries, spec, vectors_for
 
@@ -24,6 +24,7 @@ OPTIONS = {
     "hnsw": HnswOptions(links=4, build_effort=10),
 }
 ann.LEAST = 50
+merging.FAN = 3  # so that kills meet merging, too
 
 
 def build(folder, options):

@@ -5,7 +5,7 @@ labelled pairs; their reports become JSON, tables and a plot.
 """
 
 from corom.evaluation.dense import Dense
-from corom.evaluation.evaluate import Report, Result, Retriever, evaluate
+from corom.evaluation.evaluate import Report, Result, Retriever, evaluate, run_name
 from corom.evaluation.lexical import Lexical
 from corom.evaluation.pairs import PairReport, evaluate_pairs, pair_files, pair_metrics
 from corom.evaluation.report import plot_recall, require_plot, to_json, to_markdown, to_text
@@ -25,6 +25,7 @@ __all__ = [
     "pair_metrics",
     "plot_recall",
     "require_plot",
+    "run_name",
     "to_json",
     "to_markdown",
     "to_text",

@@ -186,11 +186,16 @@ def _check(names: Sequence[str], measures: Sequence[str], depth: int, against: s
             raise InputError(f"{measure_} looks deeper than the {depth} hits; raise the depth")
 
 
+def run_name(split: str, model: str) -> str:
+    """Return what the run file of a model on a split is called."""
+    return f"{_word(split)}.{_word(model)}.run"
+
+
 def _run_files(
     folder: Path, splits: Sequence[str], names: Sequence[str]
 ) -> dict[tuple[str, str], Path]:
     files = {
-        (split, name): Path(folder) / f"{_word(split)}.{_word(name)}.run"
+        (split, name): Path(folder) / run_name(split, name)
         for split in splits
         for name in names
     }

@@ -76,6 +76,11 @@ class Collection:
         self.alive = np.append(self.alive, np.ones(len(segment.ids), dtype=bool))
         self._settled = False
 
+    def replace(self, run: slice, segment: Segment) -> None:
+        """Put one segment in the place of several that hold the same rows."""
+        self.segments[run] = [segment]
+        self._starts = np.cumsum([0, *(len(each.ids) for each in self.segments)])
+
     def remove(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Mark passages as removed and return their rows; InputError for an unknown id."""
         rows = self.find(ids)

@@ -28,6 +28,9 @@ from corom.records import Passage
 from corom.text import clean
 from corom.vectors import Vectors
 
+PARTS = ("ids", "texts", "offsets", "vectors", "codes", "scales")
+"""what the files of a segment are named after"""
+
 Floats = NDArray[np.float32] | NDArray[np.float16]
 
 

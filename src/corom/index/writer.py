@@ -30,10 +30,13 @@ from corom.index.folder import (
     sweep,
     writer_lock,
 )
+from corom.index.merging import join_segments, mergeable
 from corom.index.segments import (
+    PARTS,
     make_segment,
     open_segment,
     read_array,
+    segment_file,
     write_array,
     write_segment,
 )
@@ -84,6 +87,8 @@ class IndexWriter:
         self._folder, self._manifest, self._held = folder, manifest, held
         self._collection = open_collection(folder, manifest)
         self._changed = not manifest.complete
+        if self._changed:
+            self._merge()  # a killed writer may not have come to it
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +143,7 @@ class IndexWriter:
         )
         if not self._manifest.complete:
             self._commit()
+        self._merge()
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove passages from a finished index; InputError for an id that is not there."""
@@ -172,6 +178,27 @@ class IndexWriter:
         self._commit()
         self._changed = False
         sweep(self._folder, self._manifest)
+
+    def _merge(self) -> None:
+        """Make one segment of many, as long as there are too many; a build commits each time."""
+        sizes = [len(segment.ids) for segment in self._collection.segments]
+        while (run := mergeable(sizes)) is not None:
+            numbers = self._manifest.segments
+            number, old = max(numbers) + 1, numbers[run]
+            joined = self._collection.segments[run]
+            names = join_segments(self._folder, joined, old, into=number)
+            self._collection.replace(run, open_segment(self._folder, number))
+            gone = {segment_file(part, each) for part in PARTS for each in old}
+            kept = {n: entry for n, entry in self._manifest.files.items() if n not in gone}
+            self._manifest = replace(
+                self._manifest,
+                segments=(*numbers[: run.start], number, *numbers[run.stop :]),
+                files={**kept, **self._entries(names)},
+            )
+            if not self._manifest.complete:
+                self._commit()
+                sweep(self._folder, self._manifest)
+            sizes = [len(segment.ids) for segment in self._collection.segments]
 
     def _write_extras(self, number: int) -> dict[str, str]:
         """Write what belongs to the index as a whole; return role -> name."""
