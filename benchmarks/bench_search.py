@@ -1,13 +1,13 @@
-"""Searching side by side with faiss, and BM25 over a real corpus.
+"""Searching side by side with faiss, and BM25 side by side with bm25s.
 
-    make bench-search            (or, in an environment with corom, faiss and tantivy:)
+    make bench-search            (or, in an environment with corom, faiss, tantivy and bm25s:)
     python benchmarks/bench_search.py --passages 1000000
 
 Exact: the best `--k` of 1,000 queries over so many clustered vectors, seeded, of 768 numbers.
 Every engine lives in a process of its own; they take turns in an order shuffled anew each round,
-and a ratio to faiss is taken within a round. Near: HNSW and IVF-PQ over `--near` of the vectors
-(or over `--real` ones, a .npy of passages), recall@10 against exact search. Words: BM25 over
-`--corpus` with its queries. See docs/indexes.md.
+and a ratio to faiss is taken within a round. Near: HNSW and IVF-PQ over the vectors that the
+embedded model gives `--corpus`, asked with all of its queries; recall@10 against exact search.
+Words: BM25 over the texts of `--corpus`, the queries of each of its splits. See docs/indexes.md.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import rmtree
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,15 +26,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corom import Encoder
+from corom.environment import cache_folder
+from corom.evaluation import Dense
 from corom.files import write_json
-from corom.index import BM25Index, open_index, open_writer
-from corom.index.spec import BM25Options, IndexSpec
-from corom.readers import open_dataset
+from corom.readers import Dataset, open_dataset
 from encode_machine import describe
-from search_engines import ENGINES, Worker
+from search_engines import Worker
+from search_words import WORDS
 
 ROOT = Path(__file__).parents[1]
-EXACT = [name for name in ENGINES if "flat" in name or name.split()[-1] in "fp32 bf16 int8 binary"]
+EXACT = ["faiss flat", "corom fp32", "corom bf16", "corom int8", "corom binary"]
 EFFORTS = {
     "faiss HNSW32": [16, 32, 64, 128, 256],
     "corom HNSW": [16, 32, 64, 128, 256],
@@ -131,36 +134,36 @@ def agreement(found: NDArray[np.int64], truth: NDArray[np.int64], *, whole: bool
     return float(np.mean([share == 1 if whole else share for share in shares]))
 
 
-def measure_words(corpus: Path, folder: Path, *, k: int, rounds: int) -> list[dict[str, Any]]:
-    """Return a row per way of cutting words: seconds to build, and to search each split."""
-    dataset, rows = open_dataset(corpus), []
-    passages = list(dataset.passages())
-    for cut in ("words", "bigrams"):
+def real_vectors(dataset: Dataset, folder: Path, *, work: Path) -> tuple[Path, Path]:
+    """Write the embedded model's vectors of passages and queries; those kept in `work` are used."""
+    dense = Dense(Encoder.load(), name="corom-medical", work=work)
+    passages = (passage.content for passage in dataset.passages())
+    queries = [query.text for split in dataset.splits for query in dataset.queries(split)]
+    np.save(folder / "vectors.npy", np.concatenate(list(dense.vectors(passages, side="passage"))))
+    np.save(folder / "queries.npy", np.concatenate(list(dense.vectors(queries, side="query"))))
+    return folder / "vectors.npy", folder / "queries.npy"
+
+
+def measure_words(dataset: Dataset, folder: Path, *, k: int, rounds: int) -> list[dict[str, Any]]:
+    """Return a row per engine: seconds to build, and to search the queries of each split."""
+    rows, passages = [], list(dataset.passages())
+    for name, build in WORDS.items():
+        own = folder / name.replace(", ", "-")
         begun = time.perf_counter()
-        spec = IndexSpec(options=BM25Options(cut=cut))
-        with open_writer(folder / cut, spec) as writer:
-            for start in range(0, len(passages), 8192):
-                writer.append(passages[start : start + 8192])
-            writer.finish()
-        row: dict[str, Any] = {
-            "cut": cut,
-            "passages": len(passages),
-            "build_seconds": time.perf_counter() - begun,
-            "disk_mb": sum(f.stat().st_size for f in (folder / cut).rglob("*")) / 2**20,
-            "splits": {},
-        }
-        index = open_index(folder / cut)
-        assert isinstance(index, BM25Index)  # noqa: S101 - it was just made
+        search = build(passages, own)
+        row = {"engine": name, "passages": len(passages), "depth": k}
+        row["build_seconds"] = time.perf_counter() - begun
+        row["disk_mb"] = sum(f.stat().st_size for f in own.rglob("*") if f.is_file()) / 2**20
         for split in dataset.splits:
-            texts = [query.text for query in dataset.queries(split)]
-            times = []
+            texts, times = [query.text for query in dataset.queries(split)], []
             for _ in range(rounds):
                 begun = time.perf_counter()
-                index.search(texts, k)
+                search(texts, k)
                 times.append(time.perf_counter() - begun)
-            row["splits"][split] = {"queries": len(texts), "depth": k, "seconds": times}
+            row[f"{split} queries"], row[f"{split} seconds"] = len(texts), times
         rows.append(row)
-        say(f"BM25 by {cut}: built in {row['build_seconds']:.1f} s, searched {row['splits']}")
+        say(f"{name}: built in {row['build_seconds']:.1f} s")
+        rmtree(own)
     return rows
 
 
@@ -202,12 +205,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--k", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--near", type=int, default=100_000, help="vectors for HNSW; 0: none")
-    parser.add_argument("--real", type=Path, nargs=2, metavar=("PASSAGES", "QUERIES"))
     corpus = ROOT.parent / "shared/data/eval/open-medical"
     parser.add_argument("--corpus", type=Path, default=corpus)
     parser.add_argument("--json", type=Path, default=ROOT / "results/search.json")
-    parser.add_argument("--work", type=Path, help="where the vectors go for a while")
+    parser.add_argument("--work", type=Path, default=cache_folder() / "evaluate")
     parser.add_argument("--only", choices=["exact", "near", "words"], action="append")
     return parser.parse_args()
 
@@ -217,24 +218,27 @@ def main() -> None:
     asked = options()
     parts = asked.only or ["exact", "near", "words"]
     record: dict[str, Any] = describe(threads=os.cpu_count() or 1)
-    record["options"] = {
-        name: getattr(asked, name) for name in ("passages", "queries", "dim", "k", "rounds", "near")
-    }
-    sizes = {"queries": asked.queries, "dim": asked.dim}
-    with TemporaryDirectory(dir=asked.work) as folder:
-        here = Path(folder)
+    sizes = {"queries": asked.queries, "dim": asked.dim, "passages": asked.passages}
+    record["options"] = {**sizes, "k": asked.k, "rounds": asked.rounds}
+    with TemporaryDirectory() as temporary:
+        here = Path(temporary)
         if "exact" in parts:
-            vectors, queries = make_vectors(here, passages=asked.passages, **sizes)
+            vectors, queries = make_vectors(here, **sizes)
             record["exact"] = compare_exact(vectors, queries, k=asked.k, rounds=asked.rounds)
             vectors.unlink()
             print(table(record["exact"]))
-        if "near" in parts and (asked.near or asked.real):
-            vectors, queries = asked.real or make_vectors(here, passages=asked.near, **sizes)
-            record["near"] = compare_near(vectors, queries, rounds=asked.rounds)
-            print(table(record["near"]))
-        if "words" in parts and asked.corpus.is_dir():
-            record["words"] = measure_words(asked.corpus, here, k=asked.k, rounds=asked.rounds)
-            print(table(record["words"]))
+        if asked.corpus.is_dir() and {"near", "words"} & set(parts):
+            dataset = open_dataset(asked.corpus)
+            record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}
+            if "near" in parts:
+                vectors, queries = real_vectors(dataset, here, work=asked.work)
+                record["fingerprint"] = Encoder.load().fingerprint
+                record["near"] = compare_near(vectors, queries, rounds=asked.rounds)
+                vectors.unlink()
+                print(table(record["near"]))
+            if "words" in parts:
+                record["words"] = measure_words(dataset, here, k=asked.k, rounds=asked.rounds)
+                print(table(record["words"]))
     record["machine"]["load_average_after"] = os.getloadavg()[0]
     write_json(asked.json, record)
 

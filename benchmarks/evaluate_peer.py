@@ -28,7 +28,7 @@ def load(model: str, *, threads: int) -> SentenceTransformer:
     """Return the encoder."""
     torch.set_num_threads(threads)
     word = models.Transformer(model, max_seq_length=MAX_LENGTH)
-    pooling = models.Pooling(word.get_word_embedding_dimension(), pooling_mode="cls")
+    pooling = models.Pooling(word.get_embedding_dimension(), pooling_mode="cls")
     return SentenceTransformer(modules=[word, pooling, models.Normalize()], device="cpu")
 
 
@@ -84,6 +84,5 @@ def main(data: Path, model: str, out: Path, threads: int, kept: Path | None = No
 
 
 if __name__ == "__main__":
-    main(
-        Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), *map(Path, sys.argv[5:])
-    )
+    data_, model_, out_, threads_, *kept_ = sys.argv[1:]
+    main(Path(data_), model_, Path(out_), int(threads_), *map(Path, kept_))

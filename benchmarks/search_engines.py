@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -96,6 +96,19 @@ ENGINES: dict[str, Callable[[NDArray[np.float32]], Search]] = {
 }
 
 
+class Numbered(Sequence[Passage]):
+    """Passages without texts whose ids are rows: made when asked for, so they take no memory."""
+
+    def __init__(self, rows: range) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401 - never a slice
+        return Passage(str(self._rows[place]), "")
+
+
 class Worker:
     """An engine in a process of its own, so that its memory is its own."""
 
@@ -161,7 +174,7 @@ def _filled(
     index = VectorIndex.new(vectors.shape[1], options)
     for start in range(0, len(vectors), _CHUNK):
         part = vectors[start : start + _CHUNK]
-        index.add([Passage(str(start + row), "") for row in range(len(part))], part)
+        index.add(Numbered(range(start, start + len(part))), part)
     return index
 
 

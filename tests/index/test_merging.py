@@ -13,6 +13,7 @@ from corom.index.merging import mergeable
 from corom.records import Passage
 from index.samples import passages, queries, spec, vectors_for
 
+
 @pytest.fixture(autouse=True)
 def fan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merging, "FAN", 16)  # build_and_wait.py makes it smaller

@@ -10,13 +10,10 @@ from corom.ranking import top_k
 FLOATS = st.floats(width=32, allow_nan=False)
 
 
-def stream(selection, scores, tags, *, block, group=4):
+def stream(selection, scores, tags, *, block):
     for start in range(0, scores.shape[1], block):
-        part = scores[:, start : start + block]
-        missing = -part.shape[1] % group
-        part = np.pad(part, ((0, 0), (0, missing)))
-        marks = np.pad(tags[start : start + block], (0, missing), constant_values=GONE)
-        selection.offer(part, part.reshape(len(part), -1, group).max(axis=2), marks)
+        part = slice(start, start + block)
+        selection.offer(np.ascontiguousarray(scores[:, part]), tags[part])
 
 
 @given(st.lists(st.tuples(FLOATS, st.integers(0, 2**32 - 1)), min_size=1, max_size=50))

@@ -195,9 +195,7 @@ def _run_files(
     folder: Path, splits: Sequence[str], names: Sequence[str]
 ) -> dict[tuple[str, str], Path]:
     files = {
-        (split, name): Path(folder) / run_name(split, name)
-        for split in splits
-        for name in names
+        (split, name): Path(folder) / run_name(split, name) for split in splits for name in names
     }
     if len(set(files.values())) < len(files):
         raise InputError(f"the names {', '.join(names)} would share a run file; rename a model")
