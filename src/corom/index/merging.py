@@ -33,7 +33,7 @@ def mergeable(sizes: Sequence[int]) -> slice | None:
     tiers = [_tier(size) for size in sizes]
     for tier in sorted(set(tiers)):
         start = 0
-        for low, run in groupby(tiers, key=lambda each, tier=tier: each <= tier):
+        for low, run in groupby(each <= tier for each in tiers):
             stop = start + len(list(run))
             if low and stop - start >= FAN and _tier(sum(sizes[start:stop])) > tier:
                 return slice(start, stop)
@@ -91,6 +91,6 @@ def _write_joined(path: Path, arrays: Sequence[NDArray[Any]]) -> None:
         "shape": (sum(map(len, arrays)), *arrays[0].shape[1:]),
     }
     with atomic_write(path) as file:
-        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+        np.lib.format.write_array_header_1_0(file, header)
         for array in arrays:
             file.write(np.ascontiguousarray(array, dtype).data)
