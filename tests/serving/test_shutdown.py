@@ -113,7 +113,8 @@ def test_a_server_that_is_told_to_stop_answers_what_it_took_and_exits_with_0(pro
     assert time.monotonic() - told < 30
     seen = sum((client.seen for client in clients), Counter())
     assert [client.broken for client in clients] == [[]] * CLIENTS
-    assert set(seen) == {200, 503}
+    # 429: asked too much of a slow machine before it was told to stop; never accepted.
+    assert {200, 503} <= set(seen) <= {200, 429, 503}
     assert seen[503] >= CLIENTS // 2
     server.reader.join()
     log = b"".join(server.lines)

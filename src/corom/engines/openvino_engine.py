@@ -24,7 +24,7 @@ from corom.vectors import Vectors
 # What a stream works on at a time: activations of this many tokens stay in a core's cache.
 BATCH_TOKENS = 512
 
-_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 def has_bf16() -> bool:
@@ -71,8 +71,8 @@ class OpenVinoEngine:
         int8: Int8Weights | None = None,
         threads: int | None = None,
     ) -> None:
-        if precision not in _HINTS:
-            known = ", ".join(_HINTS)
+        if precision not in (*_HINTS, "int8"):
+            known = ", ".join((*_HINTS, "int8"))
             raise InputError(f"precision {precision!r}: the openvino engine has {known}")
         self.precision, self.dim = precision, shape.hidden
         self.threads = threads or available_threads()
@@ -106,8 +106,11 @@ class OpenVinoEngine:
         return ov.AsyncInferQueue(self._compile(streams=self.threads), self.threads)
 
     def _compile(self, *, streams: int) -> Any:  # noqa: ANN401
+        # What is not int8 in an int8 model (attention, norms) runs as the chip does it best: on a
+        # Xeon without AMX float32 gives 9 % more passages a second than bfloat16.
+        best = "bf16" if has_bf16() else "f32"
         options = {
-            "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
+            "INFERENCE_PRECISION_HINT": _HINTS.get(self.precision, best),
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": streams,
         }
