@@ -38,8 +38,9 @@ fix: .venv-test/installed     ## mend what can be mended: imports, format, made 
 	$(BIN)/python docs/make_results.py
 
 chromium:        ## the browser that tests of the page need (as root, on Debian: installs it)
-	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get -qq update \
-		&& DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium >/dev/null; }
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get -qq -o Acquire::Retries=5 update \
+		&& DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=5 install \
+		--no-install-recommends chromium >/dev/null; }
 
 test-interop: .venv-test/installed   ## sentence-transformers 5, 6 and ModelScope read our folders
 	$(BIN)/python tests/interop/run.py
