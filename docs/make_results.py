@@ -95,11 +95,14 @@ NOTES = {
         "zh": "12 层 × 768 的 BERT（`corom-medical` 行是内置的 4 层模型），{threads} 线程，"
         "真实医疗文本，最长 128 词元；倍数相对 sentence-transformers fp32，"
         "取 {rounds} 轮配对的中位数"
-        "（[docs/benchmarks.md](docs/benchmarks.md)，`make bench-encode`）。",
+        "（[docs/benchmarks.md](docs/benchmarks.md)，`make bench-encode`）。"
+        "芯片是 AMD Zen 4；在没有 AMX 的 Intel Xeon 上倍数更低（一轮：int8 3.9 倍，"
+        "`results/encode-xeon.json`）。",
         "en": "A BERT of 12 layers x 768 (`corom-medical`: the embedded 4-layer model), {threads} "
         "threads, real medical text of at most 128 tokens; times faster than "
         "sentence-transformers fp32, medians of {rounds} paired rounds "
-        "([docs/benchmarks.md](docs/benchmarks.md), `make bench-encode`).",
+        "([docs/benchmarks.md](docs/benchmarks.md), `make bench-encode`). On an AMD Zen 4; lower "
+        "on an Intel Xeon without AMX (one round: int8 3.9x, `results/encode-xeon.json`).",
     },
     "fidelity": {
         "zh": "基础权重在 open-medical 全库（133,780 段）上，与 fp32 相比"
