@@ -31,7 +31,7 @@ def has_bf16() -> bool:
     """Whether this chip multiplies bfloat16 faster than float32.
 
     Intel's cores do so in AMX only: with AVX512_BF16 alone bfloat16 reached half the speed of
-    float32 (results/encode-xeon.json), where AMD's Zen 4 reaches twice.
+    float32 (docs/benchmarks.md), where AMD's Zen 4 reaches twice.
     """
     core = ov.Core()
     if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
