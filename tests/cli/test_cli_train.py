@@ -208,6 +208,15 @@ def test_random_mining_needs_no_model(run: Callable, pairs: Path, tmp_path: Path
     assert done.code == 0, done.err
 
 
+def test_of_several_processes_the_first_mines(
+    run: Callable, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    asked = ("mine", "--data", str(pairs), "--source", "random", "--output", str(tmp_path / "out"))
+    assert run(*asked).code == 0
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.torch
 def test_pre_training(run: Callable, model: Path, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")

@@ -43,8 +43,13 @@ def command(
     """Add hard negatives to training data: what ranks high for a query and does not answer it.
 
     What is dropped is counted: known positives, what scores too close to the positive. After a
-    kill the same command encodes only the passages that are missing.
+    kill the same command encodes only the passages that are missing. Under torchrun the first
+    process mines and the others end.
     """
+    from corom.environment import is_main_process
+
+    if not is_main_process():
+        return
     from corom.training import mine
     from corom.training.settings import MineSettings, load_settings
 

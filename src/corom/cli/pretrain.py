@@ -13,8 +13,7 @@ from corom.cli.runs import (
     SettingsArgument,
     StartOption,
     changes,
-    run_bars,
-    say_finished,
+    follow,
 )
 
 
@@ -39,13 +38,8 @@ def command(
     after a kill. Several GPUs: torchrun --nproc_per_node 4 -m corom pretrain … (extra train).
     """
     from corom.training import pretrain
-    from corom.training.loop import part
     from corom.training.settings import PretrainSettings, load_settings
 
     asked = changes(set_, model=model, output=output, texts=texts)
     chosen = load_settings(PretrainSettings, settings, changes=asked)
-    measure = chosen.dev.measure if chosen.dev else "dev"
-    with run_bars(measure) as show:
-        finished = pretrain(chosen, progress=lambda now: show("pretrain", now))
-    say_finished(finished, measure=measure, as_json=as_json)
-    part()
+    follow("pretrain", chosen, pretrain, as_json=as_json)

@@ -15,6 +15,7 @@ from corom.cli.console import note, say, say_json
 if TYPE_CHECKING:
     from corom.training.finish import Finished
     from corom.training.loop import Progress
+    from corom.training.settings import PretrainSettings, TrainSettings
     from corom.training.sources import Counted
 
 SettingsArgument = Annotated[
@@ -104,6 +105,23 @@ def _described(name: str, now: Progress | Counted) -> tuple[str, int, int, str]:
         return f"{name}: {now.what}", now.done, now.total, ""
     loss, rate = f"loss {now.loss:.4f}", f"lr {now.learning_rate:.2e}"
     return name, now.step, now.steps, f"{loss}  {rate}  {now.texts_per_s:,.0f} texts/s"
+
+
+def follow(
+    name: str,
+    chosen: TrainSettings | PretrainSettings,
+    run: Callable[..., Finished],
+    *,
+    as_json: bool,
+) -> None:
+    """Run a training verb under its bars, say what came of it, and leave the other processes."""
+    from corom.training.loop import part
+
+    measure = chosen.dev.measure if chosen.dev else "dev"
+    with run_bars(measure) as show:
+        finished = run(chosen, progress=lambda now: show(name, now))
+    say_finished(finished, measure=measure, as_json=as_json)
+    part()
 
 
 def say_finished(finished: Finished, *, measure: str, as_json: bool) -> None:

@@ -13,8 +13,7 @@ from corom.cli.runs import (
     SettingsArgument,
     StartOption,
     changes,
-    run_bars,
-    say_finished,
+    follow,
 )
 
 
@@ -40,14 +39,9 @@ def command(
     torchrun --nproc_per_node 4 -m corom train … (extra train).
     """
     from corom.training import train
-    from corom.training.loop import part
     from corom.training.settings import TrainSettings, load_settings
 
     tables = {"data": {"train": data}} if data else {}
     asked = changes(set_, model=model, output=output, **tables)
     chosen = load_settings(TrainSettings, settings, changes=asked)
-    measure = chosen.dev.measure if chosen.dev else "dev"
-    with run_bars(measure) as show:
-        finished = train(chosen, progress=lambda now: show("train", now))
-    say_finished(finished, measure=measure, as_json=as_json)
-    part()
+    follow("train", chosen, train, as_json=as_json)
