@@ -43,12 +43,13 @@ class Fake:
             receive(batch, vectors.astype(np.float32))
 
 
-def run(scenario, encoder=None, *, most=10_000, longest=60.0):
+def run(scenario, encoder=None, *, most=10_000, longest=60.0, done=60.0):
     async def main():
         batcher = Batcher(
             encoder or Fake(),
             max_queued_tokens=most,
             max_wait_s=longest,
+            max_done_s=done,
             observe=lambda texts, tokens: None,
         )
         batcher.start()
@@ -185,23 +186,39 @@ def test_a_full_queue_refuses_and_says_when_to_come_back():
     assert 1 <= answers[2].retry_after_s <= 60
 
 
-def test_who_would_wait_too_long_is_refused_and_a_small_request_is_not():
+def ask_in_turn(*requests, **limits):
+    """Start requests one after another while the engine is held; return all answers."""
     gate = Event()
+    found = run(lambda batcher: held(batcher, gate, ["头"], *requests), Fake(gate=gate), **limits)
+    return found[1:]
 
-    async def scenario(batcher):
-        answers = []
-        for texts in (["头"], ["头" * 100] * 30, ["头" * 100] * 30, ["头" * 8]):
-            answers.append(asyncio.ensure_future(batcher.encode(passages=texts)))
-            await asyncio.sleep(0.02)
-        gate.set()
-        return await asyncio.gather(*answers, return_exceptions=True)
 
-    # Until it has measured, the batcher expects 1,000 tokens a second: one large request takes
-    # 3 s, a second beside it 6, while the small one has its turn after one batch of the first.
-    _, large, second, small = run(scenario, Fake(gate=gate), longest=4.0)
+# Until it has measured, the batcher expects 1,000 tokens a second.
+LARGE, SMALL = ["头" * 100] * 30, ["头" * 8]
+
+
+@pytest.mark.parametrize("limits", [{"longest": 2.0}, {"done": 4.0}])
+def test_who_would_wait_or_end_too_late_is_refused_and_a_small_request_is_not(limits):
+    # One large request takes 3 s, a second beside it 6 s; the small one need not wait for it.
+    large, second, small = ask_in_turn(LARGE, LARGE, SMALL, **limits)
     assert large.vectors[:, 0].tolist() == [100] * 30
-    assert second.status == 429
+    assert (second.status, second.retry_after_s) == (429, 3)
     assert small.vectors.tolist() == [[8, 1]]
+
+
+def test_who_would_begin_and_end_in_time_is_taken():
+    answers = ask_in_turn(LARGE, LARGE, longest=3.1, done=6.1)
+    assert [len(answer.vectors) for answer in answers] == [30, 30]
+
+
+def test_the_measured_speed_decides():
+    async def scenario(batcher):
+        batcher.expect(10_000.0)  # so LARGE takes 0.3 s
+        return await held(batcher, gate, ["头"], *([LARGE] * 5))
+
+    gate = Event()
+    answers = run(scenario, Fake(gate=gate), longest=1.0, most=20_000)
+    assert [getattr(answer, "status", 200) for answer in answers] == [200] * 5 + [429]
 
 
 def test_alone_even_a_large_request_is_taken():

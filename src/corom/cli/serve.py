@@ -65,6 +65,10 @@ def command(
     timeout: Annotated[
         float, typer.Option("--timeout", help="Seconds a request may take, waiting included.")
     ] = 30.0,
+    max_wait: Annotated[
+        float,
+        typer.Option("--max-wait", help="Seconds a request may wait until the model begins."),
+    ] = 3.0,
     max_requests: Annotated[
         int, typer.Option("--max-requests", help="At once; further ones are told to come back.")
     ] = 256,
@@ -89,7 +93,12 @@ def command(
         note(f"This key is shown once; {keys} holds its hash only.")
         return
     settings = ServeSettings(
-        host=host, port=port, keys_file=keys, timeout_s=timeout, max_requests=max_requests
+        host=host,
+        port=port,
+        keys_file=keys,
+        timeout_s=timeout,
+        max_wait_s=max_wait,
+        max_requests=max_requests,
     )
     vectors, lexical = _open(index, words)
     name = model or (vectors.spec.model if vectors is not None else EMBEDDED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -93,9 +93,17 @@ class OpenVinoEngine:
                     receive(batch, _output(self._request))
                 return
             self._queue.set_callback(lambda request, batch: receive(batch, _output(request)))
-            for batch in chain(start, iterator):
+            for batch in chain(start, self._as_free(iterator)):
                 self._queue.start_async([batch.ids, batch.lengths], userdata=batch)
             self._queue.wait_all()
+
+    def _as_free(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield batches, each taken when a stream is free: what comes before may still join it."""
+        while True:
+            self._queue.get_idle_request_id()  # waits for one
+            if (batch := next(batches, None)) is None:
+                return
+            yield batch
 
     @cached_property
     def _request(self) -> Any:  # noqa: ANN401 - openvino exports no types

@@ -29,8 +29,10 @@ class ServeSettings:
     keys_file: Path | None = None
     """names and hashes of API keys, see `keys`; without it only this machine is answered"""
     timeout_s: float = 30.0
-    """from the first byte of a request to its answer, else 504; whoever would have to wait half as
-    long for the model is told 429 at once"""
+    """from the first byte of a request to its answer, else 504; whoever the model would not serve
+    in half that time is told 429 at once"""
+    max_wait_s: float = 3.0
+    """until the model would begin with a request; who would wait longer is told 429 at once"""
     max_requests: int = 256
     """being worked on or waiting; further ones are told 429"""
     max_queued_tokens: int = 500_000
@@ -48,6 +50,9 @@ class ServeSettings:
             )
         if not 0 <= self.port <= 65_535:
             raise InputError(f"port {self.port} is not from 0 to 65535")
-        for name in ("timeout_s", "max_requests", "max_queued_tokens", "max_held_bytes", "drain_s"):
+        for name in (
+            *("timeout_s", "max_wait_s", "drain_s"),
+            *("max_requests", "max_queued_tokens", "max_held_bytes"),
+        ):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, not {getattr(self, name)!r}")
