@@ -92,6 +92,7 @@ ENGINES: dict[str, Callable[[NDArray[np.float32]], Search]] = {
     **{f"corom {p}": exact_corom(p) for p in ("fp32", "bf16", "int8", "binary")},
     "faiss HNSW32": near_faiss,
     "corom HNSW": near_corom(HnswOptions()),
+    "corom HNSW, float32": near_corom(HnswOptions(storage="float32")),
     "corom IVF-PQ": near_corom(IvfPqOptions()),
 }
 

@@ -256,7 +256,7 @@ def regressions(data: dict[str, Any], language: str) -> str:
 def search(data: dict[str, Any], language: str) -> str:
     """Return the table of exact search."""
     rows = []
-    for row in data["exact"]:
+    for row in data["exact"]["rows"]:
         ratio, memory = row["times_faiss"], row["memory_mb"]
         rows.append(
             [
@@ -267,7 +267,7 @@ def search(data: dict[str, Any], language: str) -> str:
                 f"{memory['own']:,.0f} / {memory['mapped']:,.0f} MB",
             ]
         )
-    note = NOTES["search"][language].format(**data["options"])
+    note = NOTES["search"][language].format(**data["exact"]["options"])
     return f"{note}\n\n{table(HEADS['search'][language], rows)}"
 
 

@@ -26,6 +26,7 @@ Faiss: TypeAlias = Any  # faiss's own types are not exported
 LEAST = 1024
 """below this many passages an exhaustive search is faster, and faiss cannot be trained"""
 _BLOCK = 65536
+_MORE = 16  # candidates beyond k: one byte per number misplaces hits by that much, rarely more
 _TRAINING_PER_LIST = 40  # faiss asks for 39
 _TRAINING_FOR_CODES = 65536
 
@@ -50,9 +51,9 @@ class Neighbours:
             self._index.add(_floats(collection, rows))
 
     def rows(self, collection: Collection, queries: Vectors, k: int) -> NDArray[np.int64]:
-        """Return about `k` rows for each query, ascending; -1 where nothing was found."""
+        """Return `k` rows and some more for each query, ascending; -1 where nothing was found."""
         selector = None
-        if not collection.alive.all():
+        if len(collection) < collection.rows:
             bits = np.packbits(collection.alive, bitorder="little")
             selector = self._faiss.IDSelectorBitmap(bits)
         wanted, parameters = self._parameters(k, selector)
@@ -66,8 +67,9 @@ class Neighbours:
 
     def _parameters(self, k: int, selector: Faiss) -> tuple[int, Faiss]:
         if isinstance(self._options, HnswOptions):
-            effort = max(self._options.search_effort, k)
-            return effort, self._faiss.SearchParametersHNSW(efSearch=effort, sel=selector)
+            wanted = k + max(_MORE, k // 10)
+            effort = max(self._options.search_effort, wanted)
+            return wanted, self._faiss.SearchParametersHNSW(efSearch=effort, sel=selector)
         return self._options.candidates * k, self._faiss.SearchParametersIVF(
             nprobe=self._options.probes, sel=selector
         )

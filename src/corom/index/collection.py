@@ -52,7 +52,7 @@ class Collection:
         return int(self._starts[-1])
 
     def __len__(self) -> int:
-        return int(self.alive.sum())
+        return int(np.count_nonzero(self.alive))
 
     def placed(self) -> Iterator[tuple[int, Segment]]:
         """Yield every segment with its first row."""
@@ -96,27 +96,30 @@ class Collection:
         """Return the ids of rows."""
         found = np.empty(len(rows), dtype=object)
         order = np.argsort(rows)
-        for segment, part, inside in self._split(rows[order]):
-            found[order[part]] = segment.ids[inside].tolist()
+        for place, part, inside in self._split(rows[order]):
+            found[order[part]] = self.segments[place].ids[inside].tolist()
         return [id_.decode() for id_ in found]
 
     def passages(self, rows: NDArray[np.int64]) -> list[Passage]:
         """Return the passages of rows, texts included."""
         found = np.empty(len(rows), dtype=object)
         order = np.argsort(rows)
-        for segment, part, inside in self._split(rows[order]):
-            for place, row in zip(order[part], inside.tolist(), strict=True):
-                found[place] = segment.passages[row]
+        for place, part, inside in self._split(rows[order]):
+            held = self.segments[place].passages
+            for at, row in zip(order[part], inside.tolist(), strict=True):
+                found[at] = held[row]
         return list(found)
 
     def take(self, part: Part, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return what segments hold of ascending rows, in the type it is stored in."""
-        found = [
-            array[inside]
-            for segment, _, inside in self._split(rows)
-            if (array := getattr(segment, part)) is not None
-        ]
-        return found[0] if len(found) == 1 else np.concatenate(found)
+        """Return what segments hold of `rows`, in any order, in the type it is stored in."""
+        stored = [getattr(segment, part) for segment in self.segments]
+        if len(stored) == 1:
+            return np.take(stored[0], rows, axis=0)
+        order = np.argsort(rows, kind="stable")
+        found = np.empty((len(rows), *stored[0].shape[1:]), stored[0].dtype)
+        for place, sorted_, inside in self._split(rows[order]):
+            found[order[sorted_]] = np.take(stored[place], inside, axis=0)
+        return found
 
     @property
     def ranks(self) -> NDArray[np.uint32] | None:
@@ -186,12 +189,12 @@ class Collection:
                 name = bytes(id_).decode()
                 raise InputError(f"id {name!r} is in the index already; remove it first")
 
-    def _split(self, rows: NDArray[np.int64]) -> Iterator[tuple[Segment, slice, NDArray[np.int64]]]:
+    def _split(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, slice, NDArray[np.int64]]]:
         """Yield, per segment with any of the ascending `rows`, which they are and where inside."""
         bounds = np.searchsorted(rows, self._starts)
-        for place in np.flatnonzero(bounds[1:] > bounds[:-1]):
+        for place in np.flatnonzero(bounds[1:] > bounds[:-1]).tolist():
             part = slice(bounds[place], bounds[place + 1])
-            yield self.segments[place], part, rows[part] - self._starts[place]
+            yield place, part, rows[part] - self._starts[place]
 
 
 def _hashes(ids: NDArray[np.bytes_]) -> NDArray[np.int64]:

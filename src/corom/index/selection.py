@@ -17,7 +17,8 @@ Keys: TypeAlias = NDArray[np.int64]
 LOW = np.int64(0xFFFFFFFF)
 GONE = np.int64(-1)
 """The tag of a row that must not be found."""
-_NONE = np.iinfo(np.int64).min
+NONE = np.iinfo(np.int64).min
+"""Sorts below every key."""
 
 
 def keys_of(scores: Scores, tags: Keys) -> Keys:
@@ -42,7 +43,7 @@ class Selection:
 
     def __init__(self, k: int, floor: Scores) -> None:
         self.k, self.floor = k, floor.copy()
-        self._keys = np.full((len(floor), capacity(k)), _NONE)
+        self._keys = np.full((len(floor), capacity(k)), NONE)
         self._fill = np.zeros(len(floor), np.int64)
 
     @property
@@ -81,7 +82,7 @@ class Selection:
         keys = self._keys[:, :used]
         keys.partition(used - self.k, axis=1)
         keys[:, : self.k] = keys[:, used - self.k :].copy()
-        keys[:, self.k :] = _NONE
+        keys[:, self.k :] = NONE
         self._fill = np.minimum(self._fill, self.k)
         full = self._fill == self.k
         self.floor[full] = scores_of(keys[full, : self.k].min(axis=1))

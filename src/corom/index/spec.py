@@ -40,7 +40,7 @@ class HnswOptions:
 
     kind: ClassVar[str] = "hnsw"
     links: int = 16
-    build_effort: int = 100
+    build_effort: int = 200
     search_effort: int = 64
     storage: GraphStorage = "sq8"
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,10 +11,11 @@ from numpy.typing import NDArray
 
 from corom.errors import InputError
 from corom.index.collection import Collection
+from corom.index.rescoring import rescored
 from corom.index.segments import check_vectors, make_segment
 from corom.index.spec import BM25Options, ExactOptions, IndexSpec, Options, VectorType
 from corom.index.writer import save
-from corom.ranking import TopK, top_k
+from corom.ranking import TopK
 from corom.records import Hit, Passage
 from corom.vectors import Vectors
 
@@ -111,7 +110,7 @@ class VectorIndex:
                 np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
             )
         candidates = self._candidates(queries, k)
-        return _rescored(self.collection, queries, candidates, k)
+        return rescored(self.collection, queries, candidates, k)
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:
         """Return passages with their texts; InputError for an id that is not there."""
@@ -121,17 +120,14 @@ class VectorIndex:
         """Write the index in memory to a new folder; a graph or lists are made anew."""
         save(self.collection, folder)
 
-    def _candidates(self, queries: Vectors, k: int) -> list[NDArray[np.int64]]:
-        """Return at least `k` rows per query, ascending."""
+    def _candidates(self, queries: Vectors, k: int) -> NDArray[np.int64]:
+        """Return at least `k` rows per query, ascending, after -1 for none."""
         found = self._first_pass().rows(self.collection, queries, _depth(self.spec.options, k))
-        candidates = [row[row >= 0] for row in found]
-        short = [i for i, row in enumerate(candidates) if len(row) < k]
-        if short:  # the approximate pass did not find enough: k hits were asked for
-            for i, row in zip(
-                short, self._scanner().rows(self.collection, queries[short], k), strict=True
-            ):
-                candidates[i] = row
-        return candidates
+        short = np.flatnonzero((found >= 0).sum(axis=1) < k)
+        if short.size:  # the approximate pass did not find enough: k hits were asked for
+            found[short] = -1
+            found[short, -k:] = self._scanner().rows(self.collection, queries[short], k)
+        return found
 
     def _first_pass(self) -> _FirstPass:
         from corom.index.ann import LEAST, Neighbours
@@ -164,26 +160,3 @@ def _depth(options: Options, k: int) -> int:
     if options.precision == "binary":
         return max(10 * k, 1000)
     return k + {"fp32": 16, "bf16": max(64, k // 20), "int8": max(100, k // 10)}[options.precision]
-
-
-def _rescored(
-    collection: Collection, queries: Vectors, candidates: Sequence[NDArray[np.int64]], k: int
-) -> TopK:
-    best = TopK(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32))
-    ranks = collection.ranks
-
-    def score(i: int) -> None:
-        rows = candidates[i]
-        vectors = collection.take("vectors", rows).astype(np.float32, copy=False)
-        # One dot product per row, so a score does not depend on what else is scored.
-        scores: NDArray[np.float32] = np.vecdot(vectors, queries[i])
-        found = top_k(
-            scores[None], k, ranks=None if ranks is None else ranks[rows].astype(np.int64)
-        )
-        best.positions[i] = rows[found.positions[0]]
-        best.scores[i] = found.scores[0]
-
-    with ThreadPoolExecutor(min(len(queries), os.cpu_count() or 1)) as pool:
-        for _ in pool.map(score, range(len(queries))):
-            pass
-    return best
