@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,23 @@ def test_the_only_split_need_not_be_named(run: Callable, data: Path, options: tu
     assert "MRR@2" in done.out
 
 
+def test_figures_of_every_query(run: Callable, data: Path, options: tuple, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    files = ("--per-query", out / "q.tsv.gz", "--json", out / "o.json")
+    done = run("evaluate", data, "-s", "test", "-s", "dev", "-m", "bm25", *options, *files)
+    assert done.code == 0
+    with gzip.open(out / "q.tsv.gz", "rt", encoding="utf-8") as file:
+        head, *rows = [line.rstrip("\n").split("\t") for line in file]
+    assert head == ["split", "model", "query", "MRR@10", "Recall@1000", "nDCG@10", "MAP"]
+    results = json.loads((out / "o.json").read_text(encoding="utf-8"))["results"]
+    assert len(rows) == sum(each["queries"] for each in results)
+    for each in results:
+        own = [row for row in rows if row[:2] == [each["split"], each["model"]]]
+        for column, measure in enumerate(head[3:], start=3):
+            mean = sum(float(row[column]) for row in own) / len(own)
+            assert mean == pytest.approx(each["metrics"][measure], abs=1e-12)
+
+
 def test_pairs(run: Callable, options: tuple, tmp_path: Path) -> None:
     folder = tmp_path / "pairs"
     folder.mkdir()
@@ -87,7 +105,13 @@ def test_pairs(run: Callable, options: tuple, tmp_path: Path) -> None:
     assert [each["split"] for each in results] == ["two", "one"]
     assert set(results[0]["metrics"]) == {"AUC", "Spearman"}
     assert run("evaluate", folder / "one.tsv", *options).code == 0
-    for wrong in (("-m", "bm25"), ("--plot", "p.png"), ("--runs", folder), ("--measure", "MAP")):
+    for wrong in (
+        ("-m", "bm25"),
+        ("--plot", "p.png"),
+        ("--runs", folder),
+        ("--measure", "MAP"),
+        ("--per-query", tmp_path / "q.tsv"),
+    ):
         assert run("evaluate", folder, "-s", "one", *options, *wrong).code == 2
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, NamedTuple
 
 from corom.cli.console import (
     DeviceOption,
@@ -18,90 +15,52 @@ from corom.cli.console import (
     progress_bar,
     say,
 )
+from corom.cli.evaluate_options import (
+    AgainstOption,
+    DatasetArgument,
+    DepthOption,
+    IndexesOption,
+    JsonFileOption,
+    MarkdownOption,
+    MeasuresOption,
+    ModelsOption,
+    NormalizeOption,
+    PerQueryOption,
+    PlotOption,
+    RunsOption,
+    SplitsOption,
+    TruncateOption,
+    WorkOption,
+)
 from corom.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from corom.encoder import Encoder
     from corom.evaluation import Dense, PairReport, Report, Retriever
 
 BM25 = "bm25"
+EMBEDDED = "corom-medical"
 
 
 def command(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATASET",
-            help="The folder of a data set, or labelled pairs: a .tsv, or a folder of them.",
-        ),
-    ],
-    split: Annotated[
-        list[str] | None,
-        typer.Option("--split", "-s", help="Repeatable; default: the only one."),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Repeatable: bm25, corom-medical (embedded, the default), a folder, damo/… or "
-            "iic/… (ModelScope), owner/name (Hugging Face).",
-        ),
-    ] = None,
-    index: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--index",
-            "-i",
-            help="Repeatable: an index of the data set's passages that corom index made, in a "
-            "folder or at a URI; beside the models that are named.",
-        ),
-    ] = None,
-    measure: Annotated[
-        list[str] | None,
-        typer.Option("--measure", help="Repeatable; default: MRR@10 Recall@1000 nDCG@10 MAP."),
-    ] = None,
-    depth: Annotated[int, typer.Option("--depth", help="Hits per query.")] = 1000,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            "--against", help="The model the others are compared with; default: the first."
-        ),
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures to this file.")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", help="Write the tables to this file.")
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", help="Draw recall against k to this .png, .svg or .pdf."),
-    ] = None,
-    runs: Annotated[
-        Path | None, typer.Option("--runs", help="Write TREC run files into this folder.")
-    ] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(
-            "--work",
-            help="Where vectors are kept, for the next time and after a kill; default: in the "
-            "cache folder. Remove it when you like.",
-        ),
-    ] = None,
-    normalize: Annotated[
-        bool | None,
-        typer.Option("--normalize/--no-normalize", help="To length 1; default: as the model."),
-    ] = None,
-    truncate_dim: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--truncate-dim",
-            help="Repeatable: one more row with only so many numbers (Matryoshka models).",
-        ),
-    ] = None,
+    source: DatasetArgument,
+    split: SplitsOption = None,
+    model: ModelsOption = None,
+    index: IndexesOption = None,
+    measure: MeasuresOption = None,
+    depth: DepthOption = 1000,
+    against: AgainstOption = None,
+    json_file: JsonFileOption = None,
+    markdown: MarkdownOption = None,
+    plot: PlotOption = None,
+    runs: RunsOption = None,
+    per_query: PerQueryOption = None,
+    work: WorkOption = None,
+    normalize: NormalizeOption = None,
+    truncate_dim: TruncateOption = None,
     engine: EngineOption = "auto",
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
@@ -113,19 +72,14 @@ def command(
     Every passage is scored for every query; figures come with intervals and, from the second model
     on, with significance. Encoding goes on where a killed run stopped.
     """
-    from corom.encoder import Progress
-    from corom.environment import cache_folder
-    from corom.evaluation import Dense, evaluate, evaluate_pairs, pair_files, require_plot
+    from corom.evaluation import evaluate, pair_files
     from corom.metrics import DEFAULT_MEASURES
-    from corom.readers import open_dataset
 
-    names, files = model or ([] if index else ["corom-medical"]), pair_files(source)
+    names, files = model or ([] if index else [EMBEDDED]), pair_files(source)
+    outputs = _Outputs(json_file, markdown, plot, per_query)
     if files:
-        _refuse_for_pairs(BM25 in names, index, measure, against, plot, runs)
-    if plot is not None:
-        require_plot(plot)
-    dataset = None if files else open_dataset(source)
-    splits = split or _only(list(files) if dataset is None else dataset.splits, source)
+        _refuse_for_pairs(BM25 in names, index, measure, against, plot, runs, per_query)
+    outputs.check()
     load = partial(
         load_encoder,
         engine=engine,
@@ -134,50 +88,128 @@ def command(
         max_length=max_length,
         threads=threads,
     )
-    encoders = {name: load(name) for name in names if name != BM25}
-    with progress_bar(None if dataset is None else sum(1 for _ in dataset.passages())) as meter:
-        make = partial(
-            Dense,
-            work=work or cache_folder() / "evaluate",
-            normalize=normalize,
-            progress=lambda done: meter(Progress(done, 0, 0)),
-        )
-        rows = _rows(names, encoders, make, dims=(None, *(truncate_dim or ())))
-        rows += [_stored(place, load) for place in index or ()]
-        report = (
-            evaluate_pairs(files, [row for row in rows if isinstance(row, Dense)], splits=splits)
-            if dataset is None
-            else evaluate(
-                dataset,
-                rows,
-                splits=splits,
-                measures=measure or DEFAULT_MEASURES,
-                depth=depth,
-                against=against,
-                runs=runs,
+    models = _Models(names, index or [], [None, *(truncate_dim or [])], work, normalize, load)
+    if files:
+        outputs.write(_measure_pairs(files, models, splits=split or _only(files, source)))
+        return
+    measures = measure or DEFAULT_MEASURES
+    job = partial(evaluate, measures=measures, depth=depth, against=against, runs=runs)
+    outputs.write(_measure_retrieval(source, models, split, job))
+
+
+class _Models(NamedTuple):
+    """What is measured, and how it is loaded."""
+
+    names: Sequence[str]
+    indexes: Sequence[str]
+    dims: Sequence[int | None]
+    work: Path | None
+    normalize: bool | None
+    load: Callable[[str], Encoder]
+
+    def encoders(self) -> dict[str, Encoder]:
+        return {name: self.load(name) for name in self.names if name != BM25}
+
+    def dense(
+        self, name: str, encoder: Encoder, *, progress: Callable[[int], None] | None = None
+    ) -> list[Dense]:
+        """Return an encoder's rows: of whole vectors, and of each shorter length."""
+        from corom.environment import cache_folder
+        from corom.evaluation import Dense
+
+        work = self.work or cache_folder() / "evaluate"
+        return [
+            Dense(
+                encoder,
+                name=name if dim is None else f"{name}@{dim}",
+                work=work,
+                normalize=self.normalize,
+                truncate_dim=dim,
+                progress=progress,
             )
+            for dim in self.dims
+        ]
+
+    def retrievers(
+        self, encoders: Mapping[str, Encoder], *, progress: Callable[[int], None]
+    ) -> list[Retriever]:
+        """Return a row for each model and length, then for each index."""
+        from corom.evaluation import Lexical
+
+        rows: list[Retriever] = []
+        for name in self.names:
+            if name == BM25:
+                rows.append(Lexical(name=BM25))
+            else:
+                rows += self.dense(name, encoders[name], progress=progress)
+        return rows + [_stored(place, self.load) for place in self.indexes]
+
+
+class _Outputs(NamedTuple):
+    """The files that are asked for."""
+
+    json_file: Path | None
+    markdown: Path | None
+    plot: Path | None
+    per_query: Path | None
+
+    def check(self) -> None:
+        """Raise before anything is computed if the plot cannot be drawn."""
+        from corom.evaluation import require_plot
+
+        if self.plot is not None:
+            require_plot(self.plot)
+
+    def write(self, report: Report | PairReport) -> None:
+        """Write the files, and the tables to standard output."""
+        from corom.evaluation import (
+            Report,
+            plot_recall,
+            to_json,
+            to_markdown,
+            to_text,
+            write_per_query,
         )
-    _write(report, json_file=json_file, markdown=markdown, plot=plot)
+        from corom.files import write_bytes, write_json
+
+        if self.json_file is not None:
+            write_json(self.json_file, to_json(report))
+        if self.markdown is not None:
+            write_bytes(self.markdown, to_markdown(report).encode())
+        if isinstance(report, Report):
+            if self.plot is not None:
+                plot_recall(report, self.plot)
+            if self.per_query is not None:
+                write_per_query(report, self.per_query)
+        say(to_text(report))
 
 
-def _rows(
-    names: Sequence[str],
-    encoders: Mapping[str, Encoder],
-    make: Callable[..., Dense],
-    *,
-    dims: Sequence[int | None],
-) -> list[Retriever]:
-    from corom.evaluation import Lexical
+def _measure_pairs(
+    files: Mapping[str, Path], models: _Models, *, splits: Sequence[str]
+) -> PairReport:
+    from corom.evaluation import evaluate_pairs
 
-    rows: list[Retriever] = []
-    for name in names:
-        if name == BM25:
-            rows.append(Lexical(name=BM25))
-            continue
-        for dim in dims:
-            label = name if dim is None else f"{name}@{dim}"
-            rows.append(make(encoders[name], name=label, truncate_dim=dim))
-    return rows
+    rows = [
+        row for name, encoder in models.encoders().items() for row in models.dense(name, encoder)
+    ]
+    return evaluate_pairs(files, rows, splits=splits)
+
+
+def _measure_retrieval(
+    source: Path,
+    models: _Models,
+    splits: Sequence[str] | None,
+    job: Callable[..., Report],
+) -> Report:
+    from corom.encoder import Progress
+    from corom.readers import open_dataset
+
+    dataset = open_dataset(source)
+    asked = splits or _only(dataset.splits, source)
+    encoders = models.encoders()
+    with progress_bar(sum(1 for _ in dataset.passages())) as meter:
+        rows = models.retrievers(encoders, progress=lambda done: meter(Progress(done, 0, 0)))
+        return job(dataset, rows, splits=asked)
 
 
 def _stored(place: str, load: Callable[[str], Encoder]) -> Retriever:
@@ -194,26 +226,12 @@ def _refuse_for_pairs(*given: object) -> None:
     if any(given):
         raise InputError(
             "pairs of texts have AUC and Spearman only: leave out bm25, --index, --measure, "
-            "--against, --plot and --runs"
+            "--against, --plot, --runs and --per-query"
         )
 
 
-def _only(splits: Sequence[str], source: Path) -> list[str]:
-    if len(splits) != 1:
-        raise InputError(f"name a --split of {source}; it has: {', '.join(splits) or 'none'}")
-    return list(splits)
-
-
-def _write(
-    report: Report | PairReport, *, json_file: Path | None, markdown: Path | None, plot: Path | None
-) -> None:
-    from corom.evaluation import Report, plot_recall, to_json, to_markdown, to_text
-    from corom.files import write_bytes, write_json
-
-    if json_file is not None:
-        write_json(json_file, to_json(report))
-    if markdown is not None:
-        write_bytes(markdown, to_markdown(report).encode())
-    if plot is not None and isinstance(report, Report):
-        plot_recall(report, plot)
-    say(to_text(report))
+def _only(splits: Iterable[str], source: Path) -> list[str]:
+    found = list(splits)
+    if len(found) != 1:
+        raise InputError(f"name a --split of {source}; it has: {', '.join(found) or 'none'}")
+    return found

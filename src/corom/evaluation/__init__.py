@@ -1,13 +1,14 @@
 """How well models find what they should: rankings, figures, comparisons, tables.
 
 `evaluate` takes a data set and retrievers (`Dense`, `Lexical`, `Stored`), `evaluate_pairs`
-labelled pairs; their reports become JSON, tables and a plot.
+labelled pairs; their reports become JSON, tables, a plot and a file of every query's figures.
 """
 
 from corom.evaluation.dense import Dense
 from corom.evaluation.evaluate import Report, Result, Retriever, evaluate, run_name
 from corom.evaluation.lexical import Lexical
 from corom.evaluation.pairs import PairReport, evaluate_pairs, pair_files, pair_metrics
+from corom.evaluation.per_query import write_per_query
 from corom.evaluation.report import plot_recall, require_plot, to_json, to_markdown, to_text
 from corom.evaluation.stored import Stored
 
@@ -29,4 +30,5 @@ __all__ = [
     "to_json",
     "to_markdown",
     "to_text",
+    "write_per_query",
 ]
