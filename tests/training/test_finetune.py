@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from corom.errors import FormatError, InputError, TrainingError  # noqa: E402
+from corom.encoder import Encoder  # noqa: E402
+from corom.errors import ArtifactError, FormatError, InputError, TrainingError  # noqa: E402
+from corom.evaluation import Dense, evaluate  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
+from corom.readers import open_dataset  # noqa: E402
 from corom.training.finetune import train  # noqa: E402
 from corom.training.recipe import as_table, from_table  # noqa: E402
 from corom.training.settings import TrainSettings  # noqa: E402
@@ -30,7 +34,7 @@ torch.set_num_threads(1)
 with open(sys.argv[1]) as file:
     settings = from_table(TrainSettings, json.load(file))
 def progress(now):
-    if now.step == int(sys.argv[2]):
+    if getattr(now, "step", 0) == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 train(settings, progress=progress)
 """
@@ -128,6 +132,82 @@ def test_after_a_kill_the_run_goes_on_as_if_nothing_had_been(settings, table, ru
     assert log_of(resumed.model.parent) == log_of(whole.model.parent)
     for name, array in weights(resumed).items():
         np.testing.assert_array_equal(array, weights(whole)[name])
+
+
+LAST_BLOCK = {"optimizer": {"trained": "last block", "learning_rate": 5e-3, "max_steps": 6}}
+
+
+def test_the_last_block_alone_learns(settings, table, dataset, tmp_path):
+    finished = train(
+        settings(
+            optimizer={**LAST_BLOCK["optimizer"], "max_steps": 60, "epochs": 20},
+            dev={"folder": str(dataset), "every": 20},
+            run={"dropout": 0.0},
+        )
+    )
+    assert losses(finished)[-1] < 0.8 * losses(finished)[0]
+    before = load_checkpoint(Path(table()["model"])).load_weights()
+    last = f"encoder.layer.{load_checkpoint(finished.model).shape.layers - 1}."
+    moved = {name for name, array in weights(finished).items() if (array != before[name]).any()}
+    assert moved == {
+        f"{last}{part}.{kind}"
+        for part in ("intermediate.dense", "output.dense", "output.LayerNorm")
+        for kind in ("weight", "bias")
+    }
+    # The dev figure of kept states is that of the finished model's own vectors.
+    evaluated = evaluate(
+        open_dataset(dataset),
+        [Dense(Encoder.load(str(finished.model), precision="fp32"), name="it", work=tmp_path)],
+        splits=["dev"],
+        measures=["MRR@10"],
+    )
+    assert evaluated.results[0].evaluation.means["MRR@10"] == pytest.approx(
+        finished.final_dev, abs=1e-6
+    )
+
+
+def test_kept_states_change_nothing(settings, table, tmp_path):
+    """The first loss of the block equals that of the whole encoder; a batch's texts are theirs."""
+    options = {"run": {"dropout": 0.0}, "loss": {"base_weight": 0.5, "temperature": 0.05}}
+    whole = train(settings("whole", **options))
+    block = train(settings("block", **options, **LAST_BLOCK))
+    assert losses(block)[0] == pytest.approx(losses(whole)[0], abs=1e-5)
+    kept = sorted((tmp_path / "block" / "states").glob("*/*.npy"))
+    assert len(kept) == 2
+    # A run that was killed reads what it kept, unless that was changed.
+    (tmp_path / "block" / "result.json").unlink()
+    changed = bytearray(kept[0].read_bytes())
+    changed[-1] ^= 1
+    kept[0].write_bytes(changed)
+    with pytest.raises(ArtifactError, match="was changed"):
+        train(settings("block", **options, **LAST_BLOCK))
+
+
+def test_the_last_block_goes_on_after_a_kill(settings, table, run_python, tmp_path):
+    whole = train(settings("whole", **LAST_BLOCK))
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(table("killed", **LAST_BLOCK)))
+    killed = run_python(SCRIPT, str(path), "5")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = train(settings("killed", **LAST_BLOCK))
+    assert log_of(resumed.model.parent) == log_of(whole.model.parent)
+
+
+def test_the_last_block_needs_cls_pooling(settings, tiny_checkpoint):
+    folder = tiny_checkpoint(pooling="avg", name="average").folder
+    with pytest.raises(InputError, match=r"needs \[CLS\] pooling; the model's is avg"):
+        train(settings(model=str(folder), **LAST_BLOCK))
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_last_block_as_one(settings, table, run_python, tmp_path):
+    options = {"run": {"dropout": 0.0}, **LAST_BLOCK}
+    single = train(settings("single", **options))
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(table("double", **options)))
+    done = run_python(SCRIPT, str(path), "-1", processes=2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert losses(train(settings("double", **options))) == pytest.approx(losses(single), abs=1e-5)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
-from corom.training.batches import by_length, make_batch, make_cutters, restored  # noqa: E402
+from corom.training.batches import TokenFeed, make_batch, make_cutters, restored  # noqa: E402
 from corom.training.examples import Drawn, GradedRow, text_key  # noqa: E402
 from corom.training.loop import start_accelerator  # noqa: E402
 from corom.training.objective import Objective, cells, joined  # noqa: E402
@@ -33,7 +33,7 @@ def cutters(tiny_checkpoint):
 
 @pytest.fixture
 def batch(cutters):
-    return make_batch(DRAWN, KNOWN, negatives=2, cutters=cutters, graded=GRADED)
+    return make_batch(DRAWN, KNOWN, negatives=2, feed=TokenFeed(cutters, 0), graded=GRADED)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_batch_holds_its_texts_in_order(batch):
         *("发热", "发热", "发热多久", "手术"),
     )
     assert batch.texts.passages == ("休息", "手术", "检查", "吃药", "注意饮食", "休息")
-    assert len(batch.tokens) == 13
+    assert sum(map(len, batch.chunks.order)) == 13
     assert batch.passage_keys.tolist() == [
         [text_key("休息"), text_key("手术"), text_key("检查")],
         [text_key("吃药"), 0, 0],
@@ -78,9 +78,9 @@ def test_vectors_find_their_places(batch, accelerator):
 
 
 @pytest.mark.parametrize("at_once", [0, 1, 4, 99])
-def test_chunks_come_back_in_order(batch, at_once):
-    chunks = by_length(batch.tokens, at_once=at_once)
-    lengths = [len(batch.tokens[row]) for rows in chunks for row in rows]
+def test_chunks_come_back_in_order(batch, cutters, at_once):
+    parts, chunks = TokenFeed(cutters, at_once)(batch.texts)
+    lengths = [length for part in parts for length in part.lengths.tolist()]
     assert lengths == sorted(lengths, reverse=True)
     assert len(chunks) == {0: 1, 1: 13, 4: 4, 99: 1}[at_once]
     marks = torch.cat([torch.tensor(rows, dtype=torch.float32)[:, None] for rows in chunks])
@@ -108,13 +108,14 @@ def joint_gradient(folder):
     graded = [*GRADED, GradedRow("头痛", "头痛药", 2.0), GradedRow("肝", "肾", 0.0)]
     cutters = make_cutters(load_checkpoint(folder), query_length=32, passage_length=32)
     batch = make_batch(
-        drawn[share], known[share], negatives=2, cutters=cutters, graded=graded[share]
+        drawn[share], known[share], negatives=2, feed=TokenFeed(cutters, 0), graded=graded[share]
     )
     weight = torch.randn(60, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     weight.requires_grad_()
 
     def vectors(rotation):
-        return torch.stack([weight[ids % 60].mean(0) for ids in batch.tokens]).roll(rotation, 1)
+        tokens = batch.texts.cut(cutters)
+        return torch.stack([weight[ids % 60].mean(0) for ids in tokens]).roll(rotation, 1)
 
     settings = LossSettings(
         temperature=0.3,

@@ -14,9 +14,8 @@ from corom.cli.console import note, say, say_json
 
 if TYPE_CHECKING:
     from corom.training.finish import Finished
-    from corom.training.loop import Progress
+    from corom.training.progress import Counted, Progress
     from corom.training.settings import PretrainSettings, TrainSettings
-    from corom.training.sources import Counted
 
 SettingsArgument = Annotated[
     Path | None,
@@ -99,7 +98,7 @@ def run_bars(measure: str = "dev") -> Iterator[Show]:
 
 def _described(name: str, now: Progress | Counted) -> tuple[str, int, int, str]:
     """Return title, what is done, of how many, and the figures that go with it."""
-    from corom.training.sources import Counted
+    from corom.training.progress import Counted
 
     if isinstance(now, Counted):
         return f"{name}: {now.what}", now.done, now.total, ""

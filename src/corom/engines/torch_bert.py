@@ -91,13 +91,21 @@ class Layer(nn.Module):  # type: ignore[misc]
 
     def forward(self, rows: Tensor, packing: Packing, *, first_only: bool = False) -> Tensor:
         """Return the layer's packed rows, or each text's [CLS] row, longest text first."""
+        return self.feed_forward(self.attend(rows, packing, first_only=first_only))
+
+    def attend(self, rows: Tensor, packing: Packing, *, first_only: bool = False) -> Tensor:
+        """Return the rows that the layer's second half, its feed-forward block, is given."""
         dropout = self.dropout if self.training else 0.0
         attended = _attention(
             self.qkv(rows), packing, heads=self.heads, dropout=dropout, first_only=first_only
         )
         if first_only:
             rows = rows.index_select(0, packing.firsts)
-        rows = self.attended_norm(rows + F.dropout(self.attended(attended), dropout))
+        return self.attended_norm(rows + F.dropout(self.attended(attended), dropout))
+
+    def feed_forward(self, rows: Tensor) -> Tensor:
+        """Return the layer's rows; each depends on its own input alone."""
+        dropout = self.dropout if self.training else 0.0
         inner = self.activation(self.inner(rows))
         return self.outer_norm(rows + F.dropout(self.outer(inner), dropout))
 
@@ -156,11 +164,23 @@ class TorchBert(nn.Module):  # type: ignore[misc]
             vectors = _average(self.hidden_states(ids, packing), packing, pooling=pooling)
         return F.normalize(vectors, dim=1) if normalize else vectors
 
+    def before_last_block(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Return what the last feed-forward block is given for each [CLS], (b, hidden) float32.
+
+        With [CLS] pooling the rest of the encoder's work is `layers[-1].feed_forward` of it.
+        """
+        packing = self.pack(ids, lengths)
+        return self._attended_firsts(ids, packing).index_select(0, packing.back).float()
+
     def _first_rows(self, ids: Tensor, packing: Packing) -> Tensor:
+        firsts = self.layers[-1].feed_forward(self._attended_firsts(ids, packing))
+        return firsts.index_select(0, packing.back).float()
+
+    def _attended_firsts(self, ids: Tensor, packing: Packing) -> Tensor:
         rows = self.embed(ids, packing)
         for layer in self.layers[:-1]:
             rows = layer(rows, packing)
-        return self.layers[-1](rows, packing, first_only=True).index_select(0, packing.back).float()
+        return self.layers[-1].attend(rows, packing, first_only=True)
 
     def load_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """Copy in weights by their Hugging Face names; a missing or misshapen one is refused."""

@@ -28,7 +28,7 @@ from corom.modelscope.rows import write_rows
 from corom.modelscope.train_settings import Translation, default_config
 
 if TYPE_CHECKING:
-    from corom.training.loop import Progress
+    from corom.training.progress import Progress
     from corom.training.run_settings import DevSettings
 
 Rows: TypeAlias = Iterable[Mapping[str, Any]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -51,6 +51,13 @@ class Chunk(NamedTuple):
     """(n,) int64 on the CPU."""
 
 
+class States(NamedTuple):
+    """What a part of the model gave for texts before, in the place of the texts (`kept_states`)."""
+
+    rows: Tensor
+    """(n, hidden) float32"""
+
+
 class Texts(NamedTuple):
     """The texts of a batch, those cut as queries first."""
 
@@ -63,6 +70,45 @@ class Texts(NamedTuple):
         return [tokens.ids for tokens in found]
 
 
+class Chunks(NamedTuple):
+    """Texts cut into what goes through the model at once, still on the CPU."""
+
+    parts: list[Chunk | States]
+    order: list[NDArray[np.int64]]
+    """The texts of each part, as numbers from 0."""
+
+    def on(self, device: torch.device) -> list[Chunk | States]:
+        """Return the parts on a device (lengths stay, packing wants them on the CPU)."""
+        return [
+            part._replace(ids=part.ids.to(device, non_blocking=True))
+            if isinstance(part, Chunk)
+            else States(part.rows.to(device, non_blocking=True))
+            for part in self.parts
+        ]
+
+
+class Feed(Protocol):
+    """Turns texts into chunks: a pure function, called ahead in another thread."""
+
+    def __call__(self, texts: Texts) -> Chunks:
+        """Return the chunks of a batch's texts."""
+        ...
+
+
+class TokenFeed(NamedTuple):
+    """Texts as token ids, longest first, `at_once` in a chunk (0: all together)."""
+
+    cutters: Cutters
+    at_once: int
+
+    def __call__(self, texts: Texts) -> Chunks:
+        """Return the chunks of a batch's texts."""
+        tokens = texts.cut(self.cutters)
+        order = by_length(tokens, at_once=self.at_once)
+        cpu = torch.device("cpu")
+        return Chunks([chunk([tokens[n] for n in rows], device=cpu) for rows in order], order)
+
+
 class TrainBatch(NamedTuple):
     """One process's share of a batch: b queries with s passages each, g graded pairs.
 
@@ -71,7 +117,7 @@ class TrainBatch(NamedTuple):
     """
 
     texts: Texts
-    tokens: list[TokenIds]
+    chunks: Chunks
     query_keys: Tensor
     """(b,) int64"""
     known_keys: Tensor
@@ -95,7 +141,7 @@ def make_batch(
     known: Sequence[Sequence[str]],
     *,
     negatives: int,
-    cutters: Cutters,
+    feed: Feed,
     graded: Sequence[GradedRow] = (),
 ) -> TrainBatch:
     """Return the batch of `drawn` examples; `known` holds every known positive of each."""
@@ -105,7 +151,7 @@ def make_batch(
     texts = Texts(queries, tuple(text for row in rows for text in row))
     return TrainBatch(
         texts=texts,
-        tokens=texts.cut(cutters),
+        chunks=feed(texts),
         query_keys=torch.tensor([text_key(example.query) for example in drawn], dtype=torch.int64),
         known_keys=_keys(known, width=max((len(texts) for texts in known), default=0)),
         passage_keys=_keys(rows, width=1 + negatives),

@@ -15,23 +15,25 @@ from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
 from corom.training.batches import (
     Chunk,
+    States,
+    Texts,
     TrainBatch,
-    by_length,
-    chunk,
     make_batch,
     make_cutters,
     restored,
 )
 from corom.training.examples import GradedRow, draw, row_keys
 from corom.training.finish import Finished, read_finished, run_to_end
-from corom.training.loop import Report, start_accelerator, uses_bf16
+from corom.training.learning import KeptStates, LastBlock, Learner, WholeEncoder
+from corom.training.loop import start_accelerator, uses_bf16
 from corom.training.objective import Objective
 from corom.training.plan import plan_run, row_weights
+from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
 from corom.training.rows import Rows, read_graded, read_rows
 from corom.training.settings import TrainSettings
 from corom.training.topics import Topics, query_topics
-from corom.training.tower import Frozen, load_tower, open_checkpoint
+from corom.training.tower import Frozen, open_checkpoint
 
 
 class FineTuning:
@@ -45,12 +47,12 @@ class FineTuning:
         rows: Rows,
         graded: Sequence[GradedRow],
         accelerator: Accelerator,
+        report: Report | None = None,
     ) -> None:
         data, optimizer = settings.data, settings.optimizer
         self.settings, self.accelerator = settings, accelerator
         self.rows, self.graded = rows, graded
         self.layers = checkpoint.shape.layers
-        self.model = load_tower(checkpoint, dropout=settings.run.dropout)
         lengths = {"query_length": data.query_length, "passage_length": data.passage_length}
         self.cutters = make_cutters(checkpoint, **lengths)
         bf16 = uses_bf16(settings.run.precision, device=accelerator.device)
@@ -59,6 +61,9 @@ class FineTuning:
             cutters = make_cutters(one, **lengths)
             return Frozen(one, cutters, device=accelerator.device, bf16=bf16)
 
+        last_block = optimizer.trained == "last block"
+        compared = settings.loss.base_weight > 0 and not last_block
+        start = frozen(checkpoint) if data.topics or compared else None
         self.plan = plan_run(
             row_weights([row.source for row in rows.rows], data.weights),
             size=optimizer.batch,
@@ -66,11 +71,18 @@ class FineTuning:
             epochs=optimizer.epochs,
             most=optimizer.max_steps and optimizer.max_steps * optimizer.accumulate,
             keys=row_keys(rows.rows) if data.unique else None,
-            topics=self._topics(frozen(checkpoint)) if data.topics else None,
+            topics=self._topics(start) if start and data.topics else None,
         )
         self.batches = len(self.plan.rows)
         self.teachers = [frozen(open_checkpoint(one)) for one in settings.loss.teachers]
-        self.base = frozen(checkpoint) if settings.loss.base_weight else None
+        self.learner: Learner
+        if last_block:
+            states = KeptStates(checkpoint, self.cutters, accelerator=accelerator, bf16=bf16)
+            states.fill(self._texts(), Path(settings.output), report=report)
+            self.learner = LastBlock(checkpoint, settings, states=states)
+        else:
+            self.learner = WholeEncoder(checkpoint, settings, cutters=self.cutters, base=start)
+        self.model = self.learner.model
         self.judge = Objective(settings.loss, accelerator=accelerator)
 
     def _topics(self, start: Frozen) -> Topics:
@@ -82,6 +94,16 @@ class FineTuning:
             folder=Path(self.settings.output),
             accelerator=self.accelerator,
         )
+
+    def _texts(self) -> Texts:
+        """Return every text that a batch of the run may hold."""
+        rows = [self.rows.rows[number] for number in np.unique(self.plan.rows)]
+        passages = [text for row in rows for text in (*row.positives, *row.negatives)]
+        if self.settings.data.fill == "random":
+            passages += self.rows.pool
+        queries = [row.query for row in rows]
+        queries += [text for pair in self.graded for text in (pair.left, pair.right)]
+        return Texts(tuple(queries), tuple(passages))
 
     def batch(self, number: int) -> TrainBatch:
         """Return this process's share of a batch."""
@@ -103,7 +125,7 @@ class FineTuning:
             drawn,
             [self.rows.rows[row].positives for row in rows],
             negatives=data.negatives,
-            cutters=self.cutters,
+            feed=self.learner.feed,
             graded=self._graded(number)[share],
         )
 
@@ -118,20 +140,16 @@ class FineTuning:
 
     def texts(self, batch: TrainBatch) -> int:
         """Return the texts of the joint batch (of this process's share, times the processes)."""
-        return len(batch.tokens) * int(self.accelerator.num_processes)
+        return sum(map(len, batch.texts)) * int(self.accelerator.num_processes)
 
-    def chunks(self, batch: TrainBatch) -> list[Chunk]:
-        """Return the batch's texts, longest first, as many at once as the settings say."""
-        at_once = self.settings.optimizer.chunk
-        return [
-            chunk([batch.tokens[row] for row in rows], device=self.accelerator.device)
-            for rows in by_length(batch.tokens, at_once=at_once)
-        ]
+    def chunks(self, batch: TrainBatch) -> list[Chunk | States]:
+        """Return the batch's texts, as many at once as the settings say."""
+        return batch.chunks.on(self.accelerator.device)
 
     def encode(
         self,
         model: nn.Module,
-        chunk: Chunk,
+        chunk: Chunk | States,
         *,
         vectors_only: bool = False,  # noqa: ARG002 - there is nothing else
     ) -> tuple[Tensor, None]:
@@ -141,17 +159,17 @@ class FineTuning:
     def objective(self, vectors: Tensor, batch: TrainBatch) -> Tensor:
         """Return the loss of the joint batch."""
         at_once = self.settings.optimizer.chunk
-        vectors = restored(vectors, by_length(batch.tokens, at_once=at_once))
+        vectors = restored(vectors, batch.chunks.order)
         return self.judge(
             vectors,
             batch.on(self.accelerator.device),
             teachers=[one.vectors(batch.texts, at_once=at_once) for one in self.teachers],
-            base=self.base and self.base.vectors(batch.texts, at_once=at_once),
+            base=self.learner.base_vectors(batch) if self.settings.loss.base_weight else None,
         )
 
     def vectors(self, chunk: Chunk) -> Tensor:
         """Return the vectors of a chunk as the finished model will give them."""
-        found = self.model(*chunk)
+        found = self.learner.whole(chunk)
         cosine = self.settings.loss.similarity == "cosine"
         return nn.functional.normalize(found, dim=1) if cosine else found
 
@@ -172,7 +190,14 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
     if (done := read_finished(folder)) is not None:
         return done
     rows, graded = _read(settings, folder if accelerator.is_main_process else None)
-    task = FineTuning(settings, checkpoint, rows=rows, graded=graded, accelerator=accelerator)
+    task = FineTuning(
+        settings,
+        checkpoint,
+        rows=rows,
+        graded=graded,
+        accelerator=accelerator,
+        report=progress,
+    )
     encoding = replace(
         checkpoint.encoding,
         normalize=settings.loss.similarity == "cosine",

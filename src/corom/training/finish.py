@@ -27,7 +27,8 @@ from corom.models.portable import write_portable
 from corom.training.batches import Chunk, Cutters
 from corom.training.card import model_card
 from corom.training.dev import Dev
-from corom.training.loop import Loop, Report, Task, uses_bf16
+from corom.training.loop import Loop, Task, uses_bf16
+from corom.training.progress import Report
 from corom.training.run_settings import FinishSettings
 from corom.training.settings import PretrainSettings, TrainSettings
 from corom.training.soup import Weights, mix

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
@@ -25,26 +25,13 @@ from corom.errors import InputError, TrainingError
 from corom.training.gradient_cache import backward
 from corom.training.logs import Log
 from corom.training.optimizer import make_optimizer, rate_share, set_rate
+from corom.training.progress import Progress, Report
 from corom.training.run_settings import OptimizerSettings, Precision, RunSettings
 from corom.training.state import Progressed, checkpoints, load_state, prune, save_state
 
 B = TypeVar("B")
 C = TypeVar("C")
 T = TypeVar("T")
-
-
-class Progress(NamedTuple):
-    """What a progress bar shows; `dev` is set after an evaluation."""
-
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    texts_per_s: float
-    dev: float | None
-
-
-Report = Callable[[Progress], None]
 
 
 class Task(Protocol[B, C]):

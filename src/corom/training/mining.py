@@ -30,11 +30,12 @@ from corom.readers import (
 )
 from corom.records import Passage
 from corom.training.examples import text_key
+from corom.training.progress import Counted
 from corom.training.provenance import checksums, first_difference, versions
 from corom.training.recipe import as_table
 from corom.training.rows import output_names, records_of, write_records
 from corom.training.settings import MineSettings
-from corom.training.sources import Candidates, Counted, open_source
+from corom.training.sources import Candidates, open_source
 
 Record: TypeAlias = Group | Pair
 MiningProgress: TypeAlias = Callable[[Counted], None]

@@ -34,10 +34,12 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """Return AdamW; every group's `pace` is what the step's learning rate is multiplied by.
 
-    Biases and norms (one-dimensional) do not decay.
+    Biases and norms (one-dimensional) do not decay; what takes no gradient stays as it is.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         pace = settings.layer_decay ** (layers - depth_of(name, layers=layers))
         decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         groups[pace, decay].append(parameter)

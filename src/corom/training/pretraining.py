@@ -31,11 +31,12 @@ from corom.training.batches import Chunk, by_length, make_cutters, restored
 from corom.training.condenser import Condenser
 from corom.training.corpus import Corpus, spans, write_corpus
 from corom.training.finish import Finished, read_finished, run_to_end
-from corom.training.loop import Report, start_accelerator
+from corom.training.loop import start_accelerator
 from corom.training.loss import info_nce, similarities
 from corom.training.masking import UNMASKED, importance, mask, probabilities
 from corom.training.objective import gather
 from corom.training.plan import plan_run
+from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
 from corom.training.settings import PretrainSettings
 from corom.training.tower import open_checkpoint

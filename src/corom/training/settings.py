@@ -170,6 +170,7 @@ class PretrainSettings:
         check(0 < self.mask_rate <= 0.5, "mask_rate must be above 0, at most 0.5")
         check(self.shortest_span >= 1, "shortest_span must be 1 or more")
         check(self.span_length >= self.shortest_span + 2, "span_length is below shortest_span + 2")
+        check(self.optimizer.trained == "all", "pre-training trains every weight")
         check(self.head_layers >= 0, "head_layers must not be negative")
         check(self.early_layer is None or self.early_layer >= 0, "early_layer: 0 or more")
         check(self.contrast_weight >= 0 and self.temperature > 0, "contrast: weight 0 or more")

@@ -29,9 +29,10 @@ from corom.extras import need
 from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_bytes, write_json
 from corom.readers import open_dataset
 from corom.training.finetune import train
-from corom.training.loop import Progress, start_accelerator
+from corom.training.loop import start_accelerator
 from corom.training.mining import mine
 from corom.training.pretraining import pretrain
+from corom.training.progress import Counted, Progress
 from corom.training.recipe import as_table, from_table, merged, read_toml
 from corom.training.retrieval import cuda_device
 from corom.training.rows import output_names
@@ -42,7 +43,6 @@ from corom.training.settings import (
     SampleSettings,
     TrainSettings,
 )
-from corom.training.sources import Counted
 
 SAMPLED, PRETRAINED, STAGE1, MINED = "0-sampled", "0-pretrained", "1-stage1", "2-mined"
 STAGE2, EVALUATED, VECTORS = "3-stage2", "4-evaluated", "vectors"

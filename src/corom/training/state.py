@@ -71,6 +71,8 @@ def load_state(
     load_weights(checkpoint, model)
     moments = load_file(checkpoint / "optimizer.safetensors")
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         state = {key: moments[f"{key}.{name}"] for key in _MOMENTS if f"{key}.{name}" in moments}
         optimizer.state[parameter] = {key: t.to(parameter.device) for key, t in state.items()}
     return Progressed(**read_json(checkpoint / "state.json"))
