@@ -6,6 +6,7 @@ import pytest
 from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.models.config import Shape
+from corom.tokens import batches
 from corom.vectors import cosines
 from models.numpy_bert import embed
 
@@ -50,10 +51,14 @@ def test_the_full_512_tokens_run(tiny_checkpoint, engine):
     np.testing.assert_allclose(found, embed(checkpoint, text), atol=1e-4)
 
 
-def test_more_texts_than_a_few_batches_take_the_other_path(tiny_checkpoint):
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_few_batches_and_many_on_few_threads_and_many(tiny_checkpoint, threads):
     checkpoint = tiny_checkpoint()
     texts = ["头" * (n % 120) for n in range(400)]
-    encoder = Encoder(checkpoint, engine="openvino", precision="fp32", threads=2)
+    encoder = Encoder(checkpoint, engine="openvino", precision="fp32", threads=threads)
+    np.testing.assert_allclose(
+        encoder.encode_queries(texts[7:9]), embed(checkpoint, texts[7:9]), atol=1e-4
+    )
     np.testing.assert_allclose(
         encoder.encode_queries(texts)[:120], embed(checkpoint, texts[:120]), atol=1e-4
     )
@@ -76,8 +81,31 @@ def test_two_devices_share_the_batches(tiny_checkpoint):
     )
 
 
-def test_a_failing_callback_is_not_swallowed(tiny_checkpoint):
-    encoder = Encoder(tiny_checkpoint(), engine="openvino", precision="fp32", threads=2)
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_batch_is_asked_for_when_it_can_be_computed(tiny_checkpoint, threads):
+    encoder = Encoder(tiny_checkpoint(), engine="openvino", precision="fp32", threads=threads)
+    asked, done, ahead = 0, 0, []
+
+    def endless():
+        nonlocal asked
+        for batch in batches([np.full(64, 5, np.int32)] * 40, budget=64):
+            ahead.append(asked - done)
+            asked += 1
+            yield batch
+
+    def receive(_batch, _vectors):
+        nonlocal done
+        done += 1
+
+    encoder.run(endless(), receive)
+    assert done == 40
+    # Three threads look at six batches first: are there enough to share out?
+    assert max(ahead[6:]) < (1 if threads == 2 else 6)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_failing_callback_is_not_swallowed(tiny_checkpoint, threads):
+    encoder = Encoder(tiny_checkpoint(), engine="openvino", precision="fp32", threads=threads)
 
     def fail(_):
         raise RuntimeError("stop here")

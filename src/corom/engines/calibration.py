@@ -98,7 +98,7 @@ class _Probes:
         real = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]
         odd = np.repeat(batch.rows % 2 == 1, batch.lengths)
         for name, output in self._outputs.items():
-            yield name, self._request.get_output_tensor(output).data[real.reshape(-1)], odd
+            yield name, self._request.get_output_tensor(output).data[real], odd
 
 
 class _Seen:

@@ -3,8 +3,9 @@
 No framework and no export step: a graph is made in a tenth of a second. Inputs are `ids (b, t)
 int32` and `lengths (b,) int32`, the first output is `(b, hidden) float32`, not normalised.
 
-Tokens are rows, `(b * t, hidden)`, everywhere but in attention, so that an input can be quantised
-per channel. With [CLS] pooling the last layer is computed for [CLS] alone (see `_last_layer`).
+Nodes are few, and none but attention's changes the shape `(b, t, hidden)`: when a text of another
+length comes every node is told its shape anew, which for a single query was a third of the time.
+With [CLS] pooling the last layer is computed for [CLS] alone (see `_last_layer`).
 """
 
 from __future__ import annotations
@@ -36,8 +37,17 @@ def _floats(value: ArrayLike) -> Node:
     return op.constant(array) if array.ndim == 0 else _shared(array)
 
 
+def _halves(array: NDArray[np.float32]) -> Node:
+    # The kernels read float16 and compute in float32.
+    return op.convert(_shared(array.astype(np.float16)), "f32")
+
+
 def _integers(value: ArrayLike, dtype: type = np.int64) -> Node:
     return op.constant(np.asarray(value, dtype))
+
+
+def _unit() -> tuple[Node, Node]:
+    return _floats([[[-1.0]]]), _floats([[[1.0]]])
 
 
 class Normed(NamedTuple):
@@ -72,7 +82,8 @@ class GraphBuilder:
         if pooling == "cls":
             for layer in range(layers - 1):
                 rows = self._layer(layer, rows)
-            pooled = self._last_layer(layers - 1, rows.rows).rows
+            first = self._last_layer(layers - 1, rows.rows).rows
+            pooled = op.squeeze(first, _integers([1]))
         else:
             hidden = [rows]
             for layer in range(layers):
@@ -85,9 +96,6 @@ class GraphBuilder:
 
     def _measure(self, ids: Node, lengths: Node) -> None:
         size = op.shape_of(ids, output_type="i64")
-        heads, hidden = self._shape.heads, self._shape.hidden
-        self._as_heads = op.concat([size, _integers([heads, hidden // heads])], 0)
-        self._as_texts = op.concat([size, _integers([hidden])], 0)
         tokens = op.gather(op.convert(size, "i32"), _integers(1, np.int32), _integers(0, np.int32))
         self._positions = op.range(
             _integers(0, np.int32), tokens, _integers(1, np.int32), output_type="i32"
@@ -114,8 +122,7 @@ class GraphBuilder:
             + self._weights["embeddings.token_type_embeddings.weight"][0]
         )
         summed = op.add(words, op.gather(_floats(places), self._positions, first))
-        rows = op.reshape(summed, _integers([-1, self._shape.hidden]), False)
-        return self._norm(rows, "embeddings.LayerNorm")
+        return self._norm(summed, "embeddings.LayerNorm")
 
     def _norm(self, rows: Node, name: str) -> Normed:
         centred = op.mvn(rows, _integers([-1]), True, self._shape.layer_norm_eps, "INSIDE_SQRT")
@@ -130,8 +137,8 @@ class GraphBuilder:
         self.probes[name] = rows
         if (span := self._span(name)) is None:
             return rows
-        low, high = _floats(span.low[None]), _floats(span.high[None])
-        return op.fake_quantize(rows, low, high, _floats([[-1.0]]), _floats([[1.0]]), levels=256)
+        low, high = _floats(span.low[None, None]), _floats(span.high[None, None])
+        return op.fake_quantize(rows, low, high, *_unit(), levels=256)
 
     def _quantised_norm(self, normed: Normed, name: str) -> Node:
         """Return `normed` on its int8 grid; the range is folded into the norm's own scale."""
@@ -142,15 +149,8 @@ class GraphBuilder:
         return self._to_grid(_affine(normed.centred, weight, bias))
 
     def _to_grid(self, rows: Node) -> Node:
-        """Return rows in [-1, 1] on the int8 grid.
-
-        Seen as one text: OpenVINO's kernel for one range over three axes is seven times faster
-        than that over two.
-        """
-        hidden = self._shape.hidden
-        text = op.reshape(rows, _integers([1, -1, hidden]), False)
-        ends = [_floats([[[end]]]) for end in (-1.0, 1.0, -1.0, 1.0)]
-        return op.reshape(op.fake_quantize(text, *ends, levels=256), _integers([-1, hidden]), False)
+        """Return rows in [-1, 1] on the int8 grid."""
+        return op.fake_quantize(rows, *_unit(), *_unit(), levels=256)
 
     def _linear(
         self, rows: Node, name: str, *, gain: ArrayLike = 1.0, shift: ArrayLike = 0.0
@@ -162,14 +162,32 @@ class GraphBuilder:
             weight, scale, bias = quantised
             grid = op.convert(_shared(weight), "f32")
             matrix = op.multiply(grid, _floats((scale * gain)[:, None]))
+            product = op.matmul(rows, matrix, False, True)
         else:
             bias = self._weights[f"{name}.bias"]
-            matrix = _floats(self._weights[f"{name}.weight"] * gain[..., None])
+            product = op.matmul(rows, self._matrix(f"{name}.weight", gain=gain), False, True)
+            product = op.multiply(product, _floats(gain)) if self._int8 else product
         offset = bias * gain + np.asarray(shift, np.float32)
-        return op.add(op.matmul(rows, matrix, False, True), _floats(offset[None]))
+        return op.add(product, _floats(offset[None, None]))
 
-    def _heads(self, rows: Node, order: tuple[int, ...] = (0, 2, 1, 3)) -> Node:
-        return op.transpose(op.reshape(rows, self._as_heads, False), _integers(order))
+    def _matrix(self, name: str, *shape: int, gain: ArrayLike = 1.0) -> Node:
+        """Return a float matrix times `gain`, in `shape` if given.
+
+        Beside int8 it is float16, as its file has it, and without the gain, which would round it.
+        One text reads every weight once: half the bytes are half the time in the last layer.
+        """
+        weight = self._weights[name]
+        if shape:
+            weight = weight.reshape(shape)
+        if self._int8:
+            return _halves(weight)
+        gain = np.asarray(gain, np.float32)[..., None]
+        return _floats(weight if (gain == 1).all() else weight * gain)
+
+    def _heads(self, rows: Node) -> Node:
+        heads = self._shape.heads
+        split = op.reshape(rows, _integers([0, 0, heads, self._shape.hidden // heads]), True)
+        return op.transpose(split, _integers([0, 2, 1, 3]))
 
     @property
     def _scale(self) -> float:
@@ -181,13 +199,13 @@ class GraphBuilder:
         # The 1/sqrt(d) of attention is folded into the query weights.
         query = self._linear(inputs, f"{at}.attention.self.query", gain=self._scale)
         key = self._linear(inputs, f"{at}.attention.self.key")
-        scores = op.matmul(self._heads(query), self._heads(key, (0, 2, 3, 1)), False, False)
+        scores = op.matmul(self._heads(query), self._heads(key), False, True)
         scores = op.add(scores, op.unsqueeze(self._bias, _integers(1, np.int32)))
         value = self._heads(self._value(inputs, at))
         mixed = op.transpose(
             op.matmul(op.softmax(scores, -1), value, False, False), _integers([0, 2, 1, 3])
         )
-        mixed = op.reshape(mixed, _integers([-1, self._shape.hidden]), False)
+        mixed = op.reshape(mixed, _integers([0, 0, self._shape.hidden]), True)
         name = f"{at}.attention.output.dense"
         self.probes[name] = mixed
         inputs = mixed if self._span(name) is None else self._to_grid(mixed)
@@ -217,7 +235,7 @@ class GraphBuilder:
         return op.gelu(rows, "erf" if self._shape.activation == "gelu" else "tanh")
 
     def _last_layer(self, layer: int, rows: Node) -> Normed:
-        """Return the last layer's output for [CLS] only, (b, hidden).
+        """Return the last layer's output for [CLS] only, (b, 1, hidden).
 
         Keys and values of the other tokens are never computed. The score of token x in head h is
         q.(K x + k) = (K'q).x + q.k, and q.k is the same for every token, so softmax drops it;
@@ -225,26 +243,23 @@ class GraphBuilder:
         all tokens into two over one: 1/12 of a 1-layer's work, and exact.
         """
         at, heads = f"encoder.layer.{layer}", self._shape.heads
-        texts = op.reshape(rows, self._as_texts, False)  # (b, t, hidden)
         one = _integers([1])
-        first = op.squeeze(op.slice(texts, _integers([0]), one, one, one), one)  # (b, hidden)
+        first = op.slice(rows, _integers([0]), one, one, one)  # (b, 1, hidden)
         query = self._linear(first, f"{at}.attention.self.query", gain=self._scale)
-        scores = op.matmul(self._per_head(query, f"{at}.attention.self.key"), texts, False, True)
-        mixed = op.matmul(op.softmax(op.add(scores, self._bias), -1), texts, False, False)
-        weight = self._weights[f"{at}.attention.self.value.weight"]
-        value = _floats(weight.reshape(heads, -1, self._shape.hidden))
+        scores = op.matmul(self._per_head(query, f"{at}.attention.self.key"), rows, False, True)
+        mixed = op.matmul(op.softmax(op.add(scores, self._bias), -1), rows, False, False)
+        value = self._matrix(f"{at}.attention.self.value.weight", heads, -1, self._shape.hidden)
         mixed = op.matmul(op.transpose(mixed, _integers([1, 0, 2])), value, False, True)
-        mixed = op.reshape(
-            op.transpose(mixed, _integers([1, 0, 2])), _integers([-1, self._shape.hidden]), False
-        )
-        mixed = op.add(mixed, _floats(self._weights[f"{at}.attention.self.value.bias"][None]))
+        mixed = op.transpose(mixed, _integers([1, 0, 2]))  # (b, heads, hidden / heads)
+        mixed = op.reshape(mixed, _integers([0, 1, self._shape.hidden]), True)
+        mixed = op.add(mixed, _floats(self._weights[f"{at}.attention.self.value.bias"][None, None]))
         return self._after_attention(at, mixed, first)
 
     def _per_head(self, query: Node, key: str) -> Node:
         """Return K'q for every head, (b, heads, hidden)."""
         heads, hidden = self._shape.heads, self._shape.hidden
         split = op.reshape(query, _integers([-1, heads, hidden // heads]), False)
-        weight = _floats(self._weights[f"{key}.weight"].reshape(heads, -1, hidden))
+        weight = self._matrix(f"{key}.weight", heads, -1, hidden)
         mapped = op.matmul(op.transpose(split, _integers([1, 0, 2])), weight, False, False)
         return op.transpose(mapped, _integers([1, 0, 2]))
 
@@ -255,7 +270,6 @@ class GraphBuilder:
             rows = op.multiply(op.add(rows, hidden[-2]), _floats(0.5))
         elif pooling == "avg_first_last":
             rows = op.multiply(op.add(rows, hidden[1]), _floats(0.5))
-        texts = op.reshape(rows, self._as_texts, False)
         real = op.unsqueeze(op.convert(self._real, "f32"), _integers(2, np.int32))
-        summed = op.reduce_sum(op.multiply(texts, real), _integers([1]), False)
+        summed = op.reduce_sum(op.multiply(rows, real), _integers([1]), False)
         return op.divide(summed, op.reduce_sum(real, _integers([1]), False))

@@ -21,8 +21,10 @@ from corom.models.weights import Weights
 from corom.tokens import Batch
 from corom.vectors import Vectors
 
-# What a stream works on at a time: activations of this many tokens stay in a core's cache.
+# What a thread works on at a time: activations of this many tokens stay in a core's cache.
 BATCH_TOKENS = 512
+# So few threads share a batch as well as each computes one of its own (docs/benchmarks.md).
+_SHARING = 2
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -52,14 +54,14 @@ def available_threads() -> int:
 
 
 class OpenVinoEngine:
-    """A compiled graph, in two forms made on first use.
+    """A compiled graph.
 
-    A few batches run one after another on all threads (low latency); more run side by side, one
-    thread each: no thread waits for another and what a core works on stays in its cache.
+    One or two threads work on one batch after another together. More would wait for each other: for
+    them there are two forms, each made on first use and with weights of its own. A few batches run
+    one after another on all threads (low latency); more run side by side, one thread each.
     """
 
     name = "openvino"
-    batch_tokens = BATCH_TOKENS
 
     def __init__(
         self,
@@ -76,6 +78,8 @@ class OpenVinoEngine:
             raise InputError(f"precision {precision!r}: the openvino engine has {known}")
         self.precision, self.dim = precision, shape.hidden
         self.threads = threads or available_threads()
+        self._together = self.threads <= _SHARING
+        self.batch_tokens = BATCH_TOKENS * (self.threads if self._together else 1)
         self._model = GraphBuilder(shape, weights, int8=int8).build(pooling)
         self._lock = Lock()
 
@@ -85,17 +89,24 @@ class OpenVinoEngine:
         Safe to call from several threads: they take turns.
         """
         iterator = iter(batches)
-        start = list(islice(iterator, 2 * self.threads))
         with self._lock:
+            if self._together:
+                return self._run_in_turn(iterator, receive)
+            start = list(islice(iterator, 2 * self.threads))
             if len(start) < 2 * self.threads:
-                for batch in start:
-                    self._request.infer([batch.ids, batch.lengths], share_inputs=True)
-                    receive(batch, _output(self._request))
-                return
+                return self._run_in_turn(start, receive)
             self._queue.set_callback(lambda request, batch: receive(batch, _output(request)))
             for batch in chain(start, self._as_free(iterator)):
                 self._queue.start_async([batch.ids, batch.lengths], userdata=batch)
             self._queue.wait_all()
+        return None
+
+    def _run_in_turn(
+        self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]
+    ) -> None:
+        for batch in batches:
+            self._request.infer([batch.ids, batch.lengths], share_inputs=True)
+            receive(batch, _output(self._request))
 
     def _as_free(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Yield batches, each taken when a stream is free: what comes before may still join it."""

@@ -59,7 +59,7 @@ class Service:
             self.telemetry.watch(name, help_, value)
 
     def warm_up(self) -> None:
-        """Make both forms of the engine, so that no request waits for one, and time the second."""
+        """Make every form of the engine, so that no request waits for one, and time the last."""
         self.encoder.encode_passages([_PROBE])
         texts = ["痛" * length for length in range(2, self.encoder.max_length, 4)]
         self.encoder.encode_passages(texts)
