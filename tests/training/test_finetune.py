@@ -336,7 +336,7 @@ def test_graded_pairs_join_in(settings, tmp_path):
     alone = {"graded_weight": 1.0, "contrast_weight": 0.0}
     finished = train(settings(data=graded, loss=alone, optimizer={"max_steps": 20, "epochs": 4}))
     assert np.mean(losses(finished)[-5:]) < np.mean(losses(finished)[:5])
-    with pytest.raises(InputError, match="3 graded pairs do not fill"):
+    with pytest.raises(InputError, match="3 graded pairs: no source fills"):
         train(settings("other", data={**graded, "graded_batch": 4}, loss=alone))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corom.training.plan import plan_epoch, plan_run, row_weights, uses
+from corom.training.plan import graded_batches, plan_epoch, plan_run, row_weights, uses
 
 
 def test_the_first_matching_pattern_weighs_a_source():
@@ -104,3 +104,14 @@ def test_topics_and_keys_hold_together():
     assert len(plan) >= 6
     for batch in plan:
         assert len({int(keys[row, 0]) for row in batch}) == 5
+
+
+def test_graded_batches_are_of_one_source_each():
+    sources = ["a"] * 10 + ["b"] * 7 + ["c"] * 2
+    first = graded_batches(sources, size=3, seed=1, epoch=0)
+    assert first.shape == (5, 3)
+    assert all(len({sources[row] for row in batch}) == 1 for batch in first)
+    assert len(set(first.flatten().tolist())) == 15
+    np.testing.assert_array_equal(first, graded_batches(sources, size=3, seed=1, epoch=0))
+    assert not np.array_equal(first, graded_batches(sources, size=3, seed=1, epoch=1))
+    assert graded_batches([], size=3, seed=1, epoch=0).shape == (0, 3)

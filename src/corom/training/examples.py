@@ -33,11 +33,16 @@ class Drawn(NamedTuple):
 
 
 class GradedRow(NamedTuple):
-    """Two texts and how alike or relevant they are; only the order of labels counts."""
+    """Two texts and how alike or relevant they are.
+
+    Only the order of labels counts, and only within a source: two sources that say 1 may mean
+    different things by it.
+    """
 
     left: str
     right: str
     label: float
+    source: str = ""
 
 
 def text_key(text: str) -> int:

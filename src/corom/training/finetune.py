@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from corom.errors import InputError
@@ -27,7 +30,7 @@ from corom.training.finish import Finished, read_finished, run_to_end
 from corom.training.learning import KeptStates, LastBlock, Learner, WholeEncoder
 from corom.training.loop import start_accelerator, uses_bf16
 from corom.training.objective import Objective
-from corom.training.plan import plan_run, row_weights
+from corom.training.plan import graded_batches, plan_run, row_weights
 from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
 from corom.training.rows import Rows, read_graded, read_rows
@@ -132,11 +135,17 @@ class FineTuning:
     def _graded(self, number: int) -> list[GradedRow]:
         if not self.graded:
             return []
-        size = self.settings.data.graded_batch
-        epoch, place = divmod(number, len(self.graded) // size)
-        order = np.random.default_rng((self.settings.run.seed, 1, epoch))
-        chosen = order.permutation(len(self.graded))[place * size : (place + 1) * size]
-        return [self.graded[row] for row in chosen]
+        epoch, place = divmod(number, len(self._graded_epoch(0)))
+        return [self.graded[row] for row in self._graded_epoch(epoch)[place]]
+
+    @lru_cache(maxsize=2)  # noqa: B019 - a task lives as long as its run
+    def _graded_epoch(self, epoch: int) -> NDArray[np.int64]:
+        return graded_batches(
+            [pair.source for pair in self.graded],
+            size=self.settings.data.graded_batch,
+            seed=self.settings.run.seed,
+            epoch=epoch,
+        )
 
     def texts(self, batch: TrainBatch) -> int:
         """Return the texts of the joint batch (of this process's share, times the processes)."""
@@ -230,10 +239,13 @@ def _read(settings: TrainSettings, folder: Path | None) -> tuple[Rows, list[Grad
     skip_bad = data.bad_rows == "skip"
     rows = read_rows(data.train, split=data.split, skip_bad=skip_bad)
     graded, left_out = read_graded(data.graded, skip_bad=skip_bad)
-    if data.graded and len(graded) < data.graded_batch:
-        raise InputError(f"{len(graded)} graded pairs do not fill data.graded_batch")
+    sizes = Counter(pair.source for pair in graded)
+    if data.graded and max(sizes.values(), default=0) < data.graded_batch:
+        raise InputError(f"{len(graded)} graded pairs: no source fills data.graded_batch")
     if folder:
         report = {**rows.counts, "left out": rows.skips.counts, "first left out": rows.skips.first}
         report |= {"graded pairs": len(graded), "graded pairs left out": left_out.counts}
+        small = {name: size for name, size in sizes.items() if size < data.graded_batch}
+        report |= {"graded pairs of sources below a batch, never used": small}
         write_json(folder / "data.json", report)
     return rows, graded

@@ -92,6 +92,22 @@ def _without_clashes(order: list[int], *, size: int, keys: Keys) -> NDArray[np.i
         waiting = [*clashing, *earlier]
 
 
+def graded_batches(
+    sources: Sequence[str], *, size: int, seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """Return the graded pairs of an epoch's batches, (batches, size), each of one source.
+
+    What does not fill a batch of its source is left for other epochs.
+    """
+    rng, known = np.random.default_rng((seed, 1, epoch)), np.array(sources)
+    batches = [np.empty((0, size), np.int64)]
+    for source in sorted(set(sources)):
+        rows = rng.permutation(np.flatnonzero(known == source))
+        batches.append(rows[: len(rows) // size * size].reshape(-1, size))
+    joined = np.concatenate(batches)
+    return joined[rng.permutation(len(joined))]
+
+
 class Plan(NamedTuple):
     """The batches of a whole run, in order."""
 

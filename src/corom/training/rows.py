@@ -88,7 +88,8 @@ def read_graded(paths: Sequence[str], *, skip_bad: bool) -> tuple[list[GradedRow
             if pair.label is None:
                 leave_out("no label", "a pair has no label", path, report if skip_bad else None)
             else:
-                rows.append(GradedRow(pair.query, pair.positive, float(pair.label)))
+                source = pair.source or path.name
+                rows.append(GradedRow(pair.query, pair.positive, float(pair.label), source))
     return rows, report
 
 

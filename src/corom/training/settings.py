@@ -32,7 +32,7 @@ class DataSettings:
     graded: tuple[str, ...] = ()
     """Files of graded pairs; `loss.graded_weight` says how much they count."""
     graded_batch: int = 32
-    """Graded pairs that join each batch."""
+    """Graded pairs that join each batch, all of one source."""
     weights: dict[str, float] = field(default_factory=dict)
     """Pattern of source names -> how often a row is used per epoch (1 where none matches)."""
     negatives: int = 1
