@@ -174,6 +174,14 @@ def test_kept_states_change_nothing(settings, table, tmp_path):
     assert losses(block)[0] == pytest.approx(losses(whole)[0], abs=1e-5)
     kept = sorted((tmp_path / "block" / "states").glob("*/*.npy"))
     assert len(kept) == 2
+    # A second stage has the same body: it reads the states of the first.
+    train(
+        settings(
+            "more", model=str(block.model), states=str(tmp_path / "block/states"), **LAST_BLOCK
+        )
+    )
+    assert sorted((tmp_path / "block" / "states").glob("*/*.npy")) == kept
+    assert not (tmp_path / "more" / "states").exists()
     # A run that was killed reads what it kept, unless that was changed.
     (tmp_path / "block" / "result.json").unlink()
     changed = bytearray(kept[0].read_bytes())

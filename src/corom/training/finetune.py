@@ -81,7 +81,7 @@ class FineTuning:
         self.learner: Learner
         if last_block:
             states = KeptStates(checkpoint, self.cutters, accelerator=accelerator, bf16=bf16)
-            states.fill(self._texts(), Path(settings.output), report=report)
+            states.fill(self._texts(), settings.kept_states, report=report)
             self.learner = LastBlock(checkpoint, settings, states=states)
         else:
             self.learner = WholeEncoder(checkpoint, settings, cutters=self.cutters, base=start)

@@ -7,6 +7,7 @@ tens of thousands of texts takes seconds on a CPU core instead of half an hour.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -38,7 +39,6 @@ from corom.training.settings import TrainSettings
 from corom.training.tower import Frozen, load_tower
 from corom.vectors import Vectors
 
-STATES = "states"
 _BUDGET = 16_384
 
 
@@ -142,7 +142,7 @@ class KeptStates:
             )
         self.cutters, self.accelerator, self.bf16 = cutters, accelerator, bf16
         bert = load_tower(checkpoint).bert.to(accelerator.device).eval().requires_grad_(False)
-        self._bert, self._fingerprint = bert, checkpoint.fingerprint
+        self._bert, self._body = bert, _body(bert, checkpoint)
         self._places: dict[tuple[str, int], int] = {}
         self._rows = np.empty((0, checkpoint.shape.hidden), np.float32)
         self._seen: dict[bytes, Tensor] = {}
@@ -156,10 +156,11 @@ class KeptStates:
         done = 0
         sides = (("query", texts.queries, self.cutters.query),)
         for side, own, cutter in (*sides, ("passage", texts.passages, self.cutters.passage)):
-            distinct = list(dict.fromkeys(own))
+            # Sorted, so that a second stage finds the files of the first.
+            distinct = sorted(set(own))
             for number, text in enumerate(distinct, start=done):
                 self._places[side, text_key(text)] = number
-            for part in self._kept(distinct, cutter, folder / STATES, side=side):
+            for part in self._kept(distinct, cutter, folder, side=side):
                 parts.append(part)
                 done += len(part)
                 if report:
@@ -172,7 +173,7 @@ class KeptStates:
         self, texts: Sequence[str], cutter: TokenCutter, folder: Path, *, side: str
     ) -> Iterable[Vectors]:
         options: Describing = {
-            "states": self._fingerprint,
+            "states": self._body,
             "side": side,
             "length": cutter.max_length,
             "bf16": self.bf16,
@@ -206,3 +207,14 @@ class KeptStates:
         if key not in self._seen:
             self._seen[key] = self._states(chunk)
         return self._seen[key]
+
+
+def _body(bert: TorchBert, checkpoint: Checkpoint) -> str:
+    """Return a checksum of what the states depend on: all but the last block, and the tokenizer."""
+    last = f"encoder.layer.{checkpoint.shape.layers - 1}."
+    trained = tuple(f"{last}{part}" for part in ("intermediate", "output"))
+    digest = hashlib.sha256(checkpoint.tokenizer_json.encode())
+    for name, array in sorted(bert.export_weights().items()):
+        if not name.startswith(trained):
+            digest.update(array.tobytes())
+    return digest.hexdigest()

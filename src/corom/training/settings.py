@@ -113,6 +113,14 @@ class TrainSettings:
     dev: DevSettings | None = None
     finish: FinishSettings = field(default_factory=FinishSettings)
     run: RunSettings = field(default_factory=RunSettings)
+    states: str = ""
+    """Folder that keeps what the frozen part gives, where only the last block learns; empty:
+    `OUTPUT/states`."""
+
+    @property
+    def kept_states(self) -> Path:
+        """The folder that keeps the states of texts."""
+        return Path(self.states or f"{self.output}/states")
 
     def __post_init__(self) -> None:
         check(

@@ -7,6 +7,7 @@
            3-stage2/       trained on that
            4-evaluated/    report.json and README.md: the base and both stages
            vectors/        passage vectors that mining and evaluation share
+           states/         what both stages share where only the last block learns
 
 A step whose result is there, made from the same inputs by the same settings, is not done again.
 """
@@ -45,7 +46,7 @@ from corom.training.settings import (
 )
 
 SAMPLED, PRETRAINED, STAGE1, MINED = "0-sampled", "0-pretrained", "1-stage1", "2-mined"
-STAGE2, EVALUATED, VECTORS = "3-stage2", "4-evaluated", "vectors"
+STAGE2, EVALUATED, VECTORS, STATES = "3-stage2", "4-evaluated", "vectors", "states"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,8 @@ def steps_of(recipe: TwoStageSettings) -> Steps:
         table = _placed(recipe.pretrain, "pretrain", model=base, output=output / PRETRAINED)
         pretraining = from_table(PretrainSettings, table, at="pretrain.")
         base = str(output / PRETRAINED / "model")
-    table = _placed(recipe.stage1, "stage1", model=base, output=output / STAGE1)
+    shared = {"states": str(output / STATES)}
+    table = {**_placed(recipe.stage1, "stage1", model=base, output=output / STAGE1), **shared}
     stage1 = from_table(TrainSettings, table, at="stage1.")
     sampling = _sample(recipe, stage1)
     if sampling:
@@ -120,7 +122,7 @@ def steps_of(recipe: TwoStageSettings) -> Steps:
     table = merged(recipe.stage1, {**recipe.stage2, "data": recipe.stage2.get("data", {})})
     table["data"]["train"] = mined
     start = f"{stage1.output}/model" if recipe.stage2_from == "stage1" else base
-    table = _placed(table, "stage2", model=start, output=output / STAGE2)
+    table = {**_placed(table, "stage2", model=start, output=output / STAGE2), **shared}
     return Steps(
         sampling, pretraining, stage1, mining, from_table(TrainSettings, table, at="stage2.")
     )
