@@ -14,19 +14,16 @@ from corom.index.spec import BM25Options, ExactOptions, HnswOptions, IndexSpec
 from corom.records import Passage
 from corom.stores import open_loader, open_store
 from stores.conftest import COUNT, passages, spec_of, vectors
+from stores.servers import Database, Server
 
 
-@pytest.fixture(params=["lite", "server", "postgres"])
+@pytest.fixture(params=["lite", "server", "database"])
 def place(request: pytest.FixtureRequest) -> Callable[[str], str]:
     """Return the URI of an index by its name."""
     if request.param == "lite":
         lite = request.getfixturevalue("lite")
         return lambda name: f"{lite}?collection={name}"
-    if request.param == "server":
-        server = request.getfixturevalue("server")
-        return lambda name: f"{server.uri}/{name}"
-    postgres = request.getfixturevalue("postgres")
-    return lambda name: postgres.format(name=name)
+    return request.getfixturevalue(request.param).uri
 
 
 def load(uri: str, spec: IndexSpec, *, count: int = COUNT, seed: int = 3) -> None:
@@ -151,9 +148,9 @@ def test_no_passages(place: Callable[[str], str]) -> None:
 @pytest.mark.parametrize(
     "options", [ExactOptions(), ExactOptions(precision="binary"), HnswOptions()]
 )
-def test_half_vectors_and_bits_of_pgvector(postgres: str, options: object) -> None:
+def test_half_vectors_and_bits_of_pgvector(database: Database, options: object) -> None:
     name = f"half_{options.kind}_{getattr(options, 'precision', '')}"
-    uri = postgres.format(name=name)
+    uri = database.uri(name)
     load(uri, spec_of(options, vector_type="float16"))
     store = open_store(uri)
     queries = vectors(20)
@@ -174,9 +171,9 @@ def test_words_in_milvus_lite(lite: str) -> None:
     assert nothing == []
 
 
-def test_words_need_a_newer_server(server: object) -> None:
+def test_words_need_a_newer_server(server: Server) -> None:
     with pytest.raises(InputError, match=r"needs Milvus 2\.5"):
-        open_loader(f"{server.uri}/words", IndexSpec(options=BM25Options()))
+        open_loader(server.uri("words"), IndexSpec(options=BM25Options()))
 
 
 def test_a_collection_of_somebody_else_is_left_alone(lite: str, tmp_path: Path) -> None:

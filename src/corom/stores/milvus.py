@@ -20,14 +20,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from corom.errors import ArtifactError, InputError
+from corom.errors import ArtifactError
 from corom.extras import need
 from corom.index.segments import check_vectors
 from corom.index.spec import BM25Options, HnswOptions, IndexSpec, IvfPqOptions
 from corom.ranking import rank_hits
 from corom.records import Hit, Passage
+from corom.stores.frame import MARGIN, Connection, ServerIndex, require_k
 from corom.stores.opening import Store, WordStore, require_ids
-from corom.stores.retrying import with_patience
 from corom.stores.uri import Address
 from corom.text import check_texts
 from corom.vectors import Vectors
@@ -36,8 +36,6 @@ T = TypeVar("T")
 
 SPECS = "corom_indexes"
 """The collection that says what the others are."""
-_MARGIN = 16
-"""Hits asked for beyond k: equal scores at the end of the list are ordered by us, not by chance."""
 _MOST_HITS = 16384
 """Milvus gives no more at once."""
 _AT_ONCE = 256
@@ -46,22 +44,25 @@ _TRY = 10.0
 """Seconds one try may take: a connection that hangs is given up and made anew."""
 
 
-class Client:
+class Client(Connection):
     """A MilvusClient that is made anew when the server was away."""
 
     def __init__(self, address: Address, *, deadline: float) -> None:
+        super().__init__(address, deadline=deadline)
         self._library = need("pymilvus", extra="milvus")
         if address.is_file:
             need("milvus_lite", extra="milvus")
-        self.address, self._deadline = address, deadline
-        self._open: Any = None
 
     def run(
-        self, action: Callable[[Any, float], T], *, longest: float = _TRY, deadline: float = 0
+        self,
+        action: Callable[[Any, float], T],
+        *,
+        longest: float = _TRY,
+        deadline: float | None = None,
     ) -> T:
         """Return what `action` does with a client and its seconds, tried until it works.
 
-        Raises ServiceError when the deadline (0: that of all operations) is reached.
+        Raises ServiceError when the deadline (None: that of all operations) is reached.
         """
 
         def attempt(left: float) -> T:
@@ -71,19 +72,7 @@ class Client:
                 )
             return action(self._open, min(left, longest))
 
-        return with_patience(
-            attempt,
-            transient=self._is_transient,
-            what=self.address.shown,
-            deadline=deadline or self._deadline,
-            between=self.close,
-        )
-
-    def close(self) -> None:
-        """Close the connection, if there is one."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        return self._patiently(attempt, deadline=deadline)
 
     def _is_transient(self, error: Exception) -> bool:
         grpc = need("grpc", extra="milvus")
@@ -164,25 +153,13 @@ def count(live: Any, collection: str, left: float) -> int:  # noqa: ANN401
     return int(found[0]["count(*)"])
 
 
-class _MilvusIndex:
+class _MilvusIndex(ServerIndex):
     """What indexes of vectors and of words have in common."""
 
     def __init__(self, client: Client, *, collection: str, spec: IndexSpec, rows: int) -> None:
         """For `open_store`."""
+        super().__init__(client, spec=spec, rows=rows)
         self._client, self._collection = client, collection
-        self._spec, self._rows = spec, rows
-
-    @property
-    def spec(self) -> IndexSpec:
-        """What the index is."""
-        return self._spec
-
-    def __len__(self) -> int:
-        return self._rows
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:
         """Return passages with their texts; InputError for an id that is not there."""
@@ -198,7 +175,7 @@ class _MilvusIndex:
         return require_ids(ids, found)
 
     def _search(self, data: list[Any], k: int, **options: Any) -> list[list[Hit]]:  # noqa: ANN401
-        limit = max(1, min(k + _MARGIN, self._rows, _MOST_HITS))
+        limit = max(1, min(k + MARGIN, self._rows, _MOST_HITS))
         hits: list[list[Hit]] = []
         for part in _parts(data, _AT_ONCE):
 
@@ -223,7 +200,7 @@ class MilvusVectors(_MilvusIndex):
         Scores are inner products as the server computes them. k is at most 16,384.
         """
         check_vectors(queries, dim=self._spec.dim)
-        _require_k(k)
+        require_k(k, most=_MOST_HITS)
         data: list[Any] = list(queries)
         if self._spec.vector_type == "float16":
             data = list(queries.astype(np.float16))
@@ -237,21 +214,14 @@ class MilvusWords(_MilvusIndex):
     def search(self, queries: Iterable[str], k: int) -> list[list[Hit]]:
         """Return up to `k` passages of each query, best first; k is at most 16,384."""
         texts = list(check_texts(queries))
-        _require_k(k)
+        require_k(k, most=_MOST_HITS)
         params = {"metric_type": "BM25", "params": {}}
         return self._search(texts, k, anns_field="words", search_params=params)
 
 
-def _require_k(k: int) -> None:
-    if type(k) is not int or k < 1:
-        raise InputError(f"k is {k!r}; ask for at least 1")
-    if k > _MOST_HITS:
-        raise InputError(f"k is {k}; Milvus gives at most {_MOST_HITS} hits")
-
-
 def _effort(spec: IndexSpec, k: int) -> dict[str, int]:
     if isinstance(spec.options, HnswOptions):
-        return {"ef": max(spec.options.search_effort, k + _MARGIN)}
+        return {"ef": max(spec.options.search_effort, k + MARGIN)}
     if isinstance(spec.options, IvfPqOptions):
         return {"nprobe": spec.options.probes}
     return {}

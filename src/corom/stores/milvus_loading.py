@@ -9,8 +9,9 @@ lost) is written by `upsert`, which replaces. At the end the passages are counte
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from corom.errors import ArtifactError, InputError
 from corom.index.segments import make_segment
 from corom.index.spec import BM25Options, ExactOptions, HnswOptions, IndexSpec, IvfPqOptions
 from corom.records import Passage
+from corom.stores.frame import ServerLoader
 from corom.stores.milvus import SPECS, Client, count, resolve, write_spec
 from corom.stores.naming import build_name
 from corom.stores.uri import Address
@@ -31,15 +33,17 @@ _ID_BYTES = 512
 _TRY = 60.0
 """Seconds one write may take."""
 _BUILDING = 24 * 3600.0
+_OFTEN = 0.2
+"""Seconds between two looks at an index that is being built."""
 
 
-class MilvusLoader:
+class MilvusLoader(ServerLoader):
     """Fills a collection and points the index's name to it when it is whole; see `open_loader`."""
 
     def __init__(self, address: Address, spec: IndexSpec, *, deadline: float) -> None:
-        self._address, self._spec = address, spec
-        self._collection = build_name(address.name, spec)
         self._client = Client(address, deadline=deadline)
+        super().__init__(self._client, spec)
+        self._collection = build_name(address.name, spec)
         try:
             _require_possible(spec)
             if isinstance(spec.options, BM25Options):
@@ -52,17 +56,6 @@ class MilvusLoader:
         self._waiting: list[dict[str, Any]] = []
         self._doubtful = True
         """whether the next batch may be there already"""
-
-    @property
-    def spec(self) -> IndexSpec:
-        """What the index is."""
-        return self._spec
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
 
     def append(self, passages: Sequence[Passage], vectors: Vectors | None = None) -> None:
         """Add passages; up to a batch of them waits for the next call or for `finish`."""
@@ -79,6 +72,7 @@ class MilvusLoader:
             self._write()
         name = self._collection
         self._client.run(lambda live, left: live.flush(name, timeout=left), longest=_TRY)
+        self._client.run(self._await_index, longest=_BUILDING, deadline=_BUILDING)
         self._load()
         found = self._client.run(lambda live, left: count(live, name, left), longest=_TRY)
         if found != self.done:
@@ -117,6 +111,16 @@ class MilvusLoader:
             consistency_level="Strong",
             timeout=left,
         )
+
+    def _await_index(self, live: Any, left: float) -> None:  # noqa: ANN401
+        """Return when the server has built the index: until then it reads every vector."""
+        name, end = self._collection, time.monotonic() + left
+        while time.monotonic() < end:
+            [index] = live.list_indexes(name, timeout=_TRY)
+            state = live.describe_index(name, index, timeout=_TRY)
+            if not state.get("pending_index_rows"):
+                return
+            time.sleep(_OFTEN)
 
     def _load(self) -> None:
         name = self._collection

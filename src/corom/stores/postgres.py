@@ -23,27 +23,25 @@ from corom.index.segments import check_vectors
 from corom.index.spec import ExactOptions, HnswOptions, IndexSpec
 from corom.ranking import rank_hits
 from corom.records import Hit, Passage
+from corom.stores.frame import MARGIN, Connection, ServerIndex, require_k
 from corom.stores.opening import require_ids
-from corom.stores.retrying import DEADLINE, with_patience
+from corom.stores.retrying import DEADLINE
 from corom.stores.uri import Address
 from corom.vectors import Vectors
 
 T = TypeVar("T")
 
-_MARGIN = 16
-"""Hits asked for beyond k: equal scores at the end of the list are ordered by us, not by chance."""
 _REFUSED = ("authentication failed", "does not exist", "no password supplied", "pg_hba.conf")
 _LEAST_VERSION = (0, 7)
 """of pgvector: half vectors and bits"""
 
 
-class Connection:
-    """A connection that is made anew when the server was away."""
+class Database(Connection):
+    """A connection to a database that is made anew when the server was away."""
 
     def __init__(self, address: Address, *, deadline: float) -> None:
+        super().__init__(address, deadline=deadline)
         self._psycopg = need("psycopg", extra="postgres")
-        self.address, self._deadline = address, deadline
-        self._open: Any = None
 
     def run(
         self,
@@ -55,7 +53,7 @@ class Connection:
         """Return what `action` does with a connection, in one transaction, tried until it works.
 
         `greet` is called with every new connection first. Raises ServiceError when the deadline
-        (default: that of all operations) is reached.
+        (None: that of all operations) is reached.
         """
 
         def attempt(left: float) -> T:
@@ -67,19 +65,7 @@ class Connection:
                 self._open.execute(f"SET LOCAL statement_timeout = {max(1, int(left * 1000))}")
                 return action(self._open)
 
-        return with_patience(
-            attempt,
-            transient=self._is_transient,
-            what=self.address.shown,
-            deadline=deadline or self._deadline,
-            between=self.close,
-        )
-
-    def close(self) -> None:
-        """Close the connection, if there is one."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        return self._patiently(attempt, deadline=deadline)
 
     def _connect(self, left: float) -> Any:  # noqa: ANN401 - psycopg is an extra
         try:
@@ -124,12 +110,12 @@ def version(connection: Any) -> tuple[int, ...]:  # noqa: ANN401
     return tuple(int(part) for part in row[0].split(".")) if row else ()
 
 
-class PostgresStore:
+class PostgresStore(ServerIndex):
     """An index in PostgreSQL, as it was when it was opened."""
 
     def __init__(
         self,
-        connection: Connection,
+        database: Database,
         *,
         relation: str,
         spec: IndexSpec,
@@ -137,13 +123,13 @@ class PostgresStore:
         extension: tuple[int, ...],
     ) -> None:
         """For `open_store`."""
-        self._connection, self._relation, self._rows = connection, relation, rows
-        self._spec, self._version = spec, extension
+        super().__init__(database, spec=spec, rows=rows)
+        self._database, self._relation, self._version = database, relation, extension
 
     @classmethod
     def open(cls, address: Address, *, deadline: float = DEADLINE) -> PostgresStore:
         """Return the index an address names; ArtifactError if there is none."""
-        connection = Connection(address, deadline=deadline)
+        database = Database(address, deadline=deadline)
 
         def look(live: Any) -> tuple[Any, tuple[int, ...]]:  # noqa: ANN401
             if live.execute("SELECT to_regclass('corom_indexes')").fetchone()[0] is None:
@@ -151,25 +137,13 @@ class PostgresStore:
             query = "SELECT relation, spec, rows FROM corom_indexes WHERE name = %s AND complete"
             return live.execute(query, [address.name]).fetchone(), version(live)
 
-        row, extension = connection.run(look)
+        row, extension = database.run(look)
         if row is None:
             raise ArtifactError(
                 f"{address.shown} holds no finished index; make one with corom index --to"
             )
         spec = IndexSpec.from_json(row[1] if isinstance(row[1], dict) else json.loads(row[1]))
-        return cls(connection, relation=row[0], spec=spec, rows=row[2], extension=extension)
-
-    @property
-    def spec(self) -> IndexSpec:
-        """What the index is."""
-        return self._spec
-
-    def __len__(self) -> int:
-        return self._rows
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+        return cls(database, relation=row[0], spec=spec, rows=row[2], extension=extension)
 
     def search(self, queries: Vectors, k: int) -> list[list[Hit]]:
         """Return the `min(k, n)` best passages of each query, `(q, dim) float32`, best first.
@@ -177,8 +151,7 @@ class PostgresStore:
         Scores are those of the server, in fp32 of the vectors as they are stored.
         """
         check_vectors(queries, dim=self._spec.dim)
-        if type(k) is not int or k < 1:
-            raise InputError(f"k is {k!r}; ask for at least 1")
+        require_k(k)
         query, settings = self._query(k), self._settings(k)
 
         def look(connection: Any) -> list[list[Hit]]:  # noqa: ANN401
@@ -190,18 +163,18 @@ class PostgresStore:
                 found.append(rank_hits((Hit(*row) for row in rows), k))
             return found
 
-        return self._connection.run(look)
+        return self._database.run(look)
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:
         """Return passages with their texts; InputError for an id that is not there."""
         query = f"SELECT id, text, title FROM {self._relation} WHERE id = ANY(%s)"  # noqa: S608 - our own name
-        rows = self._connection.run(lambda live: live.execute(query, [list(ids)]).fetchall())
+        rows = self._database.run(lambda live: live.execute(query, [list(ids)]).fetchall())
         return require_ids(ids, {row[0]: Passage(*row) for row in rows})
 
     def _query(self, k: int) -> str:
         kind = vector_type(self._spec)
         score = f"-(embedding <#> %(q)s::{kind})"
-        relation, wanted = self._relation, min(k + _MARGIN, self._rows)
+        relation, wanted = self._relation, min(k + MARGIN, self._rows)
         options = self._spec.options
         if isinstance(options, ExactOptions) and options.precision == "binary":
             bits = f"binary_quantize(%(q)s::{kind})"
@@ -218,7 +191,7 @@ class PostgresStore:
         options = self._spec.options
         if not isinstance(options, HnswOptions):
             return []
-        effort = min(max(options.search_effort, k + _MARGIN), 1000)
+        effort = min(max(options.search_effort, k + MARGIN), 1000)
         settings = [f"SET LOCAL hnsw.ef_search = {effort}"]
         if self._version >= (0, 8):  # goes on until k are found, beyond the 1000 of ef_search
             settings.append("SET LOCAL hnsw.iterative_scan = strict_order")

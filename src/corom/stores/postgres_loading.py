@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 from corom.errors import ArtifactError, InputError
 from corom.index.segments import make_segment
 from corom.index.spec import ExactOptions, HnswOptions, IndexSpec
 from corom.records import Passage
+from corom.stores.frame import ServerLoader
 from corom.stores.naming import build_name
-from corom.stores.postgres import Connection, literal, prepare, vector_type
+from corom.stores.postgres import Database, literal, prepare, vector_type
 from corom.stores.uri import Address
 from corom.vectors import Vectors
 
@@ -21,31 +22,20 @@ _IN_ROW = 4096
 """Bytes of a vector that fit into a row of the table."""
 
 
-class PostgresLoader:
+class PostgresLoader(ServerLoader):
     """Fills a table and gives it the index's name when it is whole; see `open_loader`."""
 
     def __init__(self, address: Address, spec: IndexSpec, *, deadline: float) -> None:
         _require_possible(spec)
-        self._address, self._spec = address, spec
+        self._database = Database(address, deadline=deadline)
+        super().__init__(self._database, spec)
         self._locked = False
         self._relation = build_name(f"corom_{address.name}", spec).lower()
-        self._connection = Connection(address, deadline=deadline)
         try:
             self.done, self.complete = self._run(self._prepare)
         except BaseException:
-            self._connection.close()
+            self._database.close()
             raise
-
-    @property
-    def spec(self) -> IndexSpec:
-        """What the index is."""
-        return self._spec
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
     def append(self, passages: Sequence[Passage], vectors: Vectors | None = None) -> None:
         """Add passages with their vectors in one transaction, whatever happens to the server."""
@@ -83,12 +73,12 @@ class PostgresLoader:
         """Build the graph, if one was asked for, and let the index's name stand for the table."""
         if self.complete:
             return
-        self._connection.run(self._build_graph, greet=self._lock, deadline=_BUILDING)
+        self._database.run(self._build_graph, greet=self._lock, deadline=_BUILDING)
         self._run(self._publish)
         self.complete = True
 
     def _run(self, action: Any) -> Any:  # noqa: ANN401
-        return self._connection.run(action, greet=self._lock)
+        return self._database.run(action, greet=self._lock)
 
     def _lock(self, live: Any) -> None:  # noqa: ANN401
         """Hold the load's lock; the server lets go of it when the connection ends."""

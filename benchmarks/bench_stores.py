@@ -1,0 +1,191 @@
+"""The same evaluation through exact search, faiss HNSW, Milvus Lite, Milvus and pgvector.
+
+    make bench-stores            (or, in an environment that `make test-scale` made:)
+    python benchmarks/bench_stores.py
+
+The vectors that the embedded model gives `--corpus` (kept in `--work`, encoded once) are loaded
+into every engine with the options that `corom index --to` has, and all queries of the data set are
+asked for their best 10. The servers start here from their PyPI packages and stay up for the whole
+run; the queries per second of all engines are taken in turns, in an order shuffled each round.
+Memory: of the server's processes, or, without one, of the process that searches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from bench_search import real_vectors, table
+from corom import Encoder
+from corom.environment import cache_folder
+from corom.files import write_json
+from corom.index import ExactOptions, IndexSpec
+from corom.readers import Dataset, open_dataset
+from corom.records import Hit
+from corom.vectors import Vectors
+from encode_machine import describe
+from store_engines import Corpus, Worker, engines
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests"))
+from stores.servers import LEASE, Database, Server  # noqa: E402 - the servers of the tests
+
+BASE = "corom exact"
+_POSTGRES = {"maintenance_work_mem": "1GB"}
+"""What a graph needs to be built in memory; 64 MB is what PostgreSQL comes with."""
+_NEAR = 1e-6
+"""Scores nearer than this are equal but for the order in which a sum was added up in fp32."""
+
+
+def differences(
+    found: list[list[Hit]], exact: list[list[Hit]], scores: list[dict[str, float]]
+) -> dict[str, Any]:
+    """Return how rankings differ from those of exact search, and why.
+
+    `scores`: by query, of every passage that occurs, in float64. A list that differs is `near_ties`
+    when each rank holds a passage whose score is that of exact search's there, within 1e-6; the
+    rest miss a passage.
+    """
+    same = [
+        [h.id for h in mine] == [h.id for h in true]
+        for mine, true in zip(found, exact, strict=True)
+    ]
+    near = missing = shared = 0
+    off = 0.0
+    for (mine, true), known, equal in zip(pairs, scores, same, strict=True):
+        ours, theirs = {h.id: h.score for h in mine}, {h.id: h.score for h in true}
+        shared += len(ours.keys() & theirs.keys())
+        off = max([off, *(abs(score - known[id_]) for id_, score in ours.items())])
+        if equal:
+            continue
+        tied = len(mine) == len(true) and all(
+            abs(known[a.id] - known[b.id]) < _NEAR for a, b in zip(mine, true, strict=True)
+        )
+        near, missing = near + tied, missing + (not tied)
+    return {
+        "recall_at_10": shared / sum(map(len, exact)),
+        "queries_the_same": sum(same),
+        "queries_with_near_ties_swapped": near,
+        "queries_that_miss_a_passage": missing,
+        "most_a_score_is_off": off,
+    }
+
+
+def true_scores(
+    runs: dict[str, list[list[Hit]]], rows: dict[str, int], vectors: Vectors, queries: Vectors
+) -> list[dict[str, float]]:
+    """Return, by query, the score of every passage that any engine found, in float64."""
+    found = []
+    for place, query in enumerate(queries.astype(np.float64)):
+        ids = sorted({hit.id for run in runs.values() for hit in run[place]})
+        own = vectors[[rows[id_] for id_ in ids]].astype(np.float64) @ query
+        found.append(dict(zip(ids, own.tolist(), strict=True)))
+    return found
+
+
+def measure(workers: list[Worker], *, rounds: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return a row per engine and what each found."""
+    rows, hits = [], {}
+    for worker in workers:
+        begun = time.perf_counter()
+        row = {"engine": worker.engine.name, **worker.ask("build")}
+        answer = worker.ask("evaluate")
+        hits[worker.engine.name] = answer["hits"]
+        rows.append({**row, **answer["figures"]})
+        say(f"{row['engine']}: {row['build_seconds']:.1f} s, {time.perf_counter() - begun:.0f} s")
+    speeds: dict[str, list[float]] = {row["engine"]: [] for row in rows}
+    rng = np.random.default_rng(0)
+    for _ in range(rounds):
+        for worker in rng.permutation(np.array(workers, object)).tolist():
+            speeds[worker.engine.name].append(worker.ask("time"))
+    for row, worker in zip(rows, workers, strict=True):
+        own = speeds[row["engine"]]
+        ratios = [mine / base for mine, base in zip(own, speeds[BASE], strict=True)]
+        row |= {"queries_per_second": max(own), "times_exact": median(ratios), "rounds": own}
+        row["memory_mb"] = worker.ask("memory")
+    return rows, hits
+
+
+def compare(
+    dataset: Dataset, servers: dict[str, tuple[str, int]], here: Path, asked: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Return a row per engine."""
+    vectors, queries = real_vectors(dataset, here, work=asked.work)
+    encoder = Encoder.load()
+    spec = IndexSpec(
+        options=ExactOptions(),
+        dim=encoder.dim,
+        fingerprint=encoder.fingerprint,
+        normalized=encoder.encoding.normalize,
+        source=dataset.checksum(),
+        model="corom-medical",
+    )
+    corpus = Corpus(asked.corpus, vectors, queries, asked.some)
+    chosen = [e for e in engines(here, spec, servers) if not asked.only or e.name in asked.only]
+    workers = [Worker(engine, corpus) for engine in chosen]
+    rows, hits = measure(workers, rounds=asked.rounds)
+    for worker in workers:
+        worker.close()
+    places = {passage.id: row for row, passage in enumerate(dataset.passages())}
+    numbers = np.load(vectors, mmap_mode="r", allow_pickle=False)
+    scores = true_scores(hits, places, numbers, np.load(queries, allow_pickle=False))
+    for row in rows:
+        row |= differences(hits[row["engine"]], hits[BASE], scores)
+    return rows
+
+
+def say(text: str) -> None:
+    """Print to standard error, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def options() -> argparse.Namespace:
+    """Return what was asked for on the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--some", type=int, default=100, help="queries per timing")
+    corpus = ROOT.parent / "shared/data/eval/open-medical"
+    parser.add_argument("--corpus", type=Path, default=corpus)
+    parser.add_argument("--work", type=Path, default=cache_folder() / "evaluate")
+    parser.add_argument("--only", action="append", help="an engine, by its name; with corom exact")
+    parser.add_argument("--json", type=Path, default=ROOT / "results/stores.json")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print the table, write the JSON."""
+    asked, record = options(), describe(threads=os.cpu_count() or 1)
+    dataset = open_dataset(asked.corpus)
+    record["command"] = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
+    record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}
+    record["fingerprint"] = Encoder.load().fingerprint
+    with TemporaryDirectory() as temporary:
+        here = Path(temporary)
+        milvus, database = Server(here / "milvus"), Database(here / "postgres")
+        servers = {
+            "Milvus 2.3.5": (milvus.uri("{name}"), milvus.process),
+            "pgvector": (database.uri("{name}"), database.process),
+        }
+        database.set(_POSTGRES)
+        record["servers"] = {"pgvector": _POSTGRES, "Milvus 2.3.5": {"session.ttl": LEASE}}
+        try:
+            record["rows"] = compare(dataset, servers, here, asked)
+        finally:
+            milvus.kill()
+            database.stop()
+    write_json(asked.json, record)
+    print(table([{k: v for k, v in row.items() if k != "rounds"} for row in record["rows"]]))
+
+
+if __name__ == "__main__":
+    main()

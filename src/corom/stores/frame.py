@@ -1,0 +1,99 @@
+"""What every server has in common: a connection that mends itself, an index, a loader."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+from corom.errors import InputError
+from corom.index.spec import IndexSpec
+from corom.stores.retrying import with_patience
+from corom.stores.uri import Address
+
+T = TypeVar("T")
+
+MARGIN = 16
+"""Hits asked for beyond k: equal scores at the end of the list are ordered by us, not by chance."""
+
+
+class Connection(ABC):
+    """A connection that is made anew when the server was away."""
+
+    def __init__(self, address: Address, *, deadline: float) -> None:
+        self.address, self._deadline = address, deadline
+        self._open: Any = None
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _patiently(self, attempt: Callable[[float], T], *, deadline: float | None = None) -> T:
+        """Return what `attempt`, told how many seconds are left, returns; tried until it works.
+
+        Raises ServiceError when the deadline (None: that of all operations) is reached.
+        """
+        return with_patience(
+            attempt,
+            transient=self._is_transient,
+            what=self.address.shown,
+            deadline=self._deadline if deadline is None else deadline,
+            between=self.close,
+        )
+
+    @abstractmethod
+    def _is_transient(self, error: Exception) -> bool:
+        """Whether an error may mend itself."""
+
+
+class ServerIndex:
+    """An index on a server, as it was when it was opened."""
+
+    def __init__(self, connection: Connection, *, spec: IndexSpec, rows: int) -> None:
+        """For `open_store`."""
+        self._closing, self._spec, self._rows = connection.close, spec, rows
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What the index is."""
+        return self._spec
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._closing()
+
+
+class ServerLoader:
+    """What fills an index on a server: the frame of `corom.index.building.Writer`."""
+
+    done = 0
+    """passages that are safe on the server"""
+    complete = False
+    """whether the index is what its name stands for"""
+
+    def __init__(self, connection: Connection, spec: IndexSpec) -> None:
+        self._address, self._closing, self._spec = connection.address, connection.close, spec
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What the index is."""
+        return self._spec
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing()
+
+
+def require_k(k: int, *, most: int | None = None) -> None:
+    """Raise InputError unless so many hits can be asked for."""
+    if type(k) is not int or k < 1:
+        raise InputError(f"k is {k!r}; ask for at least 1")
+    if most is not None and k > most:
+        raise InputError(f"k is {k}; the server gives at most {most:,} hits")
