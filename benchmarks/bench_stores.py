@@ -25,6 +25,7 @@ import numpy as np
 
 from bench_search import real_vectors, table
 from corom import Encoder
+from corom.corpus import CorpusChecksum
 from corom.environment import cache_folder
 from corom.files import write_json
 from corom.index import ExactOptions, IndexSpec
@@ -54,10 +55,8 @@ def differences(
     when each rank holds a passage whose score is that of exact search's there, within 1e-6; the
     rest miss a passage.
     """
-    same = [
-        [h.id for h in mine] == [h.id for h in true]
-        for mine, true in zip(found, exact, strict=True)
-    ]
+    pairs = list(zip(found, exact, strict=True))
+    same = [[hit.id for hit in mine] == [hit.id for hit in true] for mine, true in pairs]
     near = missing = shared = 0
     off = 0.0
     for (mine, true), known, equal in zip(pairs, scores, same, strict=True):
@@ -125,7 +124,7 @@ def compare(
         dim=encoder.dim,
         fingerprint=encoder.fingerprint,
         normalized=encoder.encoding.normalize,
-        source=dataset.checksum(),
+        source=CorpusChecksum(dataset.passages()).hexdigest(),
         model="corom-medical",
     )
     corpus = Corpus(asked.corpus, vectors, queries, asked.some)

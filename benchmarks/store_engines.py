@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -180,11 +181,15 @@ def _family(process: int) -> Sequence[int]:
     """Return a process and its descendants."""
     found = [process]
     for path in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in map(int, path.read_text("utf-8").split()):
-            found += _family(child)
+        with suppress(OSError):  # it has just ended
+            for child in map(int, path.read_text("utf-8").split()):
+                found += _family(child)
     return found
 
 
 def _pss(process: int) -> float:
-    lines = Path(f"/proc/{process}/smaps_rollup").read_text("utf-8").splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    try:
+        text = Path(f"/proc/{process}/smaps_rollup").read_text("utf-8")
+    except OSError:  # it has just ended
+        return 0.0
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))

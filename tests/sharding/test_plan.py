@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from corom.corpus import CorpusChecksum
 from corom.errors import ArtifactError, FormatError
 from corom.records import Passage
 from corom.sharding import plan as planning
@@ -24,6 +25,7 @@ def test_shards_do_not_cross_files(tmp_path: Path) -> None:
     ]
     assert [p for task in plan.tasks for p in plan.passages(task)] == PASSAGES
     assert plan.rows == seen[-1] == 40
+    assert plan.checksum == CorpusChecksum(PASSAGES).hexdigest()
 
 
 def test_written_and_read(tmp_path: Path) -> None:
@@ -38,7 +40,7 @@ def test_written_and_read(tmp_path: Path) -> None:
 def test_nothing_at_all(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"")
     plan = make_plan(find_sources(str(tmp_path / "a.jsonl")), rows=7)
-    assert (plan.rows, plan.tasks) == (0, ())
+    assert (plan.rows, plan.tasks, plan.checksum) == (0, (), CorpusChecksum().hexdigest())
 
 
 def test_an_id_that_occurs_twice_is_refused(tmp_path: Path) -> None:

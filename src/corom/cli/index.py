@@ -14,7 +14,6 @@ from corom.cli.console import (
     LengthOption,
     PrecisionOption,
     ThreadsOption,
-    count_passages,
     load_encoder,
     note,
     progress_bar,
@@ -88,6 +87,7 @@ def command(
 
     Killed, the same command goes on where it stopped; an index that is finished is left as it is.
     """
+    from corom.corpus import CorpusChecksum
     from corom.index import BM25Options, ExactOptions, HnswOptions, IndexSpec, IvfPqOptions
     from corom.index.building import fill
     from corom.sharding.folder import holds_vectors
@@ -100,8 +100,8 @@ def command(
     if holds_vectors(source):
         _from_shards(source, to, options, store=store, as_json=as_json)
         return
-    total = count_passages(str(source))
-    encoder, spec = None, IndexSpec(options=BM25Options(), source=_checksum(source), model=BM25)
+    corpus = CorpusChecksum(read_passages(str(source)))
+    encoder, spec = None, IndexSpec(options=BM25Options(), source=corpus.hexdigest(), model=BM25)
     if model != BM25:
         encoder = load_encoder(
             model,
@@ -120,7 +120,7 @@ def command(
             model=str(Path(model).resolve()) if Path(model).is_dir() else model,
             vector_type=store,
         )
-    with progress_bar(total) as meter, open_any_writer(to, spec) as writer:
+    with progress_bar(corpus.passages) as meter, open_any_writer(to, spec) as writer:
         passages = read_passages(str(source))
         size = fill(writer, passages, encoder=encoder, progress=meter)
     figures = meter.figures()
@@ -154,11 +154,3 @@ def _tell(to: str, spec: IndexSpec, size: int, *, as_json: bool, figures: dict[s
         say_json({"index": place, "passages": size, "kind": kind, **figures})
     else:
         say(f"{place}: {size:,} passages, {kind}, {spec.model}")
-
-
-def _checksum(source: Path) -> str:
-    """Return what tells one corpus from another: a build goes on with the same one only."""
-    from corom.files import sha256
-    from corom.readers import open_dataset
-
-    return open_dataset(source).checksum() if source.is_dir() else sha256(source)

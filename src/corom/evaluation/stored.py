@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from corom.corpus import CorpusChecksum
 from corom.errors import InputError
 from corom.evaluation.kept import Describing
 from corom.records import Hit, Passage, Query
@@ -30,7 +31,7 @@ class Stored:
         first = vectors if vectors is not None else words
         if first is None:
             raise InputError("nothing to evaluate: give an index")
-        self.name, self._size = name, len(first)
+        self.name, self._size, self._source = name, len(first), first.spec.source
         self._searcher = Searcher(vectors, encoder=encoder, words=words)
         spec = first.spec
         self.settings: Describing = {
@@ -42,12 +43,18 @@ class Stored:
         }
 
     def index(self, passages: Iterable[Passage]) -> StoredIndex:
-        """Return the index; InputError if it holds more or fewer passages than the data set."""
-        wanted = sum(1 for _ in passages)
-        if wanted != self._size:
+        """Return the index; InputError if it was made of other passages than the data set's."""
+        corpus = CorpusChecksum(passages)
+        if corpus.passages != self._size:
             raise InputError(
-                f"{self.name} holds {self._size:,} passages, the data set has {wanted:,}; make the "
-                "index of this data set"
+                f"{self.name} holds {self._size:,} passages, the data set has "
+                f"{corpus.passages:,}; make the index of this data set"
+            )
+        if corpus.hexdigest() != self._source:
+            raise InputError(
+                f"{self.name} was made of other passages than those of the data set (checksum "
+                f"{self._source[:12] or 'none'}, not {corpus.hexdigest()[:12]}); make the index of "
+                "this data set"
             )
         return StoredIndex(self._searcher, self._size)
 

@@ -98,7 +98,7 @@ class IndexSpec:
     normalized: bool = False
     """whether the vectors were scaled to length 1"""
     source: str = ""
-    """checksum of what the passages were read from"""
+    """checksum of the passages: `corom.corpus.CorpusChecksum`"""
     model: str = ""
     """the name the encoder was loaded by, for whoever searches"""
     vector_type: VectorType = "float32"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from corom.sharding.shards import Receipt, read_shard
 from corom.sharding.spec import ShardSpec
 from corom.vectors import Vectors
 
-FORMAT = 1
+FORMAT = 2
 
 
 class VectorShard(NamedTuple):
@@ -39,9 +38,8 @@ class ShardedVectors:
 
     @property
     def source(self) -> str:
-        """A checksum of all passages: what tells one corpus from another."""
-        text = " ".join(task.digest for task in self.plan.tasks)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """The checksum of all passages: what tells one corpus from another."""
+        return self.plan.checksum
 
     def shards(self) -> Iterator[VectorShard]:
         """Yield every shard; vectors kept in float16 or int8 come back as float32."""

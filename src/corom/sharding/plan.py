@@ -8,7 +8,6 @@ finds others stops, because the input was changed meanwhile.
 from __future__ import annotations
 
 import hashlib
-import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from corom.corpus import CorpusChecksum
 from corom.errors import ArtifactError, FormatError
 from corom.files import read_json, write_json
 from corom.records import Passage
@@ -42,6 +42,8 @@ class Plan:
 
     sources: tuple[Source, ...]
     tasks: tuple[ShardTask, ...]
+    checksum: str
+    """of all passages: what tells one corpus from another"""
 
     @property
     def rows(self) -> int:
@@ -70,27 +72,24 @@ def make_plan(
     that occurs twice.
     """
     tasks: list[ShardTask] = []
-    hashes = array("q")
+    hashes, corpus = array("q"), CorpusChecksum()
     for position, source in enumerate(sources):
         for part in _parts(read_from(source), rows):
             passages = [each.passage for each in part]
             hashes.extend(_hash(passage.id) for passage in passages)
+            corpus.add(passages)
             tasks.append(
                 ShardTask(len(tasks), position, part[0].start, len(part), digest(passages))
             )
             if progress:
                 progress(len(hashes))
     _require_unique(hashes, sources)
-    return Plan(tuple(sources), tuple(tasks))
+    return Plan(tuple(sources), tuple(tasks), corpus.hexdigest())
 
 
 def digest(passages: Iterable[Passage]) -> str:
-    """Return a checksum of passages in their order."""
-    found = hashlib.sha256()
-    for passage in passages:
-        line = json.dumps(passage, ensure_ascii=False)
-        found.update(line.encode("utf-8", "surrogatepass"))
-    return found.hexdigest()[:24]
+    """Return a short checksum of the passages of a shard."""
+    return CorpusChecksum(passages).hexdigest()[:24]
 
 
 def write_plan(plan: Plan, path: Path, *, spec: dict[str, Any]) -> None:
@@ -101,6 +100,7 @@ def write_plan(plan: Plan, path: Path, *, spec: dict[str, Any]) -> None:
 def plan_json(plan: Plan) -> dict[str, Any]:
     """Return a value that `plan_of_json` turns back into the plan."""
     return {
+        "checksum": plan.checksum,
         "sources": [source._asdict() for source in plan.sources],
         "tasks": [[*task[:2], *task.start, *task[3:]] for task in plan.tasks],
     }
@@ -115,6 +115,7 @@ def plan_of_json(value: dict[str, Any], *, path: Path) -> Plan:
                 ShardTask(number, source, Place(offset, line), rows, checksum)
                 for number, source, offset, line, rows, checksum in value["tasks"]
             ),
+            str(value["checksum"]),
         )
     except (KeyError, TypeError, ValueError):
         raise ArtifactError(f"{path} holds no plan of shards; encode into a new folder") from None

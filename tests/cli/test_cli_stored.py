@@ -1,0 +1,44 @@
+"""evaluate --index: an index that is there already, made from the corpus or from shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cli.test_cli_evaluate import data
+
+__all__ = ["data"]
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_an_index_of_this_corpus_is_measured_and_no_other(
+    run: Callable, model: Path, data: Path, tmp_path: Path, sharded: bool
+) -> None:
+    source, index = data, tmp_path / "index"
+    if sharded:
+        source = tmp_path / "vectors"
+        done = run("encode", data, "--out", source, "-m", model, "--precision", "fp32")
+        assert done.code == 0, done.err
+    options = () if sharded else ("-m", model, "--precision", "fp32")
+    assert run("index", source, "--to", index, *options).code == 0
+    asked = ("evaluate", data, "--split", "dev", "--index", index, "--precision", "fp32")
+    done = run(*asked)
+    assert done.code == 0, done.err
+    model_run = run(
+        *("evaluate", data, "--split", "dev", "-m", model, "--precision", "fp32"),
+        *("--work", tmp_path / "work"),
+    )
+    rows = [line for line in (done.out + model_run.out).splitlines() if "[" in line]
+    figures = [line.partition("  ")[2].split() for line in rows]
+    assert len(figures) == 2
+    assert figures[0] == figures[1]
+    corpus = data / "corpus.tsv"
+    text = corpus.read_text(encoding="utf-8")
+    corpus.write_text(text.replace("咳嗽", "感冒"), encoding="utf-8")
+    refused = run(*asked)
+    assert refused.code == 1
+    assert "made of other passages" in refused.err
+    corpus.write_text(text + "7\t肺炎\n", encoding="utf-8")
+    assert "holds 6 passages, the data set has 7" in run(*asked).err
