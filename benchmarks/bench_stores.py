@@ -7,7 +7,8 @@ The vectors that the embedded model gives `--corpus` (kept in `--work`, encoded 
 into every engine with the options that `corom index --to` has, and all queries of the data set are
 asked for their best 10. The servers start here from their PyPI packages and stay up for the whole
 run; the queries per second of all engines are taken in turns, in an order shuffled each round.
-Memory: of the server's processes, or, without one, of the process that searches.
+Memory: of the process that searches, or of the server's processes: when they are empty, and what
+they grow by; after all queries were asked, shared pages counted once (PSS). Disk: what grows.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from corom.readers import Dataset, open_dataset
 from corom.records import Hit
 from corom.vectors import Vectors
 from encode_machine import describe
-from store_engines import Corpus, Worker, engines
+from store_engines import Corpus, Running, Worker, engines
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
@@ -93,11 +94,19 @@ def true_scores(
 def measure(workers: list[Worker], *, rounds: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a row per engine and what each found."""
     rows, hits = [], {}
+    idle: dict[int, float] = {}
     for worker in workers:
-        begun = time.perf_counter()
-        row = {"engine": worker.engine.name, **worker.ask("build")}
+        begun, engine = time.perf_counter(), worker.engine
+        memory, disk = worker.ask("memory"), worker.ask("disk")
+        empty = idle.setdefault(engine.server, memory) if engine.server else memory
+        row = {"engine": engine.name, **worker.ask("build")}
         answer = worker.ask("evaluate")
-        hits[worker.engine.name] = answer["hits"]
+        hits[engine.name] = answer["hits"]
+        row |= {
+            "memory_mb": empty + worker.ask("memory") - memory,
+            "memory_empty_mb": empty,
+            "disk_mb": worker.ask("disk") - disk,
+        }
         rows.append({**row, **answer["figures"]})
         say(f"{row['engine']}: {row['build_seconds']:.1f} s, {time.perf_counter() - begun:.0f} s")
     speeds: dict[str, list[float]] = {row["engine"]: [] for row in rows}
@@ -109,12 +118,11 @@ def measure(workers: list[Worker], *, rounds: int) -> tuple[list[dict[str, Any]]
         own = speeds[row["engine"]]
         ratios = [mine / base for mine, base in zip(own, speeds[BASE], strict=True)]
         row |= {"queries_per_second": max(own), "times_exact": median(ratios), "rounds": own}
-        row["memory_mb"] = worker.ask("memory")
     return rows, hits
 
 
 def compare(
-    dataset: Dataset, servers: dict[str, tuple[str, int]], here: Path, asked: argparse.Namespace
+    dataset: Dataset, servers: dict[str, Running], here: Path, asked: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Return a row per engine."""
     vectors, queries = real_vectors(dataset, here, work=asked.work)
@@ -172,8 +180,8 @@ def main() -> None:
         here = Path(temporary)
         milvus, database = Server(here / "milvus"), Database(here / "postgres")
         servers = {
-            "Milvus 2.3.5": (milvus.uri("{name}"), milvus.process),
-            "pgvector": (database.uri("{name}"), database.process),
+            "Milvus 2.3.5": Running(milvus.uri("{name}"), str(here / "milvus"), milvus.process),
+            "pgvector": Running(database.uri("{name}"), str(here / "postgres"), database.process),
         }
         database.set(_POSTGRES)
         record["servers"] = {"pgvector": _POSTGRES, "Milvus 2.3.5": {"session.ttl": LEASE}}

@@ -36,6 +36,8 @@ class Engine(NamedTuple):
     place: str
     """a folder or a URI"""
     spec: IndexSpec
+    folder: str
+    """whose bytes on disk count"""
     server: int
     """the process whose memory counts, with all its children; 0 if it is the one that searches"""
 
@@ -50,17 +52,28 @@ class Corpus(NamedTuple):
     """queries per timing"""
 
 
-def engines(here: Path, spec: IndexSpec, servers: Mapping[str, tuple[str, int]]) -> list[Engine]:
-    """Return all engines; `servers`: `milvus` and `pgvector` -> URI with `{name}`, process."""
+class Running(NamedTuple):
+    """A server that was started for the benchmark."""
+
+    uri: str
+    """with `{name}` for the name of an index"""
+    folder: str
+    process: int
+
+
+def engines(here: Path, spec: IndexSpec, servers: Mapping[str, Running]) -> list[Engine]:
+    """Return all engines; `servers` by name."""
     found = []
     for kind, options in (("exact", ExactOptions()), ("hnsw", HnswOptions())):
         own = replace(spec, options=options)
         found += [
-            Engine(f"corom {kind}", str(here / kind), own, 0),
-            Engine(f"Milvus Lite {kind}", f"milvus://{here}/{kind}.db", own, 0),
+            Engine(f"corom {kind}", str(here / kind), own, str(here / kind), 0),
+            Engine(
+                f"Milvus Lite {kind}", f"milvus://{here}/{kind}.db", own, f"{here}/{kind}.db", 0
+            ),
         ]
-        for name, (uri, process) in servers.items():
-            found.append(Engine(f"{name} {kind}", uri.format(name=kind), own, process))
+        for name, (uri, folder, process) in servers.items():
+            found.append(Engine(f"{name} {kind}", uri.format(name=kind), own, folder, process))
     return found
 
 
@@ -142,6 +155,11 @@ class _Session:
             done += len(some)
         return done / took
 
+    def disk(self) -> float:
+        """Return the MB on disk."""
+        path = Path(self._engine.folder)
+        return sum(_bytes(each) for each in (path, *path.rglob("*"))) / 2**20
+
     def memory(self) -> float:
         """Return the MB of what searches, shared pages shared out (PSS)."""
         return sum(_pss(each) for each in _family(self._engine.server or os.getpid())) / 1024
@@ -185,6 +203,13 @@ def _family(process: int) -> Sequence[int]:
             for child in map(int, path.read_text("utf-8").split()):
                 found += _family(child)
     return found
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512 if path.is_file() else 0
+    except OSError:  # a server has just removed it
+        return 0
 
 
 def _pss(process: int) -> float:
