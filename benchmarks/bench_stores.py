@@ -114,7 +114,7 @@ def measure(workers: list[Worker], *, rounds: int) -> tuple[list[dict[str, Any]]
     for _ in range(rounds):
         for worker in rng.permutation(np.array(workers, object)).tolist():
             speeds[worker.engine.name].append(worker.ask("time"))
-    for row, worker in zip(rows, workers, strict=True):
+    for row in rows:
         own = speeds[row["engine"]]
         ratios = [mine / base for mine, base in zip(own, speeds[BASE], strict=True)]
         row |= {"queries_per_second": max(own), "times_exact": median(ratios), "rounds": own}
@@ -175,7 +175,8 @@ def main() -> None:
     dataset = open_dataset(asked.corpus)
     record["command"] = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
     record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}
-    record["fingerprint"] = Encoder.load().fingerprint
+    record["passages"] = sum(1 for _ in dataset.passages())
+    record["fingerprint"], record["dim"] = Encoder.load().fingerprint, Encoder.load().dim
     with TemporaryDirectory() as temporary:
         here = Path(temporary)
         milvus, database = Server(here / "milvus"), Database(here / "postgres")

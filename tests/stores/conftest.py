@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         pytest.skip(f"another server is tested: {uri}")
     pytest.importorskip("pymilvus", reason="needs the extra milvus (make test-scale)")
     pytest.importorskip("milvus", reason="needs the package milvus (make test-scale)")
-    found = Server(tmp_path_factory.mktemp("milvus"))
+    found = Server(tmp_path_factory.mktemp("milvus"), lease=10)
     yield found
     found.kill()
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from threading import Thread
 from urllib.request import urlopen
 
-LEASE = 5
-"""Seconds after which Milvus believes that a part of it is gone; it comes with 30."""
+LEASE = 30
+"""Seconds after which Milvus believes that a part of it is gone, as it comes; a machine so busy
+that a part is not heard for so long makes it end by itself."""
 
 
 class Server:
@@ -23,13 +24,13 @@ class Server:
     does (a nil pointer in its data coordinator) while the leases of the killed one still run.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, lease: int = LEASE) -> None:
         from milvus import MilvusServer
 
         self.port, self._health, self._folder = free_port(), free_port(), folder
         server = MilvusServer(wait_for_started=False)
         server.set_base_dir(str(folder))
-        server.config.set("common.session.ttl", LEASE)
+        server.config.set("common.session.ttl", lease)
         server.listen_port, server.webservice_port = self.port, self._health
         server.start()
         # Its own `start` takes another port while connections to the old one linger.
