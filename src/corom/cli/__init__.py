@@ -23,7 +23,6 @@ from corom.cli import (
     evaluate,
     index,
     mine,
-    plan,
     pretrain,
     rank,
     search,
@@ -57,7 +56,7 @@ app = typer.Typer(
 )
 _VERBS = (
     *(encode, rank, similarity, cluster),
-    *(index, search, evaluate, serve, plan),
+    *(index, search, evaluate, serve),
     *(pretrain, train, two_stage, mine),
     *(convert, download, doctor),
 )
