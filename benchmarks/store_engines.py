@@ -23,6 +23,8 @@ from corom.vectors import Vectors
 
 DEPTH = 10
 _CHUNK = 4096
+_PATIENCE = 600.0
+"""Seconds that 256 queries may take on a busy machine."""
 _AT_LEAST = 1.0
 """Seconds of searching that one timing takes at least."""
 
@@ -84,7 +86,7 @@ class Worker:
         self.engine = engine
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, engine, corpus))
+        self._process = context.Process(target=_serve, args=(theirs, engine, corpus), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -131,7 +133,7 @@ class _Session:
             writer.finish()
         whole = time.perf_counter() - begun
         del passages, vectors
-        self._index = open_any(self._engine.place)
+        self._index = open_any(self._engine.place, deadline=_PATIENCE)
         return {"load_seconds": loaded, "build_seconds": whole}
 
     def evaluate(self) -> dict[str, Any]:

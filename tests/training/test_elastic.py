@@ -17,7 +17,7 @@ from .conftest import log_of
 from .test_finetune import table
 
 __all__ = ["table"]
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SCRIPT = """
 import json, os, signal, sys, threading, time

@@ -104,7 +104,9 @@ def find_sources(name: str) -> list[Source]:
 
 def _is_tsv_set(path: Path) -> bool:
     # Multi-CPR cuts its corpus anywhere, so its parts cannot be read one by one.
-    return any((path / name).is_file() for name in ("corpus_split_1.tsv", "collection.tsv"))
+    if any((path / name).is_file() for name in ("corpus_split_1.tsv", "collection.tsv")):
+        return True
+    return (path / "corpus.tsv").is_file() and any(path.glob("qrels*"))
 
 
 def _kind(name: str) -> Kind | None:
