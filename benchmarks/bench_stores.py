@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from shutil import copyfile
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -126,6 +127,7 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Return a row per engine."""
     vectors, queries = real_vectors(dataset, here, work=asked.work)
+    dataset = smaller(dataset, vectors, here / "data", passages=asked.passages)
     encoder = Encoder.load()
     spec = IndexSpec(
         options=ExactOptions(),
@@ -135,18 +137,38 @@ def compare(
         source=CorpusChecksum(dataset.passages()).hexdigest(),
         model="corom-medical",
     )
-    corpus = Corpus(asked.corpus, vectors, queries, asked.some)
+    corpus = Corpus(dataset.path, vectors, queries, asked.some)
     chosen = [e for e in engines(here, spec, servers) if not asked.only or e.name in asked.only]
     workers = [Worker(engine, corpus) for engine in chosen]
     rows, hits = measure(workers, rounds=asked.rounds)
+    passages = sum(1 for _ in dataset.passages())
     for worker in workers:
         worker.close()
     places = {passage.id: row for row, passage in enumerate(dataset.passages())}
     numbers = np.load(vectors, mmap_mode="r", allow_pickle=False)
     scores = true_scores(hits, places, numbers, np.load(queries, allow_pickle=False))
     for row in rows:
+        row |= {"passages": passages}
         row |= differences(hits[row["engine"]], hits[BASE], scores)
     return rows
+
+
+def smaller(dataset: Dataset, vectors: Path, folder: Path, *, passages: int) -> Dataset:
+    """Return the data set with its first passages and all relevant ones; cuts the vectors too."""
+    judged = {q.passage_id for split in dataset.splits for q in dataset.qrels(split)}
+    every = list(dataset.passages())
+    if passages >= len(every):
+        return dataset
+    others = [row for row, passage in enumerate(every) if passage.id not in judged]
+    rows = set(range(len(every))) - set(others[passages - len(judged) :])
+    folder.mkdir()
+    lines = (f"{every[row].id}\t{every[row].text}\n" for row in sorted(rows))
+    (folder / "corpus.tsv").write_text("".join(lines), encoding="utf-8")
+    for path in dataset.path.iterdir():
+        if path.name != "corpus.tsv":
+            copyfile(path, folder / path.name)
+    np.save(vectors, np.load(vectors, allow_pickle=False)[sorted(rows)])
+    return open_dataset(folder)
 
 
 def say(text: str) -> None:
@@ -159,6 +181,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--passages", type=int, default=1_000_000, help="at most so many")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--some", type=int, default=100, help="queries per timing")
     corpus = ROOT.parent / "shared/data/eval/open-medical"
@@ -175,7 +198,6 @@ def main() -> None:
     dataset = open_dataset(asked.corpus)
     record["command"] = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
     record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}
-    record["passages"] = sum(1 for _ in dataset.passages())
     record["fingerprint"], record["dim"] = Encoder.load().fingerprint, Encoder.load().dim
     with TemporaryDirectory() as temporary:
         here = Path(temporary)
