@@ -64,7 +64,7 @@ def test_goes_on_where_it_stopped(spec: ShardSpec, tmp_path: Path) -> None:
         pass
 
     def stop(done: Progress, _: int) -> None:
-        if done.done >= 14:
+        if done.done >= 21:  # of which up to 7 are of a shard that is not whole yet
             raise StopError
 
     folder = tmp_path / "stopped"
@@ -76,7 +76,8 @@ def test_goes_on_where_it_stopped(spec: ShardSpec, tmp_path: Path) -> None:
     damaged.write_bytes(damaged.read_bytes()[:-4])
     (folder / ".vectors-000001.npy.abc.part").write_bytes(b"what a killed worker left")
     again = encode_shards(source, folder, spec=spec)
-    assert 26 < again.encoded <= 40 - 7  # one of two finished shards was damaged
+    assert again.encoded <= 40 - 7  # of two or more finished shards one was damaged
+    assert again.shards < 6
     assert contents(folder) == contents(tmp_path / "whole")
     assert encode_shards(source, folder, spec=spec).encoded == 0
 
