@@ -88,13 +88,17 @@ if torch.distributed.is_initialized():
 def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a script in a new process (or several, joined by gloo) and return how it ended."""
 
-    def run(script: str, *arguments: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    def run(
+        script: str, *arguments: str, processes: int = 1, restarts: int = 0
+    ) -> subprocess.CompletedProcess[str]:
         source = str(Path(__file__).parents[2] / "src")
         environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
+        # Else processes that are started again find addresses of the dead ones (pytorch #135712).
+        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         command = [sys.executable]
         if processes > 1:
             launch = ("-m", "torch.distributed.run", "--standalone")
-            command += [*launch, f"--nproc_per_node={processes}"]
+            command += [*launch, f"--nproc_per_node={processes}", f"--max-restarts={restarts}"]
         path = Path(arguments[0]).parent / "script.py"
         path.write_text(script + (LEAVE if processes > 1 else ""), encoding="utf-8")
         return subprocess.run(
@@ -102,7 +106,7 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=400,
             check=False,
         )
 
