@@ -75,6 +75,16 @@ def test_llamaindex(encoder):
     assert hits[0].node.text == TEXTS[best]
 
 
+def written_and_read(component):
+    """Return the component of a pipeline that was written to a text and read back."""
+    from haystack import Pipeline
+
+    pipeline = Pipeline()
+    pipeline.add_component("only", component)
+    text = pipeline.dumps()
+    return Pipeline.loads(text, allowed_modules=["corom.adapters.haystack"]).get_component("only")
+
+
 def test_haystack(encoder, checkpoint):
     pytest.importorskip("haystack", reason="make test-adapters installs it")
     from haystack import Document, Pipeline
@@ -86,7 +96,8 @@ def test_haystack(encoder, checkpoint):
     folder = str(checkpoint.folder)
     documents = [Document(content=text, meta={"title": "高血压"}) for text in TEXTS[:3]]
     embedder = CoromDocumentEmbedder(folder, precision="fp32", meta_fields=["title"])
-    embedder = CoromDocumentEmbedder.from_dict(embedder.to_dict())
+    embedder = written_and_read(embedder)
+    assert (embedder.max_length, embedder.meta_fields) == (None, ["title"])
     found = embedder.run(documents=documents)["documents"]
     titled = encoder.encode_passages(f"高血压 {text}" for text in TEXTS[:3])
     same([document.embedding for document in found], titled)

@@ -65,6 +65,13 @@ def test_of_requests_of_one_size_the_first_ends_first(queue, job):
     assert drain(queue) == jobs
 
 
+def test_of_requests_that_fit_into_a_batch_the_first_ends_first(queue, job):
+    jobs = [job(n) for n in (60, 8, 30, 12, 50)]
+    for one in jobs:
+        queue.add(one)
+    assert drain(queue) == jobs
+
+
 def test_a_small_request_overtakes_a_large_one(queue, job):
     large, small = job(*[60] * 100), job(16)
     queue.add(large)

@@ -2,7 +2,8 @@
 
 Half of the engine goes to the request that came first, the rest to the one that has least left. So
 a single text never waits for a thousand others, those thousand are not put off for ever, and of
-many requests of one size the first is answered first, not all of them last.
+many requests of one size the first is answered first, not all of them last. What fits into one
+batch counts as one size.
 """
 
 from __future__ import annotations
@@ -103,14 +104,15 @@ class JobQueue:
         Not more than all that waits, and not more than twice what has less left: to those goes half
         of the engine. Whatever comes later, it ends within twice all that waits and itself.
         """
-        return min(self.tokens, 2 * sum(job.left for job in self._jobs if job.left <= cost))
+        size = max(cost, self._budget)
+        return min(self.tokens, 2 * sum(job.left for job in self._jobs if job.left <= size))
 
     def take(self) -> Share | None:
         """Return the longest texts of the request whose turn it is, and others of their length."""
         if not self._jobs:
             return None
         first = next(iter(self._jobs))
-        head = first if self._owed >= 0 else min(self._jobs, key=lambda job: job.left)
+        head = first if self._owed >= 0 else min(self._jobs, key=self._size)
         width = max(head.by_width)
         room = max(1, self._budget // width)
         taken: list[tuple[Job, int]] = []
@@ -124,3 +126,6 @@ class JobQueue:
         for job in {job for job, _ in taken if not job.by_width}:
             del self._jobs[job]
         return Share(width, taken)
+
+    def _size(self, job: Job) -> int:
+        return max(job.left, self._budget)
