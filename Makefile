@@ -11,7 +11,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml $(shell find src -type f ! -name '*.pyc')
 
 .PHONY: help demo test check fix serve chromium test-interop test-mteb test-adapters test-fuzz test-scale \
-	bench-encode bench-search bench-evaluate bench-serve bench-sharding bench-stores reproduce reproduce-model clean
+	bench-encode bench-search bench-bm25 bench-evaluate bench-serve bench-sharding bench-stores reproduce reproduce-model clean
 
 help:            ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -62,6 +62,9 @@ bench-encode: .venv-bench/installed  ## encoding, side by side with others
 
 bench-search: .venv-bench/installed  ## searching, side by side with others
 	.venv-bench/bin/python benchmarks/bench_search.py
+
+bench-bm25: .venv-bench/installed    ## BM25, side by side with bm25s
+	.venv-bench/bin/python benchmarks/bench_bm25.py
 
 bench-sharding: .venv-scale/installed  ## two million passages under kill -9; what sharding costs
 	.venv-scale/bin/python benchmarks/bench_sharding.py

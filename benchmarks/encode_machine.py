@@ -14,7 +14,7 @@ from typing import Any
 _PACKAGES = (
     *("corom", "openvino", "numpy", "tokenizers", "torch", "sentence-transformers"),
     *("transformers", "optimum", "optimum-onnx", "optimum-intel", "nncf", "onnxruntime"),
-    *("fastembed", "faiss-cpu", "tantivy", "bm25s", "rjieba"),
+    *("fastembed", "faiss-cpu", "tantivy", "bm25s", "numba", "rjieba"),
 )
 _CHIP = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 

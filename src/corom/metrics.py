@@ -125,5 +125,5 @@ def _by_query(qrels: Iterable[Qrel]) -> dict[str, dict[str, int]]:
 
 
 def _falling(hits: Iterable[Any]) -> dict[str, float]:
-    ranked = rank_hits(hits)
-    return {hit.id: float(len(ranked) - place) for place, hit in enumerate(ranked)}
+    ids = [hit.id for hit in rank_hits(hits)]
+    return dict(zip(ids, map(float, range(len(ids), 0, -1)), strict=True))

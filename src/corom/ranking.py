@@ -12,7 +12,9 @@ says where each position's id stands: `ranks[order_ids(ids)] = arange(n)`, see `
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -64,15 +66,33 @@ def id_ranks(ids: Sequence[str]) -> NDArray[np.int64]:
 
 
 def rank_hits(hits: Iterable[Hit], k: int | None = None) -> list[Hit]:
-    """Return the first `k` (default: all) hits in rank order; refuse NaN and repeated ids."""
+    """Return the first `k` (default: all) hits in rank order; refuse NaN and repeated ids.
+
+    What is in order already, or nearly, takes little time.
+    """
     _check_k(k)
-    ranked = sorted(hits, key=lambda hit: (-hit.score, id_key(hit.id)))
+    ranked = list(hits)
     if any(hit.score != hit.score for hit in ranked):
         raise InputError("a score is NaN; only numbers can be ranked")
     ids = [hit.id for hit in ranked]
     if len(set(ids)) < len(ids):
         raise InputError(f"id {_first_repeated(ids)!r} occurs twice in one ranking")
+    ranked.sort(key=attrgetter("score"), reverse=True)
+    for start, end in _ties([hit.score for hit in ranked]):
+        ranked[start:end] = sorted(ranked[start:end], key=lambda hit: id_key(hit.id))
     return ranked[:k]
+
+
+def _ties(scores: Sequence[float]) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each run of equal scores."""
+    start = 0
+    for place, (before, score) in enumerate(pairwise(scores), 1):
+        if score != before:
+            if place - start > 1:
+                yield start, place
+            start = place
+    if len(scores) - start > 1:
+        yield start, len(scores)
 
 
 def top_k(scores: NDArray[np.float32], k: int, *, ranks: NDArray[np.int64] | None = None) -> TopK:

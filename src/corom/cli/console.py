@@ -160,8 +160,11 @@ class Meter:
 
 
 @contextmanager
-def progress_bar(total: int | None) -> Iterator[Meter]:
-    """Yield a meter with a bar on standard error, if that is a screen."""
+def progress_bar(total: int | Callable[[], int] | None) -> Iterator[Meter]:
+    """Yield a meter with a bar on standard error, if that is a screen.
+
+    A `total` that must be counted first is counted for a screen only.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -173,6 +176,8 @@ def progress_bar(total: int | None) -> Iterator[Meter]:
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     console = Console(stderr=True)
+    if callable(total):
+        total = total() if console.is_terminal else None
     with Progress(
         *columns,
         TimeRemainingColumn(),

@@ -207,7 +207,7 @@ def _measure_retrieval(
     dataset = open_dataset(source)
     asked = splits or _only(dataset.splits, source)
     encoders = models.encoders()
-    with progress_bar(sum(1 for _ in dataset.passages())) as meter:
+    with progress_bar(lambda: sum(1 for _ in dataset.passages())) as meter:
         rows = models.retrievers(encoders, progress=lambda done: meter(Progress(done, 0, 0)))
         return job(dataset, rows, splits=asked)
 

@@ -16,7 +16,7 @@ from corom.index.segments import make_segment
 from corom.index.spec import BM25Options, IndexSpec
 from corom.index.writer import save
 from corom.ranking import top_k
-from corom.records import Hit, Passage
+from corom.records import Hit, Passage, hits_of
 from corom.text import check_texts
 
 
@@ -85,4 +85,4 @@ class BM25Index:
         tie = found.rows if ranks is None else ranks[found.rows].astype(np.int64)
         best = top_k(found.scores[None], k, ranks=tie)
         ids = self.collection.ids(found.rows[best.positions[0]])
-        return [Hit(*pair) for pair in zip(ids, best.scores[0].tolist(), strict=True)]
+        return hits_of(ids, best.scores[0].tolist())

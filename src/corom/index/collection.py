@@ -20,7 +20,7 @@ from corom.ranking import id_key, order_encoded_ids
 from corom.records import Passage
 
 MAX_ROWS = 2**32 - 1
-Part: TypeAlias = Literal["vectors", "codes", "scales"]
+Part: TypeAlias = Literal["ids", "vectors", "codes", "scales"]
 
 
 class Collection:
@@ -94,11 +94,7 @@ class Collection:
 
     def ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Return the ids of rows."""
-        found = np.empty(len(rows), dtype=object)
-        order = np.argsort(rows)
-        for place, part, inside in self._split(rows[order]):
-            found[order[part]] = self.segments[place].ids[inside].tolist()
-        return [id_.decode() for id_ in found]
+        return [id_.decode() for id_ in self.take("ids", rows).tolist()] if len(rows) else []
 
     def passages(self, rows: NDArray[np.int64]) -> list[Passage]:
         """Return the passages of rows, texts included."""
@@ -116,7 +112,7 @@ class Collection:
         if len(stored) == 1:
             return np.take(stored[0], rows, axis=0)
         order = np.argsort(rows, kind="stable")
-        found = np.empty((len(rows), *stored[0].shape[1:]), stored[0].dtype)
+        found = np.empty((len(rows), *stored[0].shape[1:]), np.result_type(*stored))
         for place, sorted_, inside in self._split(rows[order]):
             found[order[sorted_]] = np.take(stored[place], inside, axis=0)
         return found

@@ -105,10 +105,10 @@ class Lexicon:
             if len(hits) < limit or limit == documents or hits[-1][0] < hits[k - 1][0]:
                 break
             limit = min(2 * limit, documents)
-        rows = self._searcher.fast_field_values("row", [address for _, address in hits])
-        return Found(
-            np.array(rows, np.int64), np.fromiter((score for score, _ in hits), np.float32)
-        )
+        scores, places = zip(*hits, strict=True) if hits else ((), ())
+        # A column of numbers: no stored document is read.
+        rows = self._searcher.fast_field_values("row", list(places))
+        return Found(np.array(rows, np.int64), np.array(scores, np.float32))
 
     def _query(self, terms: Counter[str]) -> Tantivy:
         query, should = self._tantivy.Query, self._tantivy.Occur.Should

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +17,7 @@ from corom.index.segments import check_vectors, make_segment
 from corom.index.spec import BM25Options, ExactOptions, IndexSpec, Options, VectorType
 from corom.index.writer import save
 from corom.ranking import TopK
-from corom.records import Hit, Passage
+from corom.records import Hit, Passage, hits_of
 from corom.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ class VectorIndex:
         """Return the `min(k, n)` best passages of each query, `(q, dim) float32`, best first."""
         best = self.top_k(queries, k)
         ids = iter(self.collection.ids(best.positions.ravel()))
-        # zip stops at the end of a row of scores without having taken an id for nothing.
-        return [[Hit(next(ids), score) for score in row] for row in best.scores.tolist()]
+        return [hits_of(islice(ids, len(row)), row) for row in best.scores.tolist()]
 
     def top_k(self, queries: Vectors, k: int) -> TopK:
         """Return the same as arrays; positions are rows of `collection`."""
