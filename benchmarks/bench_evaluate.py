@@ -11,7 +11,7 @@ in fp32 and faiss' flat index, on a model of the same size.
 Nearly all of the time goes into encoding the corpus. Of that both encode only one passage in
 `--share`, a seeded sample, in slices; they take turns, and the order alternates. The rest of the
 job, start and search over all passages included, both do whole, as processes that start from
-nothing, with vectors that corom encoded beforehand. So
+nothing, with vectors of the passages that corom encoded beforehand. So
 
     seconds of the whole job = share * seconds of encoding the sample + seconds of the rest
 
@@ -25,6 +25,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -40,9 +41,12 @@ import numpy as np
 from corom import Encoder
 from corom.environment import cache_folder
 from corom.evaluation import Dense
-from corom.files import write_json
+from corom.files import read_json, write_json
+from corom.models.checkpoint import load_checkpoint
 from corom.readers import Dataset, open_dataset
 from encode_machine import describe
+from encode_peak import Peak
+from encode_report import needed_operations
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -119,7 +123,7 @@ def rest(name: str, options: argparse.Namespace, vectors: Path, out: Path) -> di
         for measure in MEASURES:
             command += ["--measure", measure]
         command += ["--model", options.model, "--threads", options.threads]
-        command += ["--work", options.work, "--json", out]
+        command += ["--work", only_passages(options.work, out.parent / "work"), "--json", out]
     else:
         peer = Path(__file__).with_name("evaluate_peer.py")
         command = [sys.executable, peer, options.data, options.base, out, options.threads, vectors]
@@ -133,6 +137,16 @@ def rest(name: str, options: argparse.Namespace, vectors: Path, out: Path) -> di
         "parts": {each["split"]: each["seconds"] for each in results},
         "figures": {each["split"]: {m: each["metrics"][m] for m in MEASURES} for each in results},
     }
+
+
+def only_passages(work: Path, folder: Path) -> Path:
+    """Return a new folder with the kept vectors of passages, and none of queries."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for options in work.glob("*/options.json"):
+        if read_json(options)["side"] == "passage":
+            (folder / options.parent.name).symlink_to(options.parent.resolve())
+    return folder
 
 
 def kept_vectors(dataset: Dataset, options: argparse.Namespace, path: Path) -> None:
@@ -155,6 +169,24 @@ def summed(seconds: dict[str, list[float]], rests: dict[str, list[Any]], share: 
         "seconds": {name: round(value, 1) for name, value in whole.items()},
         "ratio": round(whole["peer"] / whole["corom"], 2),
         "ratio_of_encoding": [round(value, 2) for value in ratios],
+    }
+
+
+def ceiling(texts: list[str], peaks: list[float], options: argparse.Namespace) -> dict[str, float]:
+    """Return what encoding the corpus must multiply, and the seconds that takes at the peak.
+
+    The operations are those of `encode_report.needed_operations`: no padding, the last layer for
+    one token only. The peak is measured before and after: int8 products and nothing else.
+    """
+    encoder = Encoder.load(options.model, threads=options.threads)
+    shape = load_checkpoint(encoder.folder, name=options.model).shape
+    lengths = encoder.count_tokens(texts)
+    operations = needed_operations(shape, lengths)
+    return {
+        "tokens": sum(lengths),
+        "operations": operations,
+        "int8_peak": max(peaks),
+        "seconds_at_peak": operations / max(peaks),
     }
 
 
@@ -187,7 +219,10 @@ def main() -> None:
     with TemporaryDirectory() as temporary:
         vectors, out = Path(temporary) / "vectors.npy", Path(temporary) / "out.json"
         kept_vectors(dataset, options, vectors)
+        peak = Peak(threads=options.threads)
+        peaks = [peak.measure()["int8"]]
         seconds = encode_in_turns(sample, options)
+        peaks.append(peak.measure()["int8"])
         for number in range(options.rounds):
             for name in SIDES if number % 2 else reversed(SIDES):
                 rests[name].append(rest(name, options, vectors, out))
@@ -199,6 +234,7 @@ def main() -> None:
         "sampled": len(sample),
         "encoding_seconds": seconds,
         "rest": rests,
+        "ceiling": ceiling(texts, peaks, options),
         "whole": summed(seconds, rests, len(texts) / len(sample)),
     }
     found["machine"]["load_average_after"] = os.getloadavg()[0]

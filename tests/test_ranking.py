@@ -89,6 +89,18 @@ class TestRankHits:
         with pytest.raises(InputError, match="'a' occurs twice"):
             rank_hits([Hit("a", 1.0), Hit("b", 1.0), Hit("a", 0.5)])
 
+    @given(st.dictionaries(IDS, st.sampled_from([0.0, -0.0, 1.0, 1e-42, -2.5, 2.0**100])))
+    def test_equals_a_sort_by_score_and_id(self, scores):
+        hits = [Hit(*pair) for pair in scores.items()]
+        wanted = sorted(hits, key=lambda hit: (-hit.score, id_key(hit.id)))
+        assert rank_hits(hits) == wanted
+        assert rank_hits(iter(wanted)) == wanted
+        assert rank_hits(reversed(wanted)) == wanted
+
+    def test_infinite_scores_are_ends(self):
+        hits = [Hit("a", -np.inf), Hit("b", 1.0), Hit("c", np.inf), Hit("10", np.inf)]
+        assert [hit.id for hit in rank_hits(hits)] == ["10", "c", "b", "a"]
+
     def test_k_below_one_is_refused(self):
         with pytest.raises(InputError, match="k is 0"):
             rank_hits([Hit("a", 1.0)], 0)

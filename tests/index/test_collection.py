@@ -95,6 +95,7 @@ class TestRows:
         asked = np.array([43, 0, 3, 2, 41])
         assert rows.ids(asked) == [everything[i].id for i in asked]
         assert rows.passages(asked) == [everything[i] for i in asked]
+        assert np.array_equal(rows.take("vectors", asked), numbers[asked])
         assert np.array_equal(rows.take("vectors", np.sort(asked)), numbers[np.sort(asked)])
         assert rows.find([everything[i].id for i in asked]).tolist() == asked.tolist()
 

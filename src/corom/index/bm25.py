@@ -69,8 +69,14 @@ class BM25Index:
         if self._lexicon is None:
             self._lexicon = Lexicon.build(self.collection, cut=self._cut)
         lexicon = self._lexicon
+
+        def hits(text: str) -> list[Hit]:
+            return self._hits(lexicon.search(text, k), k)
+
+        if len(texts) < 2:  # starting a thread takes as long as a query
+            return [hits(text) for text in texts]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(lambda text: self._hits(lexicon.search(text, k), k), texts))
+            return list(pool.map(hits, texts))
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:
         """Return passages with their texts; InputError for an id that is not there."""

@@ -11,36 +11,11 @@ from corom.models.checkpoint import Checkpoint
 from corom.models.config import Encoding
 from corom.training.provenance import SETTINGS
 
-
-def model_card(
-    folder: Path, *, base: Checkpoint, encoding: Encoding, final_dev: float | None
-) -> str:
-    """Return the README.md of the model trained in `folder`.
-
-    Data and settings are those in settings.json and data.json; the licence is what the settings
-    say, else a note that the terms of the data and of the base model hold.
-    """
-    made = read_json(folder / SETTINGS)
-    settings = made["settings"]
-    data = read_json(folder / "data.json") if (folder / "data.json").exists() else {}
-    licence = settings["finish"]["licence"]
-    similarity = ("余弦", "cosine") if encoding.normalize else ("点积", "dot product")
-    facts = [
-        ("基础模型", "Base model", f"`{base.name}` (`{base.fingerprint}`)"),
-        ("结构", "Shape", f"BERT, {base.shape.layers} × {base.shape.hidden}"),
-        ("池化", "Pooling", encoding.pooling),
-        ("相似度", "Similarity", " / ".join(similarity)),
-        ("最大长度", "Longest text", f"{encoding.max_length} tokens"),
-        ("开发集", "Dev set", _figure(settings, final_dev)),
-        ("许可", "Licence", licence or "见数据与基础模型的条款 / the terms of data and base model"),
-        ("代码提交", "Commit", made["git"] or "-"),
-    ]
-    rows = "\n".join(f"| {zh} / {en} | {value} |" for zh, en, value in facts)
-    inputs = "\n".join(f"| `{name}` | `{sum_}` |" for name, sum_ in made["inputs"].items())
-    return f"""---
+_HEAD = """\
+---
 language:
 - zh
-license: {licence or "other"}
+license: {licence}
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
 tags:
@@ -50,16 +25,13 @@ tags:
 - medical
 ---
 
-# {folder.resolve().name}
+# {name}
 
 中文医疗文本表示模型，由 corom 训练。仅供检索研究，不构成医疗建议。
 
 A Chinese medical text encoder trained with corom. For retrieval research; not medical advice.
-
-| | |
-|---|---|
-{rows}
-
+"""
+_USE = """\
 ## 使用 / How to load
 
 ```python
@@ -71,35 +43,70 @@ vectors = encoder.encode_queries(["上消化道出血手术大约多久"])
 
 文件夹也可由 sentence-transformers 与 ModelScope 读取。
 sentence-transformers and ModelScope read the folder too.
-
-## 数据 / Data
-
-| 文件 / file | SHA-256 (数据/data), fingerprint (模型/model) |
-|---|---|
-{inputs}
-
-```json
-{_json(data)}
-```
-
-## 设置 / Settings
-
-```json
-{_json(settings)}
-```
-
-## 版本 / Versions
-
-```json
-{_json(made["versions"])}
-```
-
+"""
+_LIMITS = """\
 ## 局限 / Limits
 
 训练数据的偏差、噪声与使用条款同样适用于本模型；其他领域的文本效果会下降，请先自行评测。
 The biases, the noise and the terms of the data hold for the model too; on texts of other domains
 it does worse: measure before use.
 """
+
+
+def model_card(
+    folder: Path, *, base: Checkpoint, encoding: Encoding, final_dev: float | None
+) -> str:
+    """Return the README.md of the model trained in `folder`.
+
+    Data and settings are those in settings.json and data.json; the licence is what the settings
+    say, else a note that the terms of the data and of the base model hold.
+    """
+    made = read_json(folder / SETTINGS)
+    data = read_json(folder / "data.json") if (folder / "data.json").exists() else {}
+    settings = made["settings"]
+    parts = (
+        _HEAD.format(licence=settings["finish"]["licence"] or "other", name=folder.resolve().name),
+        _facts(made, base=base, encoding=encoding, final_dev=final_dev),
+        _USE,
+        _data(made["inputs"], data),
+        f"## 设置 / Settings\n\n{_json(settings)}",
+        f"## 版本 / Versions\n\n{_json(made['versions'])}",
+        _LIMITS,
+    )
+    return "\n".join(parts)
+
+
+def _facts(
+    made: dict[str, Any], *, base: Checkpoint, encoding: Encoding, final_dev: float | None
+) -> str:
+    """Return the table of what the model is."""
+    settings = made["settings"]
+    licence = settings["finish"]["licence"]
+    facts = [
+        ("基础模型", "Base model", f"`{base.name}` (`{base.fingerprint}`)"),
+        ("结构", "Shape", f"BERT, {base.shape.layers} × {base.shape.hidden}"),
+        ("池化", "Pooling", encoding.pooling),
+        ("相似度", "Similarity", "余弦 / cosine" if encoding.normalize else "点积 / dot product"),
+        ("最大长度", "Longest text", f"{encoding.max_length} tokens"),
+        ("开发集", "Dev set", _figure(settings, final_dev)),
+        ("许可", "Licence", licence or "见数据与基础模型的条款 / the terms of data and base model"),
+        ("代码提交", "Commit", made["git"] or "-"),
+    ]
+    rows = "\n".join(f"| {zh} / {en} | {value} |" for zh, en, value in facts)
+    return f"| | |\n|---|---|\n{rows}\n"
+
+
+def _data(inputs: dict[str, str], data: dict[str, Any]) -> str:
+    """Return the section on what the model was trained with."""
+    rows = "\n".join(f"| `{name}` | `{checksum}` |" for name, checksum in inputs.items())
+    return f"""\
+## 数据 / Data
+
+| 文件 / file | SHA-256 (数据/data), fingerprint (模型/model) |
+|---|---|
+{rows}
+
+{_json(data)}"""
 
 
 def _figure(settings: dict[str, Any], final_dev: float | None) -> str:
@@ -113,4 +120,4 @@ def _figure(settings: dict[str, Any], final_dev: float | None) -> str:
 
 
 def _json(value: Any) -> str:  # noqa: ANN401 - plain JSON
-    return json.dumps(value, ensure_ascii=False, indent=1)
+    return f"```json\n{json.dumps(value, ensure_ascii=False, indent=1)}\n```\n"
