@@ -1,12 +1,9 @@
-"""`corom encode`: texts to a file of vectors."""
+"""`corom encode`: texts to a file of vectors, or to a folder of shards."""
 
 from __future__ import annotations
 
-import json
-from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,19 +18,10 @@ from corom.cli.console import (
     ThreadsOption,
     count_passages,
     load_encoder,
-    note,
-    progress_bar,
-    read_passages,
-    say,
-    say_json,
 )
+from corom.cli.encode_file import Side, encode_file
 from corom.cli.encode_shards import encode_folder
 from corom.errors import InputError
-
-if TYPE_CHECKING:
-    from corom.vectors import Vectors
-
-Side: TypeAlias = Literal["passage", "query"]
 
 
 def command(
@@ -97,15 +85,8 @@ def command(
     """
     shards = {"rows": shard_rows, "container": container, "vector_type": store}
     given = {name: value for name, value in shards.items() if value is not None}
-    if out.suffix not in (".npy", ".jsonl", ""):
-        raise InputError(
-            f"{out} does not say what to write; name it .npy or .jsonl, or, for shards, a folder"
-        )
-    if out.suffix and (given or workers or ray):
-        raise InputError(f"{out} is one file: --workers and the like are for a folder of shards")
-    if not out.suffix and source == STDIN:
-        raise InputError("shards are made of files, so that the work can go on; not of -")
-    total = count_passages(source) if out.suffix else None
+    one_file = _is_one_file(source, out, for_shards=bool(given or workers or ray))
+    total = count_passages(source) if one_file else None
     encoder = load_encoder(
         model,
         engine=engine,
@@ -114,94 +95,23 @@ def command(
         max_length=max_length,
         threads=threads,
     )
-    if not out.suffix:
-        encode_folder(
-            source,
-            out,
-            encoder,
-            device=device,
-            workers=workers,
-            ray=ray,
-            as_json=as_json,
-            model=model,
-            normalize=normalize,
-            truncate_dim=dim,
-            side=side,
-            threads=threads or 1,
-            **given,
-        )
+    how: dict[str, Any] = {"side": side, "normalize": normalize, "truncate_dim": dim}
+    how["as_json"] = as_json
+    if one_file:
+        encode_file(source, out, encoder, total=total, **how)
         return
-    ids: deque[str] = deque()
-    with progress_bar(total) as meter:
-        options: dict[str, Any] = {"normalize": normalize, "truncate_dim": dim, "progress": meter}
-        texts = _texts(source, ids)
-        if side == "query":
-            chunks = iter([encoder.encode_queries(texts, **options)])
-        else:
-            chunks = encoder.stream_passages(texts, **options)
-        write = _write_npy if out.suffix == ".npy" else _write_jsonl
-        shape = write(out, ids, chunks)
-    if as_json:
-        model_facts = {"model": encoder.name, "fingerprint": encoder.fingerprint}
-        say_json({"out": str(out), "shape": shape, **model_facts, **meter.figures()})
-    else:
-        note(meter.sentence(max_length=encoder.max_length))
-        say(f"{out}: {shape[0]:,} x {shape[1]} float32")
+    how |= {"device": device, "workers": workers, "ray": ray, "model": model, **given}
+    encode_folder(source, out, encoder, threads=threads or 1, **how)
 
 
-def _texts(source: str, ids: deque[str]) -> Iterator[str]:
-    for passage in read_passages(source):
-        ids.append(passage.id)
-        yield passage.content
-
-
-def _write_npy(out: Path, ids: deque[str], chunks: Iterator[Vectors]) -> tuple[int, int]:
-    import numpy as np
-
-    from corom.files import atomic_write
-
-    rows, dim = 0, 0
-    with atomic_write(out.with_suffix(".ids.txt")) as names, atomic_write(out) as file:
-        for chunk in chunks:
-            if not dim:
-                dim = chunk.shape[1]
-                _write_header(file, 0, dim)
-            file.write(np.ascontiguousarray(chunk).data)
-            for _ in chunk:
-                names.write(_line(ids.popleft()))
-            rows += len(chunk)
-        file.seek(0)
-        _write_header(file, rows, dim)
-    return rows, dim
-
-
-def _write_header(file: IO[bytes], rows: int, dim: int) -> None:
-    from numpy.lib import format as npy
-
-    # numpy leaves room for the first axis to grow, so this can be written again at the end.
-    npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)})
-
-
-def _line(id_: str) -> bytes:
-    if "\n" in id_ or "\r" in id_:
-        raise InputError(f"id {id_!r} holds a line break; write .jsonl, or change the id")
-    return f"{id_}\n".encode()
-
-
-def _write_jsonl(out: Path, ids: deque[str], chunks: Iterator[Vectors]) -> tuple[int, int]:
-    from corom.readers.writing import write_lines
-
-    rows, dim = 0, 0
-
-    def lines() -> Iterator[str]:
-        nonlocal rows, dim
-        for chunk in chunks:
-            rows, dim = rows + len(chunk), chunk.shape[1]
-            for vector in chunk:
-                # Nine digits give every float32 back.
-                numbers = ",".join(f"{number:.9g}" for number in vector.tolist())
-                id_ = json.dumps(ids.popleft(), ensure_ascii=False)
-                yield f'{{"id": {id_}, "vector": [{numbers}]}}'
-
-    write_lines(out, lines())
-    return rows, dim
+def _is_one_file(source: str, out: Path, *, for_shards: bool) -> bool:
+    """Whether `out` is a file and not a folder of shards; InputError for what fits neither."""
+    if out.suffix not in (".npy", ".jsonl", ""):
+        raise InputError(
+            f"{out} does not say what to write; name it .npy or .jsonl, or, for shards, a folder"
+        )
+    if out.suffix and for_shards:
+        raise InputError(f"{out} is one file: --workers and the like are for a folder of shards")
+    if not out.suffix and source == STDIN:
+        raise InputError("shards are made of files, so that the work can go on; not of -")
+    return bool(out.suffix)
