@@ -63,7 +63,8 @@ class Server:
     def _read(self) -> dict[str, Any]:
         line = self._process.stdout.readline()  # type: ignore[union-attr]  # it is a pipe
         if not line:
-            raise RuntimeError(f"the engine ended with {self._process.wait()}")
+            self.close()
+            raise RuntimeError(f"the engine ended with {self._process.returncode}")
         found: dict[str, Any] = json.loads(line)
         return found
 
