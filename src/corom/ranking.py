@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from operator import attrgetter
+from math import isnan
+from operator import attrgetter, gt
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from numpy.typing import NDArray
 
 from corom.errors import InputError
 from corom.records import Hit, Run
+
+_score = attrgetter("score")
 
 
 class TopK(NamedTuple):
@@ -72,14 +75,16 @@ def rank_hits(hits: Iterable[Hit], k: int | None = None) -> list[Hit]:
     """
     _check_k(k)
     ranked = list(hits)
-    if any(hit.score != hit.score for hit in ranked):
+    if any(map(isnan, map(_score, ranked))):
         raise InputError("a score is NaN; only numbers can be ranked")
     ids = [hit.id for hit in ranked]
     if len(set(ids)) < len(ids):
         raise InputError(f"id {_first_repeated(ids)!r} occurs twice in one ranking")
-    ranked.sort(key=attrgetter("score"), reverse=True)
-    for start, end in _ties([hit.score for hit in ranked]):
-        ranked[start:end] = sorted(ranked[start:end], key=lambda hit: id_key(hit.id))
+    ranked.sort(key=_score, reverse=True)
+    scores = list(map(_score, ranked))
+    if not all(map(gt, scores, scores[1:])):
+        for start, end in _ties(scores):
+            ranked[start:end] = sorted(ranked[start:end], key=lambda hit: id_key(hit.id))
     return ranked[:k]
 
 
