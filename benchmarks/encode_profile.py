@@ -35,7 +35,7 @@ SAMPLE, PROFILED = 2048, 60
 def kinds(encoder: Encoder, some: list[Batch]) -> dict[str, float]:
     """Return the share of each kind of operation in the time of batches on one thread."""
     engine: Any = encoder._engine
-    options = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERF_COUNT": True}
+    options: dict[str, Any] = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERF_COUNT": True}
     if encoder.precision != "bf16":
         options["INFERENCE_PRECISION_HINT"] = "f32"
     request = ov.Core().compile_model(engine._model, "CPU", options).create_infer_request()
