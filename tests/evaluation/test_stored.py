@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from corom.corpus import CorpusChecksum
 from corom.encoder import Encoder
 from corom.errors import ArtifactError, InputError
 from corom.evaluation import Dense, Lexical, Stored, evaluate
@@ -18,7 +19,8 @@ from corom.readers import Dataset
 @pytest.fixture
 def words(data: Dataset, tmp_path: Path) -> Stored:
     pytest.importorskip("tantivy")
-    spec = IndexSpec(options=BM25Options(cut="bigrams"), model="bm25")
+    source = CorpusChecksum(data.passages()).hexdigest()
+    spec = IndexSpec(options=BM25Options(cut="bigrams"), model="bm25", source=source)
     build_index(tmp_path / "words", data.passages(), spec=spec)
     return Stored(name="kept words", words=open_index(tmp_path / "words"))
 
@@ -29,6 +31,7 @@ def vectors_of(data: Dataset, encoder: Encoder, folder: Path, *, unit: bool) -> 
         dim=encoder.dim,
         fingerprint=encoder.fingerprint,
         normalized=unit,
+        source=CorpusChecksum(data.passages()).hexdigest(),
     )
     build_index(folder, data.passages(), spec=spec, encoder=encoder)
     return Stored(name="kept", vectors=open_index(folder), encoder=encoder)
@@ -60,6 +63,17 @@ def test_another_number_of_passages_is_refused(data: Dataset, words: Stored) -> 
         words.index(list(data.passages())[1:])
     with pytest.raises(InputError, match="the data set has 0"):
         words.index([])
+
+
+def test_other_passages_are_refused(data: Dataset, words: Stored) -> None:
+    first, *rest = data.passages()
+    for changed in (
+        [first._replace(text="别的"), *rest],
+        [first._replace(id="x"), *rest],
+        [*rest, first],
+    ):
+        with pytest.raises(InputError, match="was made of other passages"):
+            words.index(changed)
 
 
 def test_no_queries(data: Dataset, words: Stored) -> None:
