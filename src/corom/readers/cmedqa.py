@@ -40,14 +40,7 @@ class CmedqaDataset(Dataset):
 
     def passages(self) -> Iterator[Passage]:
         """Yield every answer; its id is the answer's."""
-        unique = require_unique()
-
-        def parse(id_: str, text: str) -> Passage:
-            passage = Passage(require_id(id_, name="ans_id"), require_text(text, name="content"))
-            unique(id_)
-            return passage
-
-        return _read_csv(self.answers, ("ans_id", "content"), parse, skips=self.skips)
+        return self._texts(self.answers, "ans_id", Passage)
 
     def queries(self, split: str) -> Iterator[Query]:
         """Yield the questions that the split's candidates name, in the order of the questions."""
@@ -86,14 +79,17 @@ class CmedqaDataset(Dataset):
         return sum(query.id not in named for query in self._all_queries())
 
     def _all_queries(self) -> Iterator[Query]:
+        return self._texts(self.questions, "question_id", Query)
+
+    def _texts(self, path: Path, id_name: str, make: Callable[[str, str], T]) -> Iterator[T]:
         unique = require_unique()
 
-        def parse(id_: str, text: str) -> Query:
-            query = Query(require_id(id_, name="question_id"), require_text(text, name="content"))
+        def parse(id_: str, text: str) -> T:
+            made = make(require_id(id_, name=id_name), require_text(text, name="content"))
             unique(id_)
-            return query
+            return made
 
-        return _read_csv(self.questions, ("question_id", "content"), parse, skips=self.skips)
+        return _read_csv(path, (id_name, "content"), parse, skips=self.skips)
 
 
 def _read_csv(
