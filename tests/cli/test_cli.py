@@ -12,6 +12,8 @@ import pytest
 
 from corom import __version__, cli
 from corom.cli import rank
+from corom.cli.console import progress_bar
+from corom.encoder import Progress
 from corom.errors import ArtifactError, FormatError, InputError
 
 VERBS = [command.name for command in cli.app.registered_commands]
@@ -98,3 +100,19 @@ def test_starting_is_quick_and_loads_nothing_heavy(arguments: list[str]) -> None
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
     assert "corom" in loaded
     assert not loaded & set(HEAVY)
+
+
+def test_what_must_be_counted_is_counted_for_a_screen_only(monkeypatch) -> None:
+    counted = []
+
+    def total() -> int:
+        counted.append(1)
+        return 3
+
+    with progress_bar(total) as meter:
+        meter(Progress(3, 0, 6))
+    assert (counted, meter.texts) == ([], 3)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes standard error for a screen then
+    with progress_bar(total) as meter:
+        meter(Progress(1, 0, 2))
+    assert counted == [1]
