@@ -23,6 +23,7 @@ from corom.cli import (
     evaluate,
     index,
     mine,
+    plan,
     pretrain,
     rank,
     search,
@@ -56,7 +57,7 @@ app = typer.Typer(
 )
 _VERBS = (
     *(encode, rank, similarity, cluster),
-    *(index, search, evaluate, serve),
+    *(index, search, evaluate, serve, plan),
     *(pretrain, train, two_stage, mine),
     *(convert, download, doctor),
 )

@@ -1,0 +1,229 @@
+"""What `corom plan` says of a million passages, beside what a million passages take.
+
+    python benchmarks/bench_capacity.py --calibrate     # makes src/corom/bundled/capacity.json
+    python benchmarks/bench_capacity.py --servers       # adds what results/stores.json says
+    python benchmarks/bench_capacity.py                 # compares at --passages 1000000
+
+Each layout of an index folder is built and searched by one process of its own, as `corom index`
+and `corom search` do: seeded clustered vectors of `--dim` numbers, the texts of `--corpus` over and
+over, 1,000 queries for their best 10. `--calibrate` does that at two small sizes, times the
+embedded model over `--texts` passages; nothing of what is compared later goes into it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from bench_search import make_vectors
+from corom import Encoder, capacity
+from corom.files import read_json, write_json
+from corom.index import ExactOptions, HnswOptions, IndexSpec, IvfPqOptions, open_index, open_writer
+from corom.readers import open_dataset
+from corom.records import Passage
+from encode_machine import describe
+from search_engines import _memory_mb
+
+ROOT = Path(__file__).parents[1]
+BUNDLED = ROOT / "src/corom/bundled/capacity.json"
+LAYOUTS = {
+    "exact float32": (ExactOptions(), "float32"),
+    "exact float16": (ExactOptions(), "float16"),
+    "exact int8": (ExactOptions(precision="int8"), "float16"),
+    "exact binary": (ExactOptions(precision="binary"), "float16"),
+    "hnsw": (HnswOptions(), "float16"),
+    "ivfpq": (IvfPqOptions(), "float16"),
+}
+_CHUNK = 4096
+
+
+def passages(texts: list[str], count: int) -> Iterator[list[Passage]]:
+    """Yield so many passages, some at a time."""
+    for start in range(0, count, _CHUNK):
+        numbers = range(start, min(start + _CHUNK, count))
+        yield [Passage(str(n), texts[n % len(texts)]) for n in numbers]
+
+
+def build(name: str, folder: Path, vectors: Path, texts: list[str]) -> float:
+    """Return the seconds that filling and finishing an index took."""
+    options, vector_type = LAYOUTS[name]
+    numbers = np.load(vectors, mmap_mode="r", allow_pickle=False)
+    spec = IndexSpec(options=options, dim=numbers.shape[1], vector_type=vector_type)
+    begun = time.perf_counter()
+    with open_writer(folder, spec) as writer:
+        done = 0
+        for part in passages(texts, len(numbers)):
+            writer.append(part, np.asarray(numbers[done : done + len(part)]))
+            done += len(part)
+        writer.finish()
+    return time.perf_counter() - begun
+
+
+def search(folder: Path, queries: Path) -> dict[str, float]:
+    """Return queries per second and MB of a process that searches."""
+    asked, index = np.load(queries, allow_pickle=False), open_index(folder, deep=False)
+    index.search(asked, 10)
+    begun = time.perf_counter()
+    index.search(asked, 10)
+    rate, memory = len(asked) / (time.perf_counter() - begun), _memory_mb()
+    return {"queries_per_second": rate, "memory_bytes": (memory["own"] + memory["mapped"]) * 2**20}
+
+
+def measure(names: list[str], texts: list[str], *, size: int, dim: int) -> list[dict[str, Any]]:
+    """Return a row per layout, as `capacity.Measured` has it."""
+    rows, context = [], get_context("spawn")
+    with TemporaryDirectory() as temporary:
+        here = Path(temporary)
+        vectors, queries = make_vectors(here, passages=size, queries=1000, dim=dim)
+        used = [len(text.encode()) for text in islice(texts, size)]
+        for name in names:
+            folder = here / "index"
+            # A process each, so that the memory of one is not another's.
+            with context.Pool(1) as pool:
+                seconds = pool.apply(build, (name, folder, vectors, texts))
+            with context.Pool(1) as pool:
+                found = pool.apply(search, (folder, queries))
+            row = {
+                "layout": name,
+                "passages": size,
+                "dim": dim,
+                "text_bytes": float(np.mean(used)),
+                "disk_bytes": sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
+                "build_seconds": seconds,
+                **found,
+            }
+            rows.append(row)
+            say(str(row))
+            rmtree(folder)
+    return rows
+
+
+def encoding(texts: list[str]) -> dict[str, float]:
+    """Return how many texts a second a core of this machine encodes with the embedded model."""
+    cores = os.cpu_count() or 1
+    encoder = Encoder.load(threads=cores)
+    encoder.encode_passages(texts[:200])
+    begun = time.perf_counter()
+    encoder.encode_passages(texts)
+    seconds = time.perf_counter() - begun
+    tokens = float(np.mean(encoder.count_tokens(texts)))
+    return {
+        "texts_per_second_per_core": len(texts) / seconds / cores,
+        "tokens_per_text": tokens,
+        "texts": len(texts),
+    }
+
+
+def of_servers(path: Path, *, text_bytes: float) -> list[dict[str, Any]]:
+    """Return the rows of results/stores.json: each server without passages, and with them."""
+    rows = []
+    record = read_json(path)
+    for row in record["rows"]:
+        server, _, kind = row["engine"].rpartition(" ")
+        name = f"{server.partition(' ')[0]} {kind}"
+        if name not in capacity.LAYOUTS or "Lite" in server:
+            continue
+        full = {
+            "layout": name,
+            "passages": row["passages"],
+            "dim": record["dim"],
+            "text_bytes": text_bytes,
+            "disk_bytes": row["disk_mb"] * 2**20,
+            "memory_bytes": row["memory_mb"] * 2**20,
+            "build_seconds": row["build_seconds"],
+            "queries_per_second": row["queries_per_second"],
+        }
+        empty = {"passages": 0, "disk_bytes": 0.0, "build_seconds": 0.0}
+        rows += [{**full, **empty, "memory_bytes": row["memory_empty_mb"] * 2**20}, full]
+    return rows
+
+
+def compare(rows: list[dict[str, Any]], *, dim: int) -> list[dict[str, Any]]:
+    """Return measured rows with what `corom plan` says of each, and by what share that is off."""
+    found = []
+    for row in rows:
+        planned = {
+            estimate.layout: estimate
+            for precision in ("float32", "float16", "int8", "binary")
+            for estimate in capacity.plan(row["passages"], dim=dim, precision=precision).layouts
+        }[row["layout"]]
+        predicted = {
+            "memory_bytes": planned.memory_bytes,
+            "disk_bytes": planned.disk_bytes,
+            "build_seconds": planned.build_hours * 3600,
+            "queries_per_second": planned.queries_per_second,
+        }
+        off = {name: value / row[name] - 1 for name, value in predicted.items()}
+        found.append({"layout": row["layout"], "measured": row, "predicted": predicted, "off": off})
+    return found
+
+
+def say(text: str) -> None:
+    """Print to standard error, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def options() -> argparse.Namespace:
+    """Return what was asked for on the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--calibrate", action="store_true")
+    parser.add_argument("--servers", action="store_true")
+    parser.add_argument("--small", type=int, nargs=2, default=[20_000, 100_000])
+    parser.add_argument("--passages", type=int, default=1_000_000)
+    parser.add_argument("--texts", type=int, default=3000, help="that are encoded")
+    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--only", action="append", choices=list(LAYOUTS))
+    corpus = ROOT.parent / "shared/data/eval/open-medical"
+    parser.add_argument("--corpus", type=Path, default=corpus)
+    parser.add_argument("--stores", type=Path, default=ROOT / "results/stores.json")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print, write the JSON."""
+    asked, record = options(), describe(threads=os.cpu_count() or 1)
+    record["command"] = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
+    texts = [passage.content for passage in open_dataset(asked.corpus).passages()]
+    names = asked.only or list(LAYOUTS)
+    if asked.servers:
+        known = read_json(BUNDLED)
+        own = [row for row in known["runs"] if row["layout"] in LAYOUTS]
+        text_bytes = float(np.mean([len(text.encode()) for text in texts]))
+        write_json(
+            BUNDLED, {**known, "runs": own + of_servers(asked.stores, text_bytes=text_bytes)}
+        )
+        return
+    if asked.calibrate:
+        record["encode"] = encoding(texts[: asked.texts])
+        record["runs"] = [
+            row for size in asked.small for row in measure(names, texts, size=size, dim=asked.dim)
+        ]
+        write_json(asked.json or BUNDLED, record)
+        return
+    path = asked.json or ROOT / "results/capacity.json"
+    rows = measure(names, texts, size=asked.passages, dim=asked.dim)
+    others = read_json(path)["rows"] if path.is_file() else []  # of layouts measured before
+    record["rows"] = [row for row in others if row["layout"] not in names]
+    record["rows"] += compare(rows, dim=asked.dim)
+    for row in record["rows"]:
+        off = ", ".join(f"{name} {value:+.0%}" for name, value in row["off"].items())
+        print(f"{row['layout']}: {off}")
+    write_json(path, record)
+
+
+if __name__ == "__main__":
+    main()
