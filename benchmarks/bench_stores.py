@@ -21,6 +21,7 @@ from pathlib import Path
 from shutil import copyfile
 from statistics import median
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from corom.readers import Dataset, open_dataset
 from corom.records import Hit
 from corom.vectors import Vectors
 from encode_machine import describe
-from store_engines import Corpus, Running, Worker, engines
+from store_engines import Corpus, Running, Worker, engines, keep_level
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
@@ -208,11 +209,14 @@ def main() -> None:
         }
         database.set(_POSTGRES)
         record["servers"] = {"pgvector": _POSTGRES, "Milvus 2.3.5": {"session.ttl": LEASE}}
+        priorities: set[int] = set()
+        Thread(target=keep_level, args=(milvus.process, priorities), daemon=True).start()
         try:
             record["rows"] = compare(dataset, servers, here, asked)
         finally:
             milvus.kill()
             database.stop()
+    record["milvus_priorities"] = sorted(priorities)
     write_json(asked.json, record)
     print(table([{k: v for k, v in row.items() if k != "rounds"} for row in record["rows"]]))
 
