@@ -6,8 +6,9 @@
 
 Each layout of an index folder is built and searched by one process of its own, as `corom index`
 and `corom search` do: seeded clustered vectors of `--dim` numbers, the texts of `--corpus` over and
-over, 1,000 queries for their best 10. `--calibrate` does that at two small sizes, times the
-embedded model over `--texts` passages; nothing of what is compared later goes into it.
+over, 1,000 queries for their best 10. `--calibrate` does that at two smaller sizes, both beyond
+what is scored at once, and takes the speed of encoding from `--encode`; nothing of what is
+compared later goes into it.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from shutil import rmtree
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from bench_search import make_vectors
-from corom import Encoder, capacity
+from corom import capacity
 from corom.files import read_json, write_json
 from corom.index import ExactOptions, HnswOptions, IndexSpec, IvfPqOptions, open_index, open_writer
 from corom.readers import open_dataset
@@ -109,19 +111,15 @@ def measure(names: list[str], texts: list[str], *, size: int, dim: int) -> list[
     return rows
 
 
-def encoding(texts: list[str]) -> dict[str, float]:
-    """Return how many texts a second a core of this machine encodes with the embedded model."""
-    cores = os.cpu_count() or 1
-    encoder = Encoder.load(threads=cores)
-    encoder.encode_passages(texts[:200])
-    begun = time.perf_counter()
-    encoder.encode_passages(texts)
-    seconds = time.perf_counter() - begun
-    tokens = float(np.mean(encoder.count_tokens(texts)))
+def encoding(path: Path) -> dict[str, Any]:
+    """Return what results/encode-xeon.json says of the embedded model over whole passages."""
+    record = read_json(path)
+    seconds = [each["timings"]["corom-medical"]["passages"] for each in record["rounds"]]
+    texts, cores = record["settings"]["passages"], record["settings"]["threads"]
     return {
-        "texts_per_second_per_core": len(texts) / seconds / cores,
-        "tokens_per_text": tokens,
-        "texts": len(texts),
+        "texts_per_second_per_core": texts / median(seconds) / cores,
+        "tokens_per_text": record["tokens"]["passages"] / texts,
+        "source": f"results/{path.name}",
     }
 
 
@@ -181,9 +179,10 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--servers", action="store_true")
-    parser.add_argument("--small", type=int, nargs=2, default=[20_000, 100_000])
+    parser.add_argument("--small", type=int, nargs=2, default=[100_000, 300_000])
     parser.add_argument("--passages", type=int, default=1_000_000)
-    parser.add_argument("--texts", type=int, default=3000, help="that are encoded")
+    parser.add_argument("--again", action="store_true", help="plan again, measure nothing")
+    parser.add_argument("--encode", type=Path, default=ROOT / "results/encode-xeon.json")
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--only", action="append", choices=list(LAYOUTS))
     corpus = ROOT.parent / "shared/data/eval/open-medical"
@@ -208,13 +207,19 @@ def main() -> None:
         )
         return
     if asked.calibrate:
-        record["encode"] = encoding(texts[: asked.texts])
-        record["runs"] = [
-            row for size in asked.small for row in measure(names, texts, size=size, dim=asked.dim)
-        ]
+        record["encode"] = encoding(asked.encode)
+        known = read_json(BUNDLED)["runs"] if BUNDLED.is_file() else []
+        record["runs"] = [row for row in known if row["layout"] not in names]
+        for size in asked.small:
+            record["runs"] += measure(names, texts, size=size, dim=asked.dim)
         write_json(asked.json or BUNDLED, record)
         return
     path = asked.json or ROOT / "results/capacity.json"
+    if asked.again:
+        record = read_json(path)
+        rows = [row["measured"] for row in record["rows"]]
+        write_json(path, {**record, "rows": compare(rows, dim=asked.dim)})
+        return
     rows = measure(names, texts, size=asked.passages, dim=asked.dim)
     others = read_json(path)["rows"] if path.is_file() else []  # of layouts measured before
     record["rows"] = [row for row in others if row["layout"] not in names]
