@@ -230,6 +230,7 @@ _GROWTH: Mapping[str, tuple[tuple[Term, Term], tuple[Term, Term]]] = {
     "scan": ((lambda _: 1.0, lambda n: n), (lambda _: 1.0, lambda n: n)),
     # each passage is searched for in the graph so far
     "graph": ((lambda _: 1.0, _log), (lambda n: n, lambda n: n * _log(n))),
-    # 4 sqrt(n) lists, with all of whose centres each passage is compared
-    "lists": ((lambda _: 1.0, lambda n: n**0.5), (lambda n: n, lambda n: n**1.5)),
+    # 4 sqrt(n) lists, with all of whose centres each passage is compared; codes are learnt from a
+    # sample of one size
+    "lists": ((lambda _: 1.0, lambda n: n**0.5), (lambda _: 1.0, lambda n: n**1.5)),
 }
