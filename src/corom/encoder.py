@@ -234,14 +234,10 @@ class Encoder:
             if progress:
                 progress(Progress(done, truncated_texts, used))
 
-        self._engine.run(
-            batches(
-                [item.ids for item in tokens],
-                budget=self.batch_tokens,
-                longest=self.max_length,
-            ),
-            receive,
-        )
+        ids = [item.ids for item in tokens]
+        # A list: the engine may choose by how long it is.
+        work = list(batches(ids, budget=self.batch_tokens, longest=self.max_length))
+        self._engine.run(work, receive)
         return vectors, Progress(done, truncated_texts, used)
 
 

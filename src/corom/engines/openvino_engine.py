@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -25,6 +25,9 @@ from corom.vectors import Vectors
 BATCH_TOKENS = 512
 # So few threads share a batch as well as each computes one of its own (docs/benchmarks.md).
 _SHARING = 2
+# But where something else wants the cores, threads that wait for each other lose half: a list of so
+# many batches is worth a second form.
+_LONG = 64
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -54,11 +57,11 @@ def available_threads() -> int:
 
 
 class OpenVinoEngine:
-    """A compiled graph.
+    """A compiled graph, in one form or two, each made on first use and with weights of its own.
 
-    One or two threads work on one batch after another together. More would wait for each other: for
-    them there are two forms, each made on first use and with weights of its own. A few batches run
-    one after another on all threads (low latency); more run side by side, one thread each.
+    In the first, all threads work on one batch after another together (low latency); in the second,
+    batches run side by side, one thread each. One or two threads need the second for long work
+    only; more threads would wait for each other, so for them a few batches are enough.
     """
 
     name = "openvino"
@@ -78,8 +81,8 @@ class OpenVinoEngine:
             raise InputError(f"precision {precision!r}: the openvino engine has {known}")
         self.precision, self.dim = precision, shape.hidden
         self.threads = threads or available_threads()
-        self._together = self.threads <= _SHARING
-        self.batch_tokens = BATCH_TOKENS * (self.threads if self._together else 1)
+        self._sharing = self.threads <= _SHARING
+        self.batch_tokens = BATCH_TOKENS * (self.threads if self._sharing else 1)
         self._model = GraphBuilder(shape, weights, int8=int8).build(pooling)
         self._lock = Lock()
 
@@ -88,9 +91,10 @@ class OpenVinoEngine:
 
         Safe to call from several threads: they take turns.
         """
+        long = isinstance(batches, Sized) and len(batches) >= _LONG and self.threads > 1
         iterator = iter(batches)
         with self._lock:
-            if self._together:
+            if self._sharing and not long:
                 return self._run_in_turn(iterator, receive)
             start = list(islice(iterator, 2 * self.threads))
             if len(start) < 2 * self.threads:
