@@ -103,7 +103,15 @@ class Database:
         return int(self._server.get_pid())
 
     def start(self) -> None:
-        self._server.ensure_postgres_running()
+        end = time.monotonic() + 180
+        while True:
+            try:
+                self._server.ensure_postgres_running()
+            except subprocess.SubprocessError:  # it gives PostgreSQL ten seconds to recover
+                if time.monotonic() > end:
+                    raise
+            else:
+                return
 
     def set(self, settings: dict[str, str]) -> None:
         """Change settings of the server that need no restart."""

@@ -29,7 +29,7 @@ class Load(Thread):
 
     def __init__(self, loader: Writer) -> None:
         super().__init__()
-        self.loader, self.middle = loader, Event()
+        self.loader, self.middle, self.killed = loader, Event(), Event()
         self.error: Exception | None = None
 
     def run(self) -> None:
@@ -37,6 +37,8 @@ class Load(Thread):
             every, found = passages(COUNT), vectors(COUNT)
             begun = self.loader.done
             for start in range(begun, COUNT, PART):
+                if start + PART >= COUNT:
+                    self.killed.wait()  # it must not be done before
                 part = slice(start, start + PART)
                 self.loader.append(every[part], found[part])
                 if start >= (begun + COUNT) // 2:
@@ -57,6 +59,7 @@ def test_killed_in_the_middle_of_a_load(store_server: Server | Database) -> None
         load.start()
         load.middle.wait()
         store_server.kill()
+        load.killed.set()
         load.join()
         assert isinstance(load.error, ServiceError), load.error  # nobody started it again
         assert 0 < loader.done < COUNT
@@ -67,6 +70,7 @@ def test_killed_in_the_middle_of_a_load(store_server: Server | Database) -> None
         load.start()
         load.middle.wait()
         store_server.kill()
+        load.killed.set()
         store_server.start()
         load.join()
         assert load.error is None
