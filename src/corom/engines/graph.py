@@ -72,8 +72,14 @@ class GraphBuilder:
         self._int8 = int8
         self.probes: dict[str, Node] = {}
 
-    def build(self, pooling: Pooling, *, probe: bool = False) -> ov.Model:
-        """Return the graph; with `probe` every probe is a further output, in order."""
+    def build(
+        self, pooling: Pooling, *, probe: bool = False, before_last_block: bool = False
+    ) -> ov.Model:
+        """Return the graph; with `probe` every probe is a further output, in order.
+
+        With `before_last_block` and [CLS] pooling the output is what the last feed-forward block
+        would be given.
+        """
         ids = op.parameter(ov.PartialShape([-1, -1]), ov.Type.i32, name="ids")
         lengths = op.parameter(ov.PartialShape([-1]), ov.Type.i32, name="lengths")
         self._measure(ids, lengths)
@@ -83,6 +89,8 @@ class GraphBuilder:
             for layer in range(layers - 1):
                 rows = self._layer(layer, rows)
             first = self._last_layer(layers - 1, rows.rows).rows
+            if before_last_block:
+                first = self.probes[f"encoder.layer.{layers - 1}.intermediate.dense"]
             pooled = op.squeeze(first, _integers([1]))
         else:
             hidden = [rows]

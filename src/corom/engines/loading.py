@@ -39,6 +39,15 @@ def open_engine(
     return _open_openvino(checkpoint, precision=precision, threads=threads)
 
 
+def open_body(checkpoint: Checkpoint, *, precision: Precision) -> Engine:
+    """Return the CPU engine of a [CLS] encoder without its last feed-forward block.
+
+    Its vectors are what `TorchBert.before_last_block` gives; int8 is made (and kept) as for a
+    whole encoder, and with it the last layer keeps its precision.
+    """
+    return _open_openvino(checkpoint, precision=precision, threads=None, before_last_block=True)
+
+
 def _open_torch(checkpoint: Checkpoint, *, precision: Precision, device: str) -> Engine:
     torch = need("torch", extra="torch")
     from corom.engines.torch_engine import TorchEngine
@@ -56,7 +65,13 @@ def _open_torch(checkpoint: Checkpoint, *, precision: Precision, device: str) ->
     )
 
 
-def _open_openvino(checkpoint: Checkpoint, *, precision: Precision, threads: int | None) -> Engine:
+def _open_openvino(
+    checkpoint: Checkpoint,
+    *,
+    precision: Precision,
+    threads: int | None,
+    before_last_block: bool = False,
+) -> Engine:
     from corom.engines.openvino_engine import OpenVinoEngine, has_bf16
 
     if precision == "auto":
@@ -69,6 +84,7 @@ def _open_openvino(checkpoint: Checkpoint, *, precision: Precision, threads: int
         precision=precision,
         int8=int8,
         threads=threads,
+        before_last_block=before_last_block,
     )
 
 

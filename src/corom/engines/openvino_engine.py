@@ -75,6 +75,7 @@ class OpenVinoEngine:
         precision: str,
         int8: Int8Weights | None = None,
         threads: int | None = None,
+        before_last_block: bool = False,
     ) -> None:
         if precision not in (*_HINTS, "int8"):
             known = ", ".join((*_HINTS, "int8"))
@@ -83,7 +84,8 @@ class OpenVinoEngine:
         self.threads = threads or available_threads()
         self._sharing = self.threads <= _SHARING
         self.batch_tokens = BATCH_TOKENS * (self.threads if self._sharing else 1)
-        self._model = GraphBuilder(shape, weights, int8=int8).build(pooling)
+        builder = GraphBuilder(shape, weights, int8=int8)
+        self._model = builder.build(pooling, before_last_block=before_last_block)
         self._lock = Lock()
 
     def run(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:

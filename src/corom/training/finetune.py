@@ -80,7 +80,12 @@ class FineTuning:
         self.teachers = [frozen(open_checkpoint(one)) for one in settings.loss.teachers]
         self.learner: Learner
         if last_block:
-            states = KeptStates(checkpoint, self.cutters, accelerator=accelerator, bf16=bf16)
+            states = KeptStates(
+                checkpoint,
+                self.cutters,
+                accelerator=accelerator,
+                precision=settings.run.precision,
+            )
             states.fill(self._texts(), settings.kept_states, report=report)
             self.learner = LastBlock(checkpoint, settings, states=states)
         else:

@@ -8,8 +8,9 @@ tens of thousands of texts takes seconds on a CPU core instead of half an hour.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -18,11 +19,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from corom.engines.base import Engine
+from corom.engines.base import Precision as EnginePrecision
+from corom.engines.loading import open_body
 from corom.engines.torch_bert import TorchBert
 from corom.errors import InputError
 from corom.evaluation.kept import Describing, KeptVectors
 from corom.models.checkpoint import Checkpoint
-from corom.tokens import TokenCutter, batches
+from corom.tokens import Batch, TokenCutter, batches
 from corom.training.batches import (
     Chunk,
     Chunks,
@@ -34,12 +38,14 @@ from corom.training.batches import (
     TrainBatch,
 )
 from corom.training.examples import text_key
+from corom.training.loop import uses_bf16
 from corom.training.progress import Counted, Report
+from corom.training.run_settings import Precision
 from corom.training.settings import TrainSettings
 from corom.training.tower import Frozen, load_tower
 from corom.vectors import Vectors
 
-_BUDGET = 16_384
+_BUDGET = 1024
 
 
 class Learner(Protocol):
@@ -126,6 +132,50 @@ class LastBlock:
         return nn.functional.normalize(vectors, dim=1) if self._normalize else vectors
 
 
+class Body(Protocol):
+    """All of an encoder but its last feed-forward block."""
+
+    precision: EnginePrecision
+
+    def states(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
+        """Compute what the block is given for the texts of every batch, in any order."""
+        ...
+
+
+class CpuBody:
+    """The body on corom's CPU engine, by default in int8: three times as fast as fp32."""
+
+    def __init__(self, checkpoint: Checkpoint, *, precision: Precision) -> None:
+        self.precision: EnginePrecision = "int8" if precision == "auto" else precision
+        self._checkpoint = checkpoint
+
+    def states(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
+        """Compute what the block is given for the texts of every batch, in any order."""
+        self._engine.run(batches, receive)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return open_body(self._checkpoint, precision=self.precision)
+
+
+class DeviceBody:
+    """The body on torch's device."""
+
+    def __init__(self, bert: TorchBert, *, device: torch.device, bf16: bool) -> None:
+        self._bert = bert.to(device).eval().requires_grad_(False)
+        self._device = device
+        self.precision: EnginePrecision = "bf16" if bf16 else "fp32"
+
+    def states(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
+        """Compute what the block is given for the texts of every batch, in any order."""
+        bf16 = self.precision == "bf16"
+        for batch in batches:
+            ids = torch.from_numpy(batch.ids).to(self._device, torch.int64)
+            with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+                found = self._bert.before_last_block(ids, torch.from_numpy(batch.lengths))
+            receive(batch, found.cpu().numpy())
+
+
 class KeptStates:
     """What the last block is given for each text of a run (hidden x 4 bytes of memory a text).
 
@@ -133,16 +183,26 @@ class KeptStates:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, cutters: Cutters, *, accelerator: Accelerator, bf16: bool
+        self,
+        checkpoint: Checkpoint,
+        cutters: Cutters,
+        *,
+        accelerator: Accelerator,
+        precision: Precision,
     ) -> None:
         if checkpoint.encoding.pooling != "cls":
             raise InputError(
                 f"optimizer.trained = 'last block' needs [CLS] pooling; the model's is "
                 f"{checkpoint.encoding.pooling}"
             )
-        self.cutters, self.accelerator, self.bf16 = cutters, accelerator, bf16
-        bert = load_tower(checkpoint).bert.to(accelerator.device).eval().requires_grad_(False)
-        self._bert, self._body = bert, _body(bert, checkpoint)
+        self.cutters, self.accelerator = cutters, accelerator
+        bert, device = load_tower(checkpoint).bert, accelerator.device
+        self._identity = _identity(bert, checkpoint)
+        self._body: Body = (
+            CpuBody(checkpoint, precision=precision)
+            if device.type == "cpu"
+            else DeviceBody(bert, device=device, bf16=uses_bf16(precision, device=device))
+        )
         self._places: dict[tuple[str, int], int] = {}
         self._rows = np.empty((0, checkpoint.shape.hidden), np.float32)
         self._seen: dict[bytes, Tensor] = {}
@@ -151,16 +211,15 @@ class KeptStates:
         """Compute (or read) the states of all texts; the main process first, alone."""
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
-        total = len(set(texts.queries)) + len(set(texts.passages))
+        sides = {"query": sorted(set(texts.queries)), "passage": sorted(set(texts.passages))}
+        total = sum(map(len, sides.values()))
         parts: list[Vectors] = []
         done = 0
-        sides = (("query", texts.queries, self.cutters.query),)
-        for side, own, cutter in (*sides, ("passage", texts.passages, self.cutters.passage)):
-            # Sorted, so that a second stage finds the files of the first.
-            distinct = sorted(set(own))
-            for number, text in enumerate(distinct, start=done):
+        # Sorted, so that a second stage finds the files of the first.
+        for side, own in sides.items():
+            for number, text in enumerate(own, start=done):
                 self._places[side, text_key(text)] = number
-            for part in self._kept(distinct, cutter, folder, side=side):
+            for part in self._kept(own, folder, side=side):
                 parts.append(part)
                 done += len(part)
                 if report:
@@ -169,30 +228,24 @@ class KeptStates:
         if self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
 
-    def _kept(
-        self, texts: Sequence[str], cutter: TokenCutter, folder: Path, *, side: str
-    ) -> Iterable[Vectors]:
+    def _kept(self, texts: Sequence[str], folder: Path, *, side: str) -> Iterable[Vectors]:
+        cutter = self.cutters.query if side == "query" else self.cutters.passage
         options: Describing = {
-            "states": self._body,
+            "body": self._identity,
             "side": side,
             "length": cutter.max_length,
-            "bf16": self.bf16,
+            "precision": self._body.precision,
         }
         return KeptVectors(folder, options).parts(texts, lambda part: self._encoded(part, cutter))
 
     def _encoded(self, texts: Sequence[str], cutter: TokenCutter) -> Vectors:
         tokens = [one.ids for one in cutter.cut(texts)]
         found = np.empty((len(tokens), self._rows.shape[1]), np.float32)
-        for batch in batches(tokens, budget=_BUDGET):
-            ids = torch.from_numpy(batch.ids).to(self.accelerator.device, torch.int64)
-            states = self._states(Chunk(ids, torch.from_numpy(batch.lengths)))
-            found[batch.rows] = states.cpu().numpy()
+        self._body.states(
+            batches(tokens, budget=_BUDGET, longest=cutter.max_length),
+            lambda batch, states: found.__setitem__(batch.rows, states),
+        )
         return found
-
-    def _states(self, chunk: Chunk) -> Tensor:
-        device = self.accelerator.device.type
-        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=self.bf16):
-            return self._bert.before_last_block(*chunk)
 
     def __call__(self, texts: Texts) -> Chunks:
         """Return the states of a batch's texts, all in one chunk."""
@@ -203,13 +256,18 @@ class KeptStates:
 
     def remembered(self, chunk: Chunk) -> Tensor:
         """Return the states of a chunk, computed when it is seen for the first time."""
-        key = chunk.ids.cpu().numpy().tobytes() + chunk.lengths.numpy().tobytes()
+        ids = chunk.ids.to("cpu", torch.int32).numpy()
+        lengths = chunk.lengths.to("cpu", torch.int32).numpy()
+        key = ids.tobytes() + lengths.tobytes()
         if key not in self._seen:
-            self._seen[key] = self._states(chunk)
+            found: list[Vectors] = []
+            batch = Batch(np.arange(len(lengths)), ids, lengths)
+            self._body.states([batch], lambda _, states: found.append(states))
+            self._seen[key] = torch.from_numpy(found[0]).to(self.accelerator.device)
         return self._seen[key]
 
 
-def _body(bert: TorchBert, checkpoint: Checkpoint) -> str:
+def _identity(bert: TorchBert, checkpoint: Checkpoint) -> str:
     """Return a checksum of what the states depend on: all but the last block, and the tokenizer."""
     last = f"encoder.layer.{checkpoint.shape.layers - 1}."
     trained = tuple(f"{last}{part}" for part in ("intermediate", "output"))

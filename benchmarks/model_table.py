@@ -1,0 +1,102 @@
+"""The table of the embedded model: BM25, the base, stage 1, what is shipped, fewer dimensions.
+
+    make reproduce-model                                   # trains; leaves runs/corom-medical
+    python benchmarks/model_table.py --run runs/corom-medical
+
+All encoders in int8, the precision that is shipped: so the figures tell what training did. Every
+figure has its 95 % interval and a paired test against the base. Writes results/model.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench_search import table
+from corom.encoder import Encoder
+from corom.evaluation import Dense, evaluate, evaluate_pairs, pair_files, to_json
+from corom.evaluation.lexical import Lexical
+from corom.files import write_json
+from corom.readers import open_dataset
+from encode_machine import describe
+
+ROOT = Path(__file__).parents[1]
+SETS = {"open-medical": ("consult-dev", "huatuo-dev"), "cmedir-titles": ("dev",)}
+PAIRS = ("cmedqq-dev", "kuake-qqr-dev")
+MEASURES = ("MRR@10", "Recall@1000", "nDCG@10")
+DIMS = (256, 128, 64)
+
+
+def main() -> None:
+    """Measure everything, write and print."""
+    asked = parse()
+    models = {
+        "base": asked.base,
+        "stage 1": asked.run / "1-stage1" / "model",
+        "corom-medical": "corom-medical",
+    }
+    encoders = {name: Encoder.load(str(m), precision="int8") for name, m in models.items()}
+    found: dict[str, Any] = {}
+    for name, splits in SETS.items():
+        report = evaluate(
+            open_dataset(asked.data / name),
+            [Lexical(), *retrievers(encoders, asked.work, dims=DIMS)],
+            splits=splits,
+            measures=MEASURES,
+            against="base",
+        )
+        found[name] = to_json(report)
+        print(f"\n## {name}\n{table([row(each) for each in found[name]['results']])}", flush=True)
+    report = evaluate_pairs(
+        pair_files(asked.data / "question-pairs"),
+        retrievers(encoders, asked.work, dims=()),
+        splits=PAIRS,
+    )
+    found["question-pairs"] = to_json(report)
+    for each in found["question-pairs"]["results"]:
+        print(each["split"], each["model"], each["metrics"])
+    options = {name: str(value) for name, value in vars(asked).items()}
+    write_json(asked.output, {**describe(threads=2), "settings": options, "sets": found})
+
+
+def retrievers(encoders: dict[str, Encoder], work: Path, *, dims: tuple[int, ...]) -> list[Dense]:
+    """Return every encoder, and the shipped one with fewer dimensions."""
+    whole = [Dense(encoder, name=name, work=work) for name, encoder in encoders.items()]
+    shipped = encoders["corom-medical"]
+    return whole + [
+        Dense(shipped, name=f"corom-medical, {dim} dims", work=work, truncate_dim=dim)
+        for dim in dims
+    ]
+
+
+def row(result: dict[str, Any]) -> dict[str, str]:
+    """Return a result as a row of the printed table."""
+    low, high = result["intervals"]["MRR@10"]
+    tests = result.get("versus", {})
+    return {
+        "split": result["split"],
+        "model": result["model"],
+        "MRR@10": f"{result['metrics']['MRR@10']:.4f} [{low:.4f}-{high:.4f}]",
+        "Recall@1000": f"{result['metrics']['Recall@1000']:.4f}",
+        "nDCG@10": f"{result['metrics']['nDCG@10']:.4f}",
+        "p": " ".join(f"{name} {test['p_value']:.4f}" for name, test in tests.items()),
+    }
+
+
+def parse() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "corom-medical")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval")
+    parser.add_argument(
+        "--base", type=Path, default=ROOT.parent / "shared" / "models" / "bge-small-zh-v1.5"
+    )
+    parser.add_argument("--work", type=Path, default=ROOT / ".bench" / "model-table")
+    parser.add_argument("--output", type=Path, default=ROOT / "results" / "model.json")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
