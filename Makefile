@@ -81,9 +81,9 @@ bench-serve: .venv-test/installed .venv-peers/installed   ## serving, side by si
 reproduce: .venv-test/installed      ## run the commands behind results/ again and compare
 	$(BIN)/python benchmarks/reproduce.py
 
-reproduce-model: .venv-test/installed  ## train the embedded model (hours on a CPU; see results/LOG.md)
+reproduce-model: .venv-test/installed  ## train the embedded model (under an hour on two cores)
 	$(BIN)/corom train two-stage recipes/corom-medical.toml
-	$(BIN)/python recipes/embed_base.py runs/corom-medical/3-stage2/model runs/corom-medical/embedded
+	$(BIN)/python recipes/embed.py runs/corom-medical/3-stage2/model runs/corom-medical/embedded
 
 clean:           ## remove the environments and caches
 	rm -rf .venv .venv-*/ .bench .mypy_cache .ruff_cache .pytest_cache

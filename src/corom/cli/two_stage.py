@@ -14,7 +14,7 @@ from corom.cli.runs import OutputOption, SetOption, StartOption, changes, run_ba
 def command(
     recipe: Annotated[
         Path,
-        typer.Argument(metavar="RECIPE", help="A .toml file such as recipes/small-cpu.toml."),
+        typer.Argument(metavar="RECIPE", help="A .toml file such as recipes/corom-medical.toml."),
     ],
     model: StartOption = None,
     output: OutputOption = None,

@@ -1,10 +1,10 @@
-"""Make the embedded model from base weights: smaller vocabulary, int8, portable folder.
+"""Make the embedded model from trained weights: smaller vocabulary, int8, portable folder.
 
-    python recipes/embed_base.py ../shared/models/bge-small-zh-v1.5 \
-        src/corom/models/embedded/corom-medical
+    python recipes/embed.py runs/corom-medical/3-stage2/model \
+        src/corom/models/embedded/corom-medical --master models/corom-medical
+    python recipes/write_card.py
 
-The base is bge-small-zh-v1.5 (BAAI, MIT licence; see NOTICE). Our own trained model replaces it
-by the same script.
+The master is the same model in float16 (full linear layers), to fine-tune or to convert anew.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from corom.engines.compression import bundled_texts, compress
 from corom.files import atomic_folder
 from corom.models.checkpoint import load_checkpoint
 from corom.models.config import Encoding
+from corom.models.convert import convert
 from corom.models.int8 import save_int8
 from corom.models.portable import write_portable
 from corom.models.vocabulary import prune_vocabulary
 from corom.models.weights import INT8, SINGLE
 
-CARD = Path(__file__).with_name("embed_base_card.md")
+CARD = Path(__file__).with_name("corom_medical_card.md")
 # The published use of the base model: [CLS], unit length, no instruction in front of queries.
 # What only full weights give a meaning to: `corom convert corom-medical FOLDER` restores it.
 NOT_EMBEDDED = shutil.ignore_patterns(
@@ -37,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("--card", type=Path, default=CARD, help="README.md of the model")
+    parser.add_argument("--master", type=Path, help="folder for the float16 form")
     options = parser.parse_args()
     base = load_checkpoint(options.base)
     pruned = prune_vocabulary(base.tokenizer_json, base.load_weights())
@@ -50,8 +51,10 @@ def main() -> None:
             encoding=ENCODING,
             weights=pruned.weights,
             tokenizer_json=pruned.tokenizer_json,
-            card=options.card.read_text(encoding="utf-8"),
+            card=CARD.read_text(encoding="utf-8"),
         )
+        if options.master:
+            convert(full, options.master, dtype="float16")
         calibration, held_out = bundled_texts()
         int8 = compress(load_checkpoint(full), calibration=calibration, held_out=held_out)
         with atomic_folder(options.target) as draft:
