@@ -62,6 +62,10 @@ HEADS = {
         "zh": ["数据集", "模型", "MRR@10 [95% 区间]", "Recall@1000", "nDCG@10"],
         "en": ["data set", "model", "MRR@10 [95% interval]", "Recall@1000", "nDCG@10"],
     },
+    "model": {
+        "zh": ["数据集", "模型", "MRR@10 [95% 区间]", "p", "Recall@1000", "nDCG@10"],
+        "en": ["data set", "model", "MRR@10 [95% interval]", "p", "Recall@1000", "nDCG@10"],
+    },
     "search": {
         "zh": ["", "查询/秒", "倍数 [最小-最大]", "前十相同", "内存：自有 / 映射"],
         "en": ["", "queries/s", "times faiss [least-most]", "same top 10", "memory: own / mapped"],
@@ -253,6 +257,30 @@ def regressions(data: dict[str, Any], language: str) -> str:
     return f"{table(HEADS['regressions'][language], rows)}\n\n{note}"
 
 
+def model(data: dict[str, Any], language: str) -> str:
+    """Return the table of what training did, and a line of the AUC on pairs."""
+    rows = []
+    for name in ("open-medical", "cmedir-titles"):
+        for found in data["sets"][name]["results"]:
+            value, (low, high) = found["metrics"], found["intervals"]["MRR@10"]
+            test = found.get("versus", {}).get("MRR@10")
+            rows.append(
+                [
+                    f"{name} / {found['split']}",
+                    found["model"],
+                    f"{value['MRR@10']:.4f} [{low:.4f}-{high:.4f}]",
+                    f"{test['p_value']:.4f}" if test else "",
+                    f"{value['Recall@1000']:.4f}",
+                    f"{value['nDCG@10']:.4f}",
+                ]
+            )
+    pairs = [
+        f"{found['split']} {found['model']} {found['metrics']['AUC']:.3f}"
+        for found in data["sets"]["question-pairs"]["results"]
+    ]
+    return f"{table(HEADS['model'][language], rows)}\n\nAUC: {', '.join(pairs)}."
+
+
 def search(data: dict[str, Any], language: str) -> str:
     """Return the table of exact search."""
     rows = []
@@ -299,6 +327,7 @@ BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "fidelity": fidelity,
     "score-ranges": score_ranges,
     "train-speed": train_speed,
+    "model": model,
     "serve": serve,
     "search": search,
     "regressions": regressions,
