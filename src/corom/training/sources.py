@@ -70,7 +70,10 @@ class Dense:
     ) -> None:
         self.settings, self.places, device = settings, places, cuda_device()
         self.encoder = Encoder.load(
-            settings.model, device=device or "auto", max_length=settings.max_length
+            settings.model,
+            device=device or "auto",
+            max_length=settings.max_length,
+            precision=settings.precision,
         )
         model = evaluation.Dense(self.encoder, name=settings.model, work=settings.kept_vectors)
 
