@@ -68,6 +68,22 @@ def test_without_a_margin_only_what_is_known_is_dropped(settings):
     assert mined.negatives == 180
 
 
+def test_the_precision_is_that_of_the_model_that_ranks(settings, monkeypatch):
+    asked = []
+    load = Encoder.load
+
+    def noted(*names, **options):
+        asked.append(options["precision"])
+        return load(*names, **options)
+
+    monkeypatch.setattr(Encoder, "load", noted)
+    mine(settings())
+    mine(settings("fp32", precision="fp32"))
+    assert asked == ["auto", "fp32"]
+    with pytest.raises(InputError, match="precision"):
+        settings("other", precision="int4")
+
+
 def test_the_window_leaves_out_the_best_ranked(settings):
     mined = mine(settings(relative_margin=None, skip_first=5, depth=8, negatives=9))
     assert mined.dropped["ranked before the window"] == 300
