@@ -14,7 +14,7 @@ PACKAGE := pyproject.toml $(shell find src -type f ! -name '*.pyc')
 	bench-encode bench-search bench-bm25 bench-evaluate bench-serve bench-sharding bench-stores reproduce reproduce-model clean
 
 help:            ## what there is
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
 demo: .venv/installed   ## real medical questions matched to answers, offline, without torch
 	@.venv/bin/python examples/demo.py
@@ -83,7 +83,7 @@ reproduce: .venv-test/installed      ## run the commands behind results/ again a
 
 reproduce-model: .venv-test/installed  ## train the embedded model (under an hour on two cores)
 	$(BIN)/corom train two-stage recipes/corom-medical.toml
-	$(BIN)/python recipes/embed.py runs/corom-medical/3-stage2/model runs/corom-medical/embedded
+	$(BIN)/python recipes/embed.py runs/corom-medical/1-stage1/model runs/corom-medical/embedded
 
 clean:           ## remove the environments and caches
 	rm -rf .venv .venv-*/ .bench .mypy_cache .ruff_cache .pytest_cache

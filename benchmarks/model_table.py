@@ -1,7 +1,6 @@
-"""The table of the embedded model: BM25, the base, stage 1, what is shipped, fewer dimensions.
+"""The table of the embedded model: BM25, the base, what is shipped, fewer dimensions.
 
-    make reproduce-model                                   # trains; leaves runs/corom-medical
-    python benchmarks/model_table.py --run runs/corom-medical
+    python benchmarks/model_table.py [--also "stage 2=runs/corom-medical/3-stage2/model"]
 
 All encoders in int8, the precision that is shipped: so the figures tell what training did. Every
 figure has its 95 % interval and a paired test against the base. Writes results/model.json.
@@ -34,7 +33,7 @@ def main() -> None:
     asked = parse()
     models = {
         "base": asked.base,
-        "stage 1": asked.run / "1-stage1" / "model",
+        **dict(each.split("=", 1) for each in asked.also),
         "corom-medical": "corom-medical",
     }
     encoders = {name: Encoder.load(str(m), precision="int8") for name, m in models.items()}
@@ -88,7 +87,7 @@ def row(result: dict[str, Any]) -> dict[str, str]:
 def parse() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "corom-medical")
+    parser.add_argument("--also", action="append", default=[], help="NAME=FOLDER, repeatable")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval")
     parser.add_argument(
         "--base", type=Path, default=ROOT.parent / "shared" / "models" / "bge-small-zh-v1.5"
