@@ -81,7 +81,7 @@ bench-serve: .venv-test/installed .venv-peers/installed   ## serving, side by si
 reproduce: .venv-test/installed      ## run the commands behind results/ again and compare
 	$(BIN)/python benchmarks/reproduce.py
 
-reproduce-model: .venv-test/installed  ## train the embedded model (under an hour on two cores)
+reproduce-model: .venv-test/installed  ## train the embedded model (two CPU cores; see results/LOG.md)
 	$(BIN)/corom train two-stage recipes/corom-medical.toml
 	$(BIN)/python recipes/embed.py runs/corom-medical/1-stage1/model runs/corom-medical/embedded
 

@@ -6,7 +6,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
+from corom.engines.loading import open_body  # noqa: E402
 from corom.engines.torch_bert import TorchBert  # noqa: E402
+from corom.errors import InputError  # noqa: E402
 from corom.tokens import batches  # noqa: E402
 from corom.training.batches import Chunk, States, Texts, make_cutters  # noqa: E402
 from corom.training.learning import Block, CpuBody, DeviceBody, KeptStates  # noqa: E402
@@ -78,3 +80,9 @@ def test_states_of_other_texts_are_remembered(kept):
     assert states.remembered(chunk) is first
     wanted = tower(checkpoint).before_last_block(*chunk)
     torch.testing.assert_close(first, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_the_cpu_engine_refuses_another_pooling(tiny_checkpoint):
+    checkpoint = tiny_checkpoint(pooling="avg")
+    with pytest.raises(InputError, match="needs pooling cls, not avg"):
+        open_body(checkpoint, precision="fp32")

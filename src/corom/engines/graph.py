@@ -18,6 +18,7 @@ import openvino as ov
 from numpy.typing import ArrayLike, NDArray
 from openvino import opset13 as op
 
+from corom.errors import InputError
 from corom.models.config import Pooling, Shape
 from corom.models.int8 import InputRange, Int8Weights
 from corom.models.weights import Weights
@@ -80,6 +81,8 @@ class GraphBuilder:
         With `before_last_block` and [CLS] pooling the output is what the last feed-forward block
         would be given.
         """
+        if before_last_block and pooling != "cls":
+            raise InputError(f"before_last_block needs pooling cls, not {pooling}")
         ids = op.parameter(ov.PartialShape([-1, -1]), ov.Type.i32, name="ids")
         lengths = op.parameter(ov.PartialShape([-1]), ov.Type.i32, name="lengths")
         self._measure(ids, lengths)

@@ -52,7 +52,7 @@ class Chunk(NamedTuple):
 
 
 class States(NamedTuple):
-    """What a part of the model gave for texts before, in the place of the texts (`kept_states`)."""
+    """What a part of the model gave for texts before, instead of texts (`learning.KeptStates`)."""
 
     rows: Tensor
     """(n, hidden) float32"""
