@@ -101,14 +101,14 @@ NOTES = {
         "取 {rounds} 轮配对的中位数"
         "（[docs/benchmarks.md](docs/benchmarks.md)，`make bench-encode`）。"
         "芯片是 AMD Zen 4；在没有 AMX 的 Intel Xeon 上倍数更低"
-        "（int8：段落 3.8 倍、查询 5.2 倍、单条 5.1 倍，"
+        "（int8：段落 {passages:.1f} 倍、查询 {queries:.1f} 倍、单条 {latency:.1f} 倍，"
         "`results/encode-xeon.json`）。",
         "en": "A BERT of 12 layers x 768 (`corom-medical`: the embedded 4-layer model), {threads} "
         "threads, real medical text of at most 128 tokens; times faster than "
         "sentence-transformers fp32, medians of {rounds} paired rounds "
         "([docs/benchmarks.md](docs/benchmarks.md), `make bench-encode`). On an AMD Zen 4; lower "
-        "on an Intel Xeon without AMX (int8: passages 3.8x, queries 5.2x, one query 5.1x, "
-        "`results/encode-xeon.json`).",
+        "on an Intel Xeon without AMX (int8: passages {passages:.1f}x, queries {queries:.1f}x, one "
+        "query {latency:.1f}x, `results/encode-xeon.json`).",
     },
     "fidelity": {
         "zh": "基础权重在 open-medical 全库（133,780 段）上，与 fp32 相比"
@@ -183,8 +183,15 @@ def encode(data: dict[str, Any], language: str) -> str:
                 f"{once['peak_mb']:.0f} MB",
             ]
         )
-    note = NOTES["encode"][language].format(**data["settings"])
+    note = NOTES["encode"][language].format_map({**data["settings"], **_on_xeon()})
     return f"{note}\n\n{table(HEADS['encode'][language], rows)}"
+
+
+def _on_xeon() -> dict[str, float]:
+    """Return what the int8 engine reached on the other chip, in times sentence-transformers."""
+    data = json.loads((ROOT / "results/encode-xeon.json").read_text(encoding="utf-8"))
+    (row,) = (row for row in data["tables"]["st-fp32"] if row["name"] == "corom-int8")
+    return {of: row[of]["median"] for of in ("passages", "queries", "latency")}
 
 
 def fidelity(data: dict[str, Any], language: str) -> str:

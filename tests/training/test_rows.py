@@ -49,6 +49,22 @@ def test_pairs_become_rows_and_repeated_ones_are_dropped(tmp_path):
     assert found.pool == ["休息", "吃药"]
 
 
+def test_a_source_gives_its_share_of_passages_to_draw_from(tmp_path):
+    pairs = [
+        {"query": f"问{n}", "positive": f"答{n}", "source": "kg_a" if n < 400 else "toy"}
+        for n in range(450)
+    ]
+    path = write(tmp_path / "a.jsonl", *pairs)
+    found = read(path, pool={"kg_*": 0.25})
+    kept = [int(text[1:]) for text in found.pool]
+    assert sum(n >= 400 for n in kept) == 50  # no pattern: all
+    assert 70 <= sum(n < 400 for n in kept) <= 130
+    assert found.counts["passages to draw from"] == len(found.pool)
+    assert read(path, pool={"kg_*": 0.25}).pool == found.pool
+    assert read(path, pool={"*": 0}).pool == []
+    assert len(found.rows) == 450  # rows to learn from are another matter
+
+
 def test_a_dataset_folder_gives_rows_and_its_corpus_as_pool(dataset):
     found = read(str(dataset))
     assert len(found.rows) == len(found.pool) == 60

@@ -25,6 +25,10 @@ def test_defaults_are_the_cards():
         ({"data": {"train": ["a"], "negatives": -1}}, r"data\.negatives is -1"),
         ({"data": {"train": ["a"], "query_length": 2}}, "leaves no room"),
         ({"data": {"train": ["a"], "weights": {"kg": -1}}}, r"data\.weights\.kg is -1"),
+        (
+            {"data": {"train": ["a"], "pool": {"kg": 2}}},
+            r"data\.pool\.kg is 2\.0; expected",
+        ),
         ({"data": {"train": ["a"], "bad_rows": "ignore"}}, "expected 'raise' or 'skip'"),
         ({"loss": {"temperature": 0}}, r"loss\.temperature must be above 0"),
         ({"loss": {"base_weight": -0.1}}, r"loss\.base_weight is negative"),

@@ -18,6 +18,7 @@ import openvino as ov
 from numpy.typing import ArrayLike, NDArray
 from openvino import opset13 as op
 
+from corom.engines.base import Part
 from corom.errors import InputError
 from corom.models.config import Pooling, Shape
 from corom.models.int8 import InputRange, Int8Weights
@@ -74,15 +75,15 @@ class GraphBuilder:
         self.probes: dict[str, Node] = {}
 
     def build(
-        self, pooling: Pooling, *, probe: bool = False, before_last_block: bool = False
+        self, pooling: Pooling, *, probe: bool = False, before: Part | None = None
     ) -> ov.Model:
         """Return the graph; with `probe` every probe is a further output, in order.
 
-        With `before_last_block` and [CLS] pooling the output is what the last feed-forward block
-        would be given.
+        With `before` (and [CLS] pooling) the output is what that part would be given: rows of all
+        tokens, (b, t, hidden), or of [CLS] alone, (b, 1, hidden).
         """
-        if before_last_block and pooling != "cls":
-            raise InputError(f"before_last_block needs pooling cls, not {pooling}")
+        if before and pooling != "cls":
+            raise InputError(f"the {before} alone needs pooling cls, not {pooling}")
         ids = op.parameter(ov.PartialShape([-1, -1]), ov.Type.i32, name="ids")
         lengths = op.parameter(ov.PartialShape([-1]), ov.Type.i32, name="lengths")
         self._measure(ids, lengths)
@@ -92,9 +93,9 @@ class GraphBuilder:
             for layer in range(layers - 1):
                 rows = self._layer(layer, rows)
             first = self._last_layer(layers - 1, rows.rows).rows
-            if before_last_block:
-                first = self.probes[f"encoder.layer.{layers - 1}.intermediate.dense"]
-            pooled = op.squeeze(first, _integers([1]))
+            inner = self.probes[f"encoder.layer.{layers - 1}.intermediate.dense"]
+            outputs = {None: op.squeeze(first, _integers([1])), "last block": inner}
+            pooled = {**outputs, "last layer": rows.rows}[before]
         else:
             hidden = [rows]
             for layer in range(layers):

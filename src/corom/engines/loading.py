@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import get_args
 
-from corom.engines.base import Engine, EngineName, Precision
+from corom.engines.base import Engine, EngineName, Part, Precision
 from corom.errors import InputError
 from corom.extras import need
 from corom.files import atomic_folder, check_manifest
@@ -39,13 +39,13 @@ def open_engine(
     return _open_openvino(checkpoint, precision=precision, threads=threads)
 
 
-def open_body(checkpoint: Checkpoint, *, precision: Precision) -> Engine:
-    """Return the CPU engine of a [CLS] encoder without its last feed-forward block.
+def open_body(checkpoint: Checkpoint, *, before: Part, precision: Precision) -> Engine:
+    """Return the CPU engine of a [CLS] encoder that ends before a part.
 
-    Its vectors are what `TorchBert.before_last_block` gives; int8 is made (and kept) as for a
-    whole encoder, and with it the last layer keeps its precision.
+    It gives what `TorchBert.before` gives; int8 is made (and kept) as for a whole encoder, and
+    with it the last layer keeps its precision.
     """
-    return _open_openvino(checkpoint, precision=precision, threads=None, before_last_block=True)
+    return _open_openvino(checkpoint, precision=precision, threads=None, before=before)
 
 
 def _open_torch(checkpoint: Checkpoint, *, precision: Precision, device: str) -> Engine:
@@ -70,7 +70,7 @@ def _open_openvino(
     *,
     precision: Precision,
     threads: int | None,
-    before_last_block: bool = False,
+    before: Part | None = None,
 ) -> Engine:
     from corom.engines.openvino_engine import OpenVinoEngine, has_bf16
 
@@ -84,7 +84,7 @@ def _open_openvino(
         precision=precision,
         int8=int8,
         threads=threads,
-        before_last_block=before_last_block,
+        before=before,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
+from corom.engines.base import Part
 from corom.engines.graph import GraphBuilder
 from corom.errors import InputError
 from corom.models.config import Pooling, Shape
@@ -75,7 +76,7 @@ class OpenVinoEngine:
         precision: str,
         int8: Int8Weights | None = None,
         threads: int | None = None,
-        before_last_block: bool = False,
+        before: Part | None = None,
     ) -> None:
         if precision not in (*_HINTS, "int8"):
             known = ", ".join((*_HINTS, "int8"))
@@ -85,7 +86,7 @@ class OpenVinoEngine:
         self._sharing = self.threads <= _SHARING
         self.batch_tokens = BATCH_TOKENS * (self.threads if self._sharing else 1)
         builder = GraphBuilder(shape, weights, int8=int8)
-        self._model = builder.build(pooling, before_last_block=before_last_block)
+        self._model = builder.build(pooling, before=before)
         self._lock = Lock()
 
     def run(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:

@@ -7,7 +7,7 @@ the last layer is computed for [CLS] alone. Weights go in and out under their Hu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,38 +16,71 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor, nn
 
-from corom.engines.packing import Packing, collect, pack, spread
+from corom.engines.packing import Block, Packing, collect, pack, spread
 from corom.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from corom.engines.base import Part
     from corom.models.config import Pooling, Shape
 
 
-def _attention(
-    qkv: Tensor, packing: Packing, *, heads: int, dropout: float, first_only: bool
-) -> Tensor:
+def _attention(qkv: Tensor, packing: Packing, *, heads: int, dropout: float) -> Tensor:
     """Return the attention of packed queries, keys and values (n, 3 * hidden), packed again."""
     hidden = qkv.shape[1] // 3
     # torch's attention on the CPU knows no dropout but in fp32, with many passes over the scores.
     attend = _with_dropout if dropout and qkv.device.type == "cpu" else _fused
     parts = []
-    # Splitting has one gradient for all blocks; slicing would make one of full size for each.
-    sizes = [block.rows.stop - block.rows.start for block in packing.blocks]
-    for block, part in zip(packing.blocks, qkv.split(sizes), strict=True):
-        if block.places is not None:
-            part = spread(part, block.places, size=block.texts * block.longest)
+    for block, part in _padded(qkv, packing):
         split = part.view(block.texts, block.longest, 3, heads, hidden // heads)
         q, k, v = split.permute(2, 0, 3, 1, 4)
-        if first_only:
-            q = q[:, :, :1]
         out = attend(q, k, v, mask=block.mask, dropout=dropout)
         out = out.transpose(1, 2).reshape(-1, hidden)
-        if block.places is not None and not first_only:
+        if block.places is not None:
             out = collect(out, block.places)
         parts.append(out)
     return torch.cat(parts)
+
+
+def _attention_of_firsts(
+    qkv: nn.Linear, rows: Tensor, packing: Packing, *, heads: int, dropout: float
+) -> Tensor:
+    """Return the attention of each [CLS] to its text, (texts, hidden), longest text first.
+
+    Keys and values of the other tokens are never made, exactly as in `GraphBuilder`: the score of
+    token x is (K'q).x plus what is the same for all, and the mixed values are V (sum of p x) + v.
+    """
+    hidden = rows.shape[1]
+    size = hidden // heads
+    query, key, value = qkv.weight.chunk(3)
+    query_bias, _, value_bias = qkv.bias.chunk(3)
+    firsts = rows.index_select(0, packing.firsts).to(query.dtype)
+    asked = F.linear(firsts, query, query_bias) * size**-0.5
+    asked = torch.einsum("bhs,hsx->bhx", asked.view(-1, heads, size), key.view(heads, size, hidden))
+    mixed, kept = [], []
+    texts = [block.texts for block in packing.blocks]
+    for (block, part), own in zip(_padded(rows, packing), asked.split(texts), strict=True):
+        tokens = part.view(block.texts, block.longest, hidden).to(own.dtype)
+        scores = torch.matmul(own, tokens.transpose(1, 2)).float()  # (texts, heads, longest)
+        if block.mask is not None:
+            scores = scores.masked_fill(~block.mask[:, 0], torch.finfo(scores.dtype).min)
+        weights = F.dropout(torch.softmax(scores, dim=-1), dropout).to(own.dtype)
+        mixed.append(torch.matmul(weights, tokens))
+        kept.append(weights.sum(-1, keepdim=True))
+    values = torch.einsum("bhx,hsx->bhs", torch.cat(mixed), value.view(heads, size, hidden))
+    # What fell out of the weights fell out of the bias too.
+    return (values + torch.cat(kept) * value_bias.view(heads, size)).reshape(-1, hidden)
+
+
+def _padded(rows: Tensor, packing: Packing) -> Iterator[tuple[Block, Tensor]]:
+    """Yield each block with its rows, zeros where it is padded, (texts * longest, dim)."""
+    # Splitting has one gradient for all blocks; slicing would make one of full size for each.
+    sizes = [block.rows.stop - block.rows.start for block in packing.blocks]
+    for block, part in zip(packing.blocks, rows.split(sizes), strict=True):
+        if block.places is not None:
+            part = spread(part, block.places, size=block.texts * block.longest)
+        yield block, part
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, dropout: float) -> Tensor:
@@ -96,11 +129,13 @@ class Layer(nn.Module):  # type: ignore[misc]
     def attend(self, rows: Tensor, packing: Packing, *, first_only: bool = False) -> Tensor:
         """Return the rows that the layer's second half, its feed-forward block, is given."""
         dropout = self.dropout if self.training else 0.0
-        attended = _attention(
-            self.qkv(rows), packing, heads=self.heads, dropout=dropout, first_only=first_only
-        )
         if first_only:
-            rows = rows.index_select(0, packing.firsts)
+            attended = _attention_of_firsts(
+                self.qkv, rows, packing, heads=self.heads, dropout=dropout
+            )
+            rows = rows.index_select(0, packing.firsts).to(self.attended_norm.weight.dtype)
+        else:
+            attended = _attention(self.qkv(rows), packing, heads=self.heads, dropout=dropout)
         return self.attended_norm(rows + F.dropout(self.attended(attended), dropout))
 
     def feed_forward(self, rows: Tensor) -> Tensor:
@@ -164,23 +199,28 @@ class TorchBert(nn.Module):  # type: ignore[misc]
             vectors = _average(self.hidden_states(ids, packing), packing, pooling=pooling)
         return F.normalize(vectors, dim=1) if normalize else vectors
 
-    def before_last_block(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Return what the last feed-forward block is given for each [CLS], (b, hidden) float32.
+    def before(self, part: Part, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Return what the last layer or its feed-forward block is given for each text, float32.
 
-        With [CLS] pooling the rest of the encoder's work is `layers[-1].feed_forward` of it.
+        With [CLS] pooling the rest of the encoder's work is that part. (b, t, hidden), zero where
+        `ids` is padding, before the layer; (b, 1, hidden) before the block.
         """
         packing = self.pack(ids, lengths)
-        return self._attended_firsts(ids, packing).index_select(0, packing.back).float()
+        rows = self._below_last_layer(ids, packing)
+        if part == "last layer":
+            return spread(rows, packing.places, size=ids.numel()).view(*ids.shape, -1).float()
+        firsts = self.layers[-1].attend(rows, packing, first_only=True)
+        return firsts.index_select(0, packing.back)[:, None].float()
 
     def _first_rows(self, ids: Tensor, packing: Packing) -> Tensor:
-        firsts = self.layers[-1].feed_forward(self._attended_firsts(ids, packing))
+        firsts = self.layers[-1](self._below_last_layer(ids, packing), packing, first_only=True)
         return firsts.index_select(0, packing.back).float()
 
-    def _attended_firsts(self, ids: Tensor, packing: Packing) -> Tensor:
+    def _below_last_layer(self, ids: Tensor, packing: Packing) -> Tensor:
         rows = self.embed(ids, packing)
         for layer in self.layers[:-1]:
             rows = layer(rows, packing)
-        return self.layers[-1].attend(rows, packing, first_only=True)
+        return rows
 
     def load_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """Copy in weights by their Hugging Face names; a missing or misshapen one is refused."""

@@ -13,52 +13,53 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corom.errors import ArtifactError
 from corom.files import sha256, write_bytes, write_json
-from corom.vectors import Vectors
 
 SHARD = 8192
 """Texts per file: enough to be batched well, few enough that a kill loses seconds."""
 
 Describing: TypeAlias = Mapping[str, str | int | float | bool]
 _DIGITS = 24
+F = TypeVar("F", bound="np.floating[Any]")
 
 
 class KeptVectors:
     """The vectors of one model with one set of options, in a folder below `root`."""
 
-    def __init__(self, root: Path, options: Describing) -> None:
+    def __init__(self, root: Path, options: Describing, *, shard: int = SHARD) -> None:
         text = json.dumps(options, sort_keys=True)
         self.folder = Path(root) / hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
-        self._options = options
+        self._options, self._shard = options, shard
 
     def parts(
-        self, texts: Iterable[str], encode: Callable[[list[str]], Vectors]
-    ) -> Iterator[Vectors]:
-        """Yield the vectors of `texts` in order, in parts mapped from disk, `(n, dim) float32`.
+        self, texts: Iterable[str], encode: Callable[[list[str]], NDArray[F]]
+    ) -> Iterator[NDArray[F]]:
+        """Yield the vectors of `texts` in order, in parts mapped from disk, as `encode` gives them.
 
         A part that is there is taken (about 1 s per GB), another encoded and kept. Raises
         ArtifactError for a file that was changed.
         """
         iterator = iter(texts)
-        while part := list(islice(iterator, SHARD)):
+        while part := list(islice(iterator, self._shard)):
             yield self._part(part, encode)
 
-    def _part(self, texts: list[str], encode: Callable[[list[str]], Vectors]) -> Vectors:
+    def _part(self, texts: list[str], encode: Callable[[list[str]], NDArray[F]]) -> NDArray[F]:
         source = _digest(json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         path = next(iter(sorted(self.folder.glob(f"{source}-*.npy"))), None)
         if path is None:
             path = self._keep(source, encode(texts))
         elif sha256(path)[:_DIGITS] != path.stem.rpartition("-")[2]:
             raise ArtifactError(f"{path} was changed after it was written; remove it and try again")
-        vectors: Vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        vectors: NDArray[F] = np.load(path, mmap_mode="r", allow_pickle=False)
         return vectors
 
-    def _keep(self, source: str, vectors: Vectors) -> Path:
+    def _keep(self, source: str, vectors: NDArray[F]) -> Path:
         if not (self.folder / "options.json").is_file():
             write_json(self.folder / "options.json", self._options)
         data = io.BytesIO()

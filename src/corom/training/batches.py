@@ -52,10 +52,16 @@ class Chunk(NamedTuple):
 
 
 class States(NamedTuple):
-    """What a part of the model gave for texts before, instead of texts (`learning.KeptStates`)."""
+    """What the body of the model gave for texts, instead of the texts (`states.KeptStates`)."""
 
     rows: Tensor
-    """(n, hidden) float32"""
+    """(n, hidden) float16, text after text, the text of most rows first."""
+    lengths: Tensor
+    """(n texts,) int64 on the CPU: the rows of each text."""
+
+    def on(self, device: torch.device) -> States:
+        """Return the rows on a device (lengths stay, packing wants them on the CPU)."""
+        return self._replace(rows=self.rows.to(device, non_blocking=True))
 
 
 class Texts(NamedTuple):
@@ -82,7 +88,7 @@ class Chunks(NamedTuple):
         return [
             part._replace(ids=part.ids.to(device, non_blocking=True))
             if isinstance(part, Chunk)
-            else States(part.rows.to(device, non_blocking=True))
+            else part.on(device)
             for part in self.parts
         ]
 
@@ -104,7 +110,7 @@ class TokenFeed(NamedTuple):
     def __call__(self, texts: Texts) -> Chunks:
         """Return the chunks of a batch's texts."""
         tokens = texts.cut(self.cutters)
-        order = by_length(tokens, at_once=self.at_once)
+        order = by_length(list(map(len, tokens)), at_once=self.at_once)
         cpu = torch.device("cpu")
         return Chunks([chunk([tokens[n] for n in rows], device=cpu) for rows in order], order)
 
@@ -166,9 +172,9 @@ def _keys(rows: Sequence[Sequence[str]], *, width: int) -> Tensor:
     return keys
 
 
-def by_length(tokens: Sequence[TokenIds], *, at_once: int) -> list[NDArray[np.int64]]:
+def by_length(lengths: Sequence[int], *, at_once: int) -> list[NDArray[np.int64]]:
     """Return the rows of each chunk: longest texts first, at most `at_once` (0: all together)."""
-    order = np.argsort([-len(ids) for ids in tokens], kind="stable")
+    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
     return (
         [order]
         if not at_once

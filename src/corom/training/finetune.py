@@ -27,7 +27,7 @@ from corom.training.batches import (
 )
 from corom.training.examples import GradedRow, draw, row_keys
 from corom.training.finish import Finished, read_finished, run_to_end
-from corom.training.learning import KeptStates, LastBlock, Learner, WholeEncoder
+from corom.training.learning import LastPart, Learner, WholeEncoder
 from corom.training.loop import start_accelerator, uses_bf16
 from corom.training.objective import Objective
 from corom.training.plan import graded_batches, plan_run, row_weights
@@ -35,6 +35,7 @@ from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
 from corom.training.rows import Rows, read_graded, read_rows
 from corom.training.settings import TrainSettings
+from corom.training.states import KeptStates
 from corom.training.topics import Topics, query_topics
 from corom.training.tower import Frozen, open_checkpoint
 
@@ -64,8 +65,7 @@ class FineTuning:
             cutters = make_cutters(one, **lengths)
             return Frozen(one, cutters, device=accelerator.device, bf16=bf16)
 
-        last_block = optimizer.trained == "last block"
-        compared = settings.loss.base_weight > 0 and not last_block
+        compared = settings.loss.base_weight > 0 and optimizer.trained == "all"
         start = frozen(checkpoint) if data.topics or compared else None
         self.plan = plan_run(
             row_weights([row.source for row in rows.rows], data.weights),
@@ -79,15 +79,17 @@ class FineTuning:
         self.batches = len(self.plan.rows)
         self.teachers = [frozen(open_checkpoint(one)) for one in settings.loss.teachers]
         self.learner: Learner
-        if last_block:
+        if optimizer.trained != "all":
             states = KeptStates(
                 checkpoint,
                 self.cutters,
+                before=optimizer.trained,
                 accelerator=accelerator,
                 precision=settings.run.precision,
+                at_once=optimizer.chunk,
             )
             states.fill(self._texts(), settings.kept_states, report=report)
-            self.learner = LastBlock(checkpoint, settings, states=states)
+            self.learner = LastPart(checkpoint, settings, states=states)
         else:
             self.learner = WholeEncoder(checkpoint, settings, cutters=self.cutters, base=start)
         self.model = self.learner.model
@@ -242,7 +244,9 @@ def _inputs(settings: TrainSettings, checkpoint: Checkpoint) -> dict[str, str]:
 def _read(settings: TrainSettings, folder: Path | None) -> tuple[Rows, list[GradedRow]]:
     data = settings.data
     skip_bad = data.bad_rows == "skip"
-    rows = read_rows(data.train, split=data.split, skip_bad=skip_bad)
+    rows = read_rows(data.train, split=data.split, skip_bad=skip_bad, pool=data.pool)
+    if data.fill == "random" and not rows.pool:
+        raise InputError("data.pool leaves no passage to draw random negatives from")
     graded, left_out = read_graded(data.graded, skip_bad=skip_bad)
     sizes = Counter(pair.source for pair in graded)
     if data.graded and max(sizes.values(), default=0) < data.graded_batch:

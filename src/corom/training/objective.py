@@ -8,7 +8,7 @@ the weights: so the sum over processes is the gradient of the joint loss, exactl
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
@@ -169,14 +169,24 @@ class Objective:
         return torch.stack(found).mean()
 
 
-def _imitate(joint: Joint, where: Cells, other: Joint, *, kind: str) -> Tensor:
-    """Return how far all texts of the batch are from the other model's vectors."""
+def _imitate(joint: Joint, where: Cells, other: Joint, *, kind: Literal["cosine", "mse"]) -> Tensor:
+    """Return how far the texts of the batch are from the other model's vectors.
+
+    The mean over queries, over passages and over graded texts, each as much as the others: a query
+    comes with dozens of passages, and would hardly count among all texts alike.
+    """
     shown = where.shown.flatten().nonzero().flatten()
-
-    def all_of(vectors: Joint) -> Tensor:
-        passages = vectors.passages.index_select(0, shown)
-        return torch.cat([vectors.queries, passages, vectors.left, vectors.right])
-
-    if kind == "mse":
-        return loss.imitate_vectors(all_of(joint), all_of(other), kind="mse")
-    return loss.imitate_vectors(all_of(joint), all_of(other), kind="cosine")
+    ours, theirs = (
+        (
+            one.queries,
+            one.passages.index_select(0, shown),
+            torch.cat([one.left, one.right]),
+        )
+        for one in (joint, other)
+    )
+    found = [
+        loss.imitate_vectors(mine, wanted, kind=kind)
+        for mine, wanted in zip(ours, theirs, strict=True)
+        if len(mine)
+    ]
+    return torch.stack(found).mean()

@@ -144,7 +144,7 @@ class PreTraining:
 
     def chunks(self, batch: SpanBatch) -> list[SpanChunk]:
         """Return the batch's spans, longest first, as many at once as the settings say."""
-        rows = by_length(batch.tokens, at_once=self.settings.optimizer.chunk)
+        rows = by_length(list(map(len, batch.tokens)), at_once=self.settings.optimizer.chunk)
         # DDP averages over processes: so does the number of tokens a loss is divided by.
         hidden = torch.tensor(float(batch.hidden), device=self.accelerator.device)
         share = 1 / max(1.0, float(self.accelerator.reduce(hidden, "mean")))
@@ -175,7 +175,7 @@ class PreTraining:
         """Return the contrast of the joint batch's spans."""
         if not self.settings.contrast_weight:
             return vectors.sum() * 0.0
-        rows = by_length(batch.tokens, at_once=self.settings.optimizer.chunk)
+        rows = by_length(list(map(len, batch.tokens)), at_once=self.settings.optimizer.chunk)
         vectors = restored(vectors, rows)
         one, paired = vectors[: batch.documents], batch.paired.to(vectors.device)
         other = torch.zeros_like(one).index_copy(0, paired, vectors[batch.documents :])

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -29,7 +29,10 @@ from corom.readers import (
 )
 from corom.readers.lines import numbered_lines, plain_name
 from corom.records import Passage
-from corom.training.examples import GradedRow, Row
+from corom.training.examples import GradedRow, Row, text_key
+from corom.training.plan import row_weights
+
+_WHOLE = 2**32
 
 
 @dataclass
@@ -47,8 +50,13 @@ class Rows:
         return f"{said or 'no rows'}; {self.skips.describe()}"
 
 
-def read_rows(paths: Sequence[str], *, split: str, skip_bad: bool) -> Rows:
+def read_rows(
+    paths: Sequence[str], *, split: str, skip_bad: bool, pool: Mapping[str, float] | None = None
+) -> Rows:
     """Return the rows of files and dataset folders.
+
+    `pool` says which share of the passages of each source (the first matching pattern's; else all)
+    random negatives are drawn from, where no dataset folder brings a corpus.
 
     A record that cannot be used raises FormatError with its line, or with `skip_bad` is left out
     and counted. A row that repeats an earlier one (query and positives) and a negative that is
@@ -75,9 +83,23 @@ def read_rows(paths: Sequence[str], *, split: str, skip_bad: bool) -> Rows:
     found.counts["rows"] = len(found.rows)
     found.counts["rows without negatives"] = sum(not row.negatives for row in found.rows)
     if not found.pool:
-        texts = (text for row in found.rows for text in (*row.positives, *row.negatives))
-        found.pool = list(dict.fromkeys(texts))
+        found.pool = _pool(found.rows, pool or {})
+    found.counts["passages to draw from"] = len(found.pool)
     return found
+
+
+def _pool(rows: Sequence[Row], shares: Mapping[str, float]) -> list[str]:
+    """Return the rows' passages, of each source its share: the same texts in every run."""
+    texts: dict[str, float] = {}
+    known = row_weights([row.source for row in rows], shares).tolist()
+    for row, share in zip(rows, known, strict=True):
+        for text in (*row.positives, *row.negatives):
+            texts.setdefault(text, share)
+    return [
+        text
+        for text, share in texts.items()
+        if share >= 1 or text_key(text) % _WHOLE < share * _WHOLE
+    ]
 
 
 def read_graded(paths: Sequence[str], *, skip_bad: bool) -> tuple[list[GradedRow], SkipReport]:

@@ -22,9 +22,9 @@ def check(statement: bool, message: str) -> None:
 class OptimizerSettings:
     """How the weights move: AdamW, after `batch` queries seen by all processes together."""
 
-    trained: Literal["all", "last block"] = "all"
-    """What learns: every weight, or the last feed-forward block only ([CLS] pooling). The latter
-    computes the rest of the encoder once for each text: minutes on a CPU, a little less gain."""
+    trained: Literal["all", "last layer", "last block"] = "all"
+    """What learns: every weight, the last layer, or only its feed-forward block ([CLS] pooling).
+    The latter two compute the rest of the encoder once for each text: minutes on a CPU."""
     epochs: float = 3.0
     max_steps: int | None = None
     batch: int = 64

@@ -39,6 +39,9 @@ class DataSettings:
     """Negatives a query brings along, from its row."""
     fill: Literal["none", "random"] = "none"
     """Where a row has too few negatives: go without, or draw passages from the corpus."""
+    pool: dict[str, float] = field(default_factory=dict)
+    """Pattern of source names -> the share of their passages that is drawn from (1 where none
+    matches); a dataset folder's corpus is drawn from whole."""
     bad_rows: Literal["raise", "skip"] = "raise"
     """A row that cannot be used stops the run, or is skipped and counted."""
     unique: bool = True
@@ -56,6 +59,8 @@ class DataSettings:
         check(self.graded_batch > 1, "data.graded_batch: an order takes at least 2 pairs")
         for name, weight in self.weights.items():
             check(weight >= 0, f"data.weights.{name} is {weight}; expected 0 or more")
+        for name, share in self.pool.items():
+            check(0 <= share <= 1, f"data.pool.{name} is {share}; expected a share, 0 to 1")
         for length in (self.query_length, self.passage_length):
             check(length >= 3, f"a length of {length} tokens leaves no room for text")
 

@@ -49,7 +49,7 @@ class Frozen:
     def vectors(self, texts: Texts, *, at_once: int) -> Tensor:
         """Return (texts, dim) vectors, queries first, `at_once` texts at a time (0: all)."""
         tokens = texts.cut(self.cutters)
-        chunks = by_length(tokens, at_once=at_once)
+        chunks = by_length(list(map(len, tokens)), at_once=at_once)
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             parts = [
                 self.tower(*chunk([tokens[row] for row in rows], device=self.device))

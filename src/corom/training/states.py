@@ -1,0 +1,258 @@
+"""What the end of an encoder is given for each text of a run: computed once, kept in a folder.
+
+Where only the end of an encoder learns, the rest of it gives the same for a text every time. A text
+has a row for each token before the last layer, or one row before the last feed-forward block, which
+with [CLS] pooling sees nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from corom.engines.base import Engine, Part
+from corom.engines.base import Precision as EnginePrecision
+from corom.engines.loading import open_body
+from corom.engines.torch_bert import TorchBert
+from corom.errors import InputError
+from corom.evaluation.kept import Describing, KeptVectors
+from corom.models.checkpoint import Checkpoint
+from corom.tokens import Batch, TokenCutter, batches
+from corom.training.batches import Chunk, Chunks, Cutters, States, Texts, by_length
+from corom.training.examples import text_key
+from corom.training.loop import uses_bf16
+from corom.training.progress import Counted, Report
+from corom.training.run_settings import Precision
+from corom.training.tower import load_tower
+from corom.vectors import Vectors
+
+_BUDGET = 1024
+_SHARD = {"last layer": 1024, "last block": 8192}
+"""Texts per kept file: 75 MB of rows, or 8."""
+
+Rows: TypeAlias = NDArray[np.float16]
+"""(n, hidden): float16 keeps three digits, and int8 bodies give two."""
+
+
+class Body(Protocol):
+    """All of an encoder but its end."""
+
+    precision: EnginePrecision
+
+    def states(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
+        """Compute (b, rows, hidden) of every batch, in any order."""
+        ...
+
+
+class CpuBody:
+    """The body on corom's CPU engine, by default in int8: three times as fast as fp32."""
+
+    def __init__(self, checkpoint: Checkpoint, *, before: Part, precision: Precision) -> None:
+        self.precision: EnginePrecision = "int8" if precision == "auto" else precision
+        self._checkpoint, self._before = checkpoint, before
+
+    def states(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
+        """Compute (b, rows, hidden) of every batch, in any order."""
+        self._engine.run(batches, receive)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return open_body(self._checkpoint, before=self._before, precision=self.precision)
+
+
+class DeviceBody:
+    """The body on torch's device."""
+
+    def __init__(self, bert: TorchBert, *, before: Part, device: torch.device, bf16: bool) -> None:
+        self._bert = bert.to(device).eval().requires_grad_(False)
+        self._before, self._device = before, device
+        self.precision: EnginePrecision = "bf16" if bf16 else "fp32"
+
+    def states(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
+        """Compute (b, rows, hidden) of every batch, in any order."""
+        bf16 = self.precision == "bf16"
+        for batch in batches:
+            ids = torch.from_numpy(batch.ids).to(self._device, torch.int64)
+            with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+                found = self._bert.before(self._before, ids, torch.from_numpy(batch.lengths))
+            receive(batch, found.cpu().numpy())
+
+
+class _Place(NamedTuple):
+    """Where a text's rows lie."""
+
+    part: int
+    start: int
+    stop: int
+
+
+class Remembered(NamedTuple):
+    """The states of a chunk, and where each of its texts went."""
+
+    states: States
+    places: NDArray[np.int64]
+
+
+class KeptStates:
+    """The rows of every text of a run, mapped from files (1 kB a row at 512 dimensions).
+
+    They outlive the process: after a kill, only what is missing is computed.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        cutters: Cutters,
+        *,
+        before: Part,
+        accelerator: Accelerator,
+        precision: Precision,
+        at_once: int = 0,
+    ) -> None:
+        if checkpoint.encoding.pooling != "cls":
+            raise InputError(
+                f"optimizer.trained = {before!r} needs [CLS] pooling; the model's is "
+                f"{checkpoint.encoding.pooling}"
+            )
+        self.cutters, self.before, self.accelerator = cutters, before, accelerator
+        self._at_once, self._hidden = at_once, checkpoint.shape.hidden
+        bert, device = load_tower(checkpoint).bert, accelerator.device
+        self._identity = _identity(bert, checkpoint, before=before)
+        self._body: Body = (
+            CpuBody(checkpoint, before=before, precision=precision)
+            if device.type == "cpu"
+            else DeviceBody(
+                bert, before=before, device=device, bf16=uses_bf16(precision, device=device)
+            )
+        )
+        self._numbers: dict[tuple[str, int], int] = {}
+        self._places: list[_Place] = []
+        self._parts: list[Rows] = []
+        self._seen: dict[bytes, Remembered] = {}
+
+    def fill(self, texts: Texts, folder: Path, *, report: Report | None) -> None:
+        """Compute (or map) the states of all texts; the main process first, alone."""
+        if not self.accelerator.is_main_process:
+            self.accelerator.wait_for_everyone()
+        sides = {"query": sorted(set(texts.queries)), "passage": sorted(set(texts.passages))}
+        total = sum(map(len, sides.values()))
+        # Sorted, so that a second stage finds the files of the first.
+        for side, own in sides.items():
+            for text in own:
+                self._numbers[side, text_key(text)] = len(self._numbers)
+            for part, lengths in self._kept(own, folder, side=side):
+                stops = np.cumsum(lengths).tolist()
+                self._places += map(_Place._make, _spans(len(self._parts), stops))
+                self._parts.append(part)
+                if report:
+                    report(Counted("texts", len(self._places), total))
+        if self.accelerator.is_main_process:
+            self.accelerator.wait_for_everyone()
+
+    def _kept(
+        self, texts: Sequence[str], folder: Path, *, side: str
+    ) -> Iterator[tuple[Rows, NDArray[np.int64]]]:
+        cutter = self.cutters.query if side == "query" else self.cutters.passage
+        options: Describing = {
+            "body": self._identity,
+            "before": self.before,
+            "side": side,
+            "length": cutter.max_length,
+            "precision": self._body.precision,
+        }
+        shard = _SHARD[self.before]
+        kept = KeptVectors(folder, options, shard=shard)
+        iterator = iter(texts)
+        for rows in kept.parts(texts, lambda part: self._encoded(part, cutter)):
+            yield rows, self._lengths(list(islice(iterator, shard)), cutter)
+
+    def _lengths(self, texts: Sequence[str], cutter: TokenCutter) -> NDArray[np.int64]:
+        """Return how many rows each text has."""
+        if self.before == "last block":
+            return np.ones(len(texts), np.int64)
+        return np.array([len(one.ids) for one in cutter.cut(texts)], np.int64)
+
+    def _encoded(self, texts: Sequence[str], cutter: TokenCutter) -> Rows:
+        tokens = [one.ids for one in cutter.cut(texts)]
+        lengths = self._lengths(texts, cutter)
+        stops = np.cumsum(lengths)
+        found = np.empty((int(stops[-1]), self._hidden), np.float16)
+
+        def receive(batch: Batch, states: Vectors) -> None:
+            for row, own in zip(batch.rows, states, strict=True):
+                found[stops[row] - lengths[row] : stops[row]] = own[: lengths[row]]
+
+        self._body.states(batches(tokens, budget=_BUDGET, longest=cutter.max_length), receive)
+        return found
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def numbers(self, texts: Texts) -> list[int]:
+        """Return the number of each text, queries first; a text that was not kept is a KeyError."""
+        found = [self._numbers["query", text_key(text)] for text in texts.queries]
+        return found + [self._numbers["passage", text_key(text)] for text in texts.passages]
+
+    def __call__(self, texts: Texts) -> Chunks:
+        """Return the states of a batch's texts."""
+        places = [self._places[number] for number in self.numbers(texts)]
+        order = by_length([stop - start for _, start, stop in places], at_once=self._at_once)
+        return Chunks([self._gathered([places[n] for n in rows]) for rows in order], order)
+
+    def each(self, *, at_once: int) -> Iterator[tuple[NDArray[np.int64], States]]:
+        """Yield the states of all texts, so many texts at a time, with the texts' numbers."""
+        lengths = [stop - start for _, start, stop in self._places]
+        for numbers in by_length(lengths, at_once=at_once):
+            yield numbers, self._gathered([self._places[number] for number in numbers])
+
+    def _gathered(self, places: Sequence[_Place]) -> States:
+        lengths = np.array([stop - start for _, start, stop in places])
+        rows = np.empty((int(lengths.sum()), self._hidden), np.float16)
+        at = 0
+        for part, start, stop in places:
+            rows[at : at + stop - start] = self._parts[part][start:stop]
+            at += stop - start
+        return States(torch.from_numpy(rows), torch.from_numpy(lengths))
+
+    def remembered(self, chunk: Chunk) -> Remembered:
+        """Return the states of a chunk, computed when it is seen for the first time."""
+        ids = chunk.ids.to("cpu", torch.int32).numpy()
+        lengths = chunk.lengths.to("cpu", torch.int32).numpy()
+        key = ids.tobytes() + lengths.tobytes()
+        if key not in self._seen:
+            found: list[Vectors] = []
+            batch = Batch(np.arange(len(lengths)), ids, lengths)
+            self._body.states([batch], lambda _, states: found.append(states))
+            counts = lengths if self.before == "last layer" else np.ones_like(lengths)
+            (order,) = by_length(counts.tolist(), at_once=0)
+            rows = np.concatenate([found[0][row, : counts[row]] for row in order])
+            states = States(
+                torch.from_numpy(rows.astype(np.float16)), torch.from_numpy(counts[order])
+            )
+            self._seen[key] = Remembered(states, np.argsort(order))
+        return self._seen[key]
+
+
+def _spans(part: int, stops: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    return ((part, start, stop) for start, stop in zip([0, *stops[:-1]], stops, strict=True))
+
+
+def _identity(bert: TorchBert, checkpoint: Checkpoint, *, before: Part) -> str:
+    """Return a checksum of what the states depend on: all but the part, and the tokenizer."""
+    last = f"encoder.layer.{checkpoint.shape.layers - 1}."
+    block = tuple(f"{last}{part}" for part in ("intermediate", "output"))
+    trained = (last,) if before == "last layer" else block
+    digest = hashlib.sha256(checkpoint.tokenizer_json.encode())
+    for name, array in sorted(bert.export_weights().items()):
+        if not name.startswith(trained):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
