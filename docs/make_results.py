@@ -66,6 +66,13 @@ HEADS = {
         "zh": ["数据集", "模型", "MRR@10 [95% 区间]", "p", "Recall@1000", "nDCG@10"],
         "en": ["data set", "model", "MRR@10 [95% interval]", "p", "Recall@1000", "nDCG@10"],
     },
+    "sizes": {
+        "zh": ["维数", "首轮", "每段字节", "查询速度", "consult-dev MRR@10", "huatuo-dev MRR@10"],
+        "en": [
+            *("dims", "first pass", "bytes a passage", "speed of queries"),
+            *("consult-dev MRR@10", "huatuo-dev MRR@10"),
+        ],
+    },
     "search": {
         "zh": ["", "查询/秒", "倍数 [最小-最大]", "前十相同", "内存：自有 / 映射"],
         "en": ["", "queries/s", "times faiss [least-most]", "same top 10", "memory: own / mapped"],
@@ -118,6 +125,16 @@ NOTES = {
         "(`benchmarks/bench_fidelity.py`). The int8 rows are of the former calibration; today's "
         "has a cosine of 0.99969 / 0.9989 on 1,800 texts, its MRR@10 is in the table of retrieval "
         "below.",
+    },
+    "sizes": {
+        "zh": "`corom-medical` 在 open-medical 全库上更小的形式：前若干维，"
+        "首轮只读 int8 或每维一位，"
+        "其最好者再以 fp32 计分；速度相对第一行（`benchmarks/model_sizes.py`）。"
+        "同样的权重以 fp32 编码（不用 int8）得 {consult:.2f} / {huatuo:.2f}。",
+        "en": "`corom-medical` in less room, over the whole of open-medical: its first dimensions; "
+        "a first pass that reads int8 or one bit a number, its best scored again in fp32. Speed "
+        "beside the first row (`benchmarks/model_sizes.py`). Encoded in fp32 instead of int8, the "
+        "same weights give {consult:.2f} / {huatuo:.2f}.",
     },
     "serve": {
         "zh": "同一个 12 层 × 768 的模型、长短不一的文本、一次一条，取 {rounds} 轮的中位数；"
@@ -329,12 +346,30 @@ def serve(data: dict[str, Any], language: str) -> str:
     return f"{table(HEADS['serve'][language], rows)}\n\n{note}"
 
 
+def sizes(data: dict[str, Any], language: str) -> str:
+    """Return the table of dimensions and first passes: size, speed, quality."""
+    *small, whole = data["rows"]
+    judged = [f"{split} MRR@10" for split in ("consult-dev", "huatuo-dev")]
+    rows = [
+        [
+            *(str(row["dims"]), row["first pass"], f"{row['bytes a passage']:.0f}"),
+            f"{row['times the first']:.1f}x",
+            *(f"{100 * row[name]:.2f}" for name in judged),
+        ]
+        for row in small
+    ]
+    consult, huatuo = (100 * whole[name] for name in judged)
+    note = NOTES["sizes"][language].format(consult=consult, huatuo=huatuo)
+    return f"{note}\n\n{table(HEADS['sizes'][language], rows)}"
+
+
 BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "encode": encode,
     "fidelity": fidelity,
     "score-ranges": score_ranges,
     "train-speed": train_speed,
     "model": model,
+    "sizes": sizes,
     "serve": serve,
     "search": search,
     "regressions": regressions,

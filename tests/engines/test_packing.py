@@ -26,6 +26,14 @@ def test_a_block_pads_little():
     assert packing.blocks[2].mask is None
 
 
+def test_a_block_has_few_tokens_where_asked():
+    packing = pack(torch.tensor([10, 9, 9, 9, 3]), width=10, most=20)
+    assert [block.texts for block in packing.blocks] == [2, 2, 1]
+    assert packing.firsts.tolist() == [0, 10, 19, 28, 37]
+    # A text longer than that is a block of its own.
+    assert [block.texts for block in pack(torch.tensor([10, 9]), width=10, most=5).blocks] == [1, 1]
+
+
 def test_no_text_at_all():
     packing = pack(torch.zeros(0, dtype=torch.int64), width=0)
     assert packing.blocks == ()

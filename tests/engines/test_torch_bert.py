@@ -7,7 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from corom.engines.torch_bert import TorchBert, _fused, _with_dropout  # noqa: E402
+from corom.engines.torch_bert import (  # noqa: E402
+    TorchBert,
+    _attention_of_firsts,
+    _fused,
+    _with_dropout,
+)
 from corom.errors import ArtifactError, InputError  # noqa: E402
 from corom.models.config import Shape  # noqa: E402
 
@@ -247,3 +252,21 @@ def test_attention_with_dropout_keeps_its_mean_and_never_sees_padding():
         one = _with_dropout(q, k, v, mask=mask, dropout=0.3)
         torch.manual_seed(1)
         torch.testing.assert_close(_with_dropout(q, k, hidden, mask=mask, dropout=0.3), one)
+
+
+def test_attention_of_firsts_keeps_its_mean_and_never_sees_padding(model):
+    ids, lengths = batch(7, 6, 1)
+    packing = model.pack(ids, lengths)
+
+    def attend(rows, dropout):
+        layer = model.layers[0]
+        return _attention_of_firsts(layer.qkv, rows, packing, heads=2, dropout=dropout)
+
+    with torch.no_grad():
+        rows = model.embed(ids, packing)
+        expected = attend(rows, 0.0)
+        drawn = [attend(rows, 0.3) for _ in range(2000)]
+        assert not torch.equal(drawn[0], drawn[1])
+        torch.testing.assert_close(sum(drawn) / 2000, expected, atol=0.08, rtol=0)
+        # Half as exact, kept states are looked at as they are.
+        torch.testing.assert_close(attend(rows.half(), 0.0), expected, atol=1e-2, rtol=0)

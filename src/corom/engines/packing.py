@@ -39,8 +39,13 @@ class Packing(NamedTuple):
     blocks: tuple[Block, ...]
 
 
-def pack(lengths: Tensor, *, width: int, device: torch.device | None = None) -> Packing:
-    """Return the packing of texts of these `lengths` (1 to `width` each; best kept on the CPU)."""
+def pack(
+    lengths: Tensor, *, width: int, device: torch.device | None = None, most: int | None = None
+) -> Packing:
+    """Return the packing of texts of these `lengths` (1 to `width` each; best kept on the CPU).
+
+    With `most`, a block of several texts has no more tokens than that.
+    """
     counts = lengths.to("cpu", torch.int64)
     if counts.ndim != 1 or (len(counts) and not 1 <= int(counts.min()) <= counts.max() <= width):
         raise InputError(f"lengths must be one number from 1 to {width} for each text")
@@ -60,14 +65,15 @@ def pack(lengths: Tensor, *, width: int, device: torch.device | None = None) -> 
         firsts=there(starts),
         back=there(torch.argsort(order)),
         lengths=there(counts),
-        blocks=tuple(_blocks(ordered.tolist(), device=device)),
+        blocks=tuple(_blocks(ordered.tolist(), device=device, most=most)),
     )
 
 
-def _blocks(ordered: list[int], *, device: torch.device | None) -> list[Block]:
+def _blocks(ordered: list[int], *, device: torch.device | None, most: int | None) -> list[Block]:
     blocks, row, begin = [], 0, 0
     for end in range(1, len(ordered) + 1):
-        if end < len(ordered) and ordered[end] >= _BLOCK_SHARE * ordered[begin]:
+        fits = most is None or ordered[begin] * (end + 1 - begin) <= most
+        if end < len(ordered) and fits and ordered[end] >= _BLOCK_SHARE * ordered[begin]:
             continue
         longest, tokens = ordered[begin], sum(ordered[begin:end])
         places = mask = None

@@ -62,7 +62,7 @@ def _attention_of_firsts(
     texts = [block.texts for block in packing.blocks]
     for (block, part), own in zip(_padded(rows, packing), asked.split(texts), strict=True):
         tokens = part.view(block.texts, block.longest, hidden).to(own.dtype)
-        scores = torch.matmul(own, tokens.transpose(1, 2)).float()  # (texts, heads, longest)
+        scores = torch.matmul(own, tokens.transpose(1, 2))  # (texts, heads, longest)
         if block.mask is not None:
             scores = scores.masked_fill(~block.mask[:, 0], torch.finfo(scores.dtype).min)
         weights = F.dropout(torch.softmax(scores, dim=-1), dropout).to(own.dtype)

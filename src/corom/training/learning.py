@@ -24,6 +24,8 @@ from corom.training.states import KeptStates
 from corom.training.tower import Frozen, load_tower
 
 _AT_ONCE = 1024
+_BLOCK = 2048
+"""Tokens that attention looks at together: what is made of them stays in a core's cache."""
 
 
 class Learner(Protocol):
@@ -85,7 +87,7 @@ class End(nn.Module):  # type: ignore[misc]
         if self.part == "last block":
             vectors: Tensor = layer.feed_forward(rows.float())
             return vectors.float()
-        packing = pack(lengths, width=int(lengths.max()), device=rows.device)
+        packing = pack(lengths, width=int(lengths.max()), device=rows.device, most=_BLOCK)
         firsts = layer.attend(rows, packing, first_only=True)
         return layer.feed_forward(firsts).float()
 
