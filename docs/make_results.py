@@ -129,12 +129,10 @@ NOTES = {
     "sizes": {
         "zh": "`corom-medical` 在 open-medical 全库上更小的形式：前若干维，"
         "首轮只读 int8 或每维一位，"
-        "其最好者再以 fp32 计分；速度相对第一行（`benchmarks/model_sizes.py`）。"
-        "同样的权重以 fp32 编码（不用 int8）得 {consult:.2f} / {huatuo:.2f}。",
+        "其最好者再以 fp32 计分；速度相对第一行（`benchmarks/model_sizes.py`）。",
         "en": "`corom-medical` in less room, over the whole of open-medical: its first dimensions; "
         "a first pass that reads int8 or one bit a number, its best scored again in fp32. Speed "
-        "beside the first row (`benchmarks/model_sizes.py`). Encoded in fp32 instead of int8, the "
-        "same weights give {consult:.2f} / {huatuo:.2f}.",
+        "beside the first row (`benchmarks/model_sizes.py`).",
     },
     "serve": {
         "zh": "同一个 12 层 × 768 的模型、长短不一的文本、一次一条，取 {rounds} 轮的中位数；"
@@ -346,21 +344,23 @@ def serve(data: dict[str, Any], language: str) -> str:
     return f"{table(HEADS['serve'][language], rows)}\n\n{note}"
 
 
+def _pass(row: dict[str, Any]) -> str:
+    encoded = "" if row["model"] == "int8" else f" (encoder {row['model']})"
+    return f"{row['first pass']}{encoded}"
+
+
 def sizes(data: dict[str, Any], language: str) -> str:
     """Return the table of dimensions and first passes: size, speed, quality."""
-    *small, whole = data["rows"]
     judged = [f"{split} MRR@10" for split in ("consult-dev", "huatuo-dev")]
     rows = [
         [
-            *(str(row["dims"]), row["first pass"], f"{row['bytes a passage']:.0f}"),
+            *(str(row["dims"]), _pass(row), f"{row['bytes a passage']:.0f}"),
             f"{row['times the first']:.1f}x",
             *(f"{100 * row[name]:.2f}" for name in judged),
         ]
-        for row in small
+        for row in data["rows"]
     ]
-    consult, huatuo = (100 * whole[name] for name in judged)
-    note = NOTES["sizes"][language].format(consult=consult, huatuo=huatuo)
-    return f"{note}\n\n{table(HEADS['sizes'][language], rows)}"
+    return f"{NOTES['sizes'][language]}\n\n{table(HEADS['sizes'][language], rows)}"
 
 
 BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {

@@ -1,4 +1,4 @@
-"""Fill the figures of results/model.json into the embedded model's card, wherever it lies.
+"""Fill the figures of results/ into the card of the embedded model, wherever it lies.
 
     python recipes/write_card.py [FOLDER …]
 
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from corom.files import read_json, write_bytes, write_manifest
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "docs"))
+import make_results  # noqa: E402 - not a package
+
 CARD = Path(__file__).with_name("corom_medical_card.md")
-FIGURES = ROOT / "results" / "model.json"
+RESULTS = ROOT / "results"
 FOLDERS = (ROOT / "src/corom/models/embedded/corom-medical", ROOT / "models/corom-medical")
 
 
@@ -25,34 +27,10 @@ def card() -> str:
 
 
 def figures() -> str:
-    """Return the tables of retrieval and of pairs."""
-    sets = read_json(FIGURES)["sets"]
-    lines = [
-        "| | model | MRR@10 | Recall@1000 | nDCG@10 | p (MRR@10) |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name in ("open-medical", "cmedir-titles"):
-        lines += [_retrieval(name, each) for each in sets[name]["results"]]
-    lines += ["", "| | model | AUC |", "|---|---|---|"]
-    lines += [
-        f"| {each['split']} | {each['model']} | {100 * each['metrics']['AUC']:.1f} |"
-        for each in sets["question-pairs"]["results"]
-    ]
-    return "\n".join(lines)
-
-
-def _retrieval(dataset: str, result: dict[str, Any]) -> str:
-    found, (low, high) = result["metrics"], result["intervals"]["MRR@10"]
-    test = result.get("versus", {}).get("MRR@10")
-    cells = (
-        f"{dataset} / {result['split']}",
-        result["model"],
-        f"{100 * found['MRR@10']:.2f} [{100 * low:.2f}-{100 * high:.2f}]",
-        f"{100 * found['Recall@1000']:.1f}",
-        f"{100 * found['nDCG@10']:.2f}",
-        "" if test is None else f"{test['p_value']:.4f}",
-    )
-    return f"| {' | '.join(cells)} |"
+    """Return the tables of the README: what training did, and what smaller forms cost."""
+    found = [(make_results.model, "model"), (make_results.sizes, "sizes")]
+    paths = [(make, RESULTS / f"{name}.json") for make, name in found]
+    return "\n\n".join(make(read_json(path), "en") for make, path in paths if path.is_file())
 
 
 def main() -> None:
