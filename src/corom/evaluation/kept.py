@@ -30,12 +30,15 @@ F = TypeVar("F", bound="np.floating[Any]")
 
 
 class KeptVectors:
-    """The vectors of one model with one set of options, in a folder below `root`."""
+    """The vectors of one model with one set of options, in a folder below `root`.
 
-    def __init__(self, root: Path, options: Describing, *, shard: int = SHARD) -> None:
+    `shard`: texts per file, where their vectors are larger than usual.
+    """
+
+    def __init__(self, root: Path, options: Describing, *, shard: int | None = None) -> None:
         text = json.dumps(options, sort_keys=True)
         self.folder = Path(root) / hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
-        self._options, self._shard = options, shard
+        self._options, self._shard = options, shard or SHARD
 
     def parts(
         self, texts: Iterable[str], encode: Callable[[list[str]], NDArray[F]]
