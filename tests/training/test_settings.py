@@ -25,8 +25,9 @@ def test_defaults_are_the_cards():
         ({"data": {"train": ["a"], "negatives": -1}}, r"data\.negatives is -1"),
         ({"data": {"train": ["a"], "query_length": 2}}, "leaves no room"),
         ({"data": {"train": ["a"], "weights": {"kg": -1}}}, r"data\.weights\.kg is -1"),
+        ({"data": {"train": ["a"], "pool": {"kg": 0.5}}}, r"set data\.fill = .random. too"),
         (
-            {"data": {"train": ["a"], "pool": {"kg": 2}}},
+            {"data": {"train": ["a"], "fill": "random", "pool": {"kg": 2}}},
             r"data\.pool\.kg is 2\.0; expected",
         ),
         ({"data": {"train": ["a"], "bad_rows": "ignore"}}, "expected 'raise' or 'skip'"),

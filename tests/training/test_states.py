@@ -82,6 +82,14 @@ def test_the_end_of_kept_states_is_the_whole_encoder(kept, at_once):
         torch.testing.assert_close(end(*part), wanted[rows], atol=5e-3, rtol=5e-3)
 
 
+@pytest.mark.parametrize("kept", ["last layer"], indirect=True)
+def test_states_in_another_order_are_refused(kept):
+    checkpoint, _, make = kept
+    rows, lengths = make()(TEXTS).parts[0]
+    with pytest.raises(InputError, match="most rows first"):
+        End(tower(checkpoint), "last layer")(rows, lengths.flip(0))
+
+
 def test_each_text_comes_once_with_its_number(kept):
     checkpoint, cutters, make = kept
     states = make()

@@ -92,10 +92,11 @@ class GraphBuilder:
         if pooling == "cls":
             for layer in range(layers - 1):
                 rows = self._layer(layer, rows)
-            first = self._last_layer(layers - 1, rows.rows).rows
-            inner = self.probes[f"encoder.layer.{layers - 1}.intermediate.dense"]
-            outputs = {None: op.squeeze(first, _integers([1])), "last block": inner}
-            pooled = {**outputs, "last layer": rows.rows}[before]
+            pooled = op.squeeze(self._last_layer(layers - 1, rows.rows).rows, _integers([1]))
+            if before == "last layer":
+                pooled = rows.rows
+            elif before == "last block":
+                pooled = self.probes[f"encoder.layer.{layers - 1}.intermediate.dense"]
         else:
             hidden = [rows]
             for layer in range(layers):

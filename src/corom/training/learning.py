@@ -87,6 +87,9 @@ class End(nn.Module):  # type: ignore[misc]
         if self.part == "last block":
             vectors: Tensor = layer.feed_forward(rows.float())
             return vectors.float()
+        if (lengths.diff() > 0).any():
+            # Packing would take one text's rows for another's.
+            raise InputError("states must come with the text of most rows first")
         packing = pack(lengths, width=int(lengths.max()), device=rows.device, most=_BLOCK)
         firsts = layer.attend(rows, packing, first_only=True)
         return layer.feed_forward(firsts).float()

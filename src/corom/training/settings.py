@@ -59,6 +59,10 @@ class DataSettings:
         check(self.graded_batch > 1, "data.graded_batch: an order takes at least 2 pairs")
         for name, weight in self.weights.items():
             check(weight >= 0, f"data.weights.{name} is {weight}; expected 0 or more")
+        check(
+            not self.pool or self.fill == "random",
+            "data.pool says what random negatives are drawn from: set data.fill = 'random' too",
+        )
         for name, share in self.pool.items():
             check(0 <= share <= 1, f"data.pool.{name} is {share}; expected a share, 0 to 1")
         for length in (self.query_length, self.passage_length):

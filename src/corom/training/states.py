@@ -26,7 +26,7 @@ from corom.engines.torch_bert import TorchBert
 from corom.errors import InputError
 from corom.evaluation.kept import Describing, KeptVectors
 from corom.models.checkpoint import Checkpoint
-from corom.tokens import Batch, TokenCutter, batches
+from corom.tokens import Batch, TokenCutter, Tokens, batches
 from corom.training.batches import Chunk, Chunks, Cutters, States, Texts, by_length
 from corom.training.examples import text_key
 from corom.training.loop import uses_bf16
@@ -173,17 +173,16 @@ class KeptStates:
         kept = KeptVectors(folder, options, shard=shard)
         iterator = iter(texts)
         for rows in kept.parts(texts, lambda part: self._encoded(part, cutter)):
-            yield rows, self._lengths(list(islice(iterator, shard)), cutter)
+            yield rows, self._lengths(cutter.cut(list(islice(iterator, shard))))
 
-    def _lengths(self, texts: Sequence[str], cutter: TokenCutter) -> NDArray[np.int64]:
+    def _lengths(self, tokens: Sequence[Tokens]) -> NDArray[np.int64]:
         """Return how many rows each text has."""
-        if self.before == "last block":
-            return np.ones(len(texts), np.int64)
-        return np.array([len(one.ids) for one in cutter.cut(texts)], np.int64)
+        each = [1 if self.before == "last block" else len(one.ids) for one in tokens]
+        return np.array(each, np.int64)
 
     def _encoded(self, texts: Sequence[str], cutter: TokenCutter) -> Rows:
-        tokens = [one.ids for one in cutter.cut(texts)]
-        lengths = self._lengths(texts, cutter)
+        tokens = cutter.cut(texts)
+        lengths = self._lengths(tokens)
         stops = np.cumsum(lengths)
         found = np.empty((int(stops[-1]), self._hidden), np.float16)
 
@@ -191,7 +190,8 @@ class KeptStates:
             for row, own in zip(batch.rows, states, strict=True):
                 found[stops[row] - lengths[row] : stops[row]] = own[: lengths[row]]
 
-        self._body.states(batches(tokens, budget=_BUDGET, longest=cutter.max_length), receive)
+        ids = [one.ids for one in tokens]
+        self._body.states(batches(ids, budget=_BUDGET, longest=cutter.max_length), receive)
         return found
 
     def __len__(self) -> int:
