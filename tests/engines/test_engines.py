@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from corom.encoder import Encoder
+from corom.engines.openvino_engine import available_threads
 from corom.errors import InputError
 from corom.models.config import Shape
 from corom.tokens import batches
@@ -116,3 +117,11 @@ def test_a_failing_callback_is_not_swallowed(tiny_checkpoint, threads):
         with pytest.raises(RuntimeError, match="stop here"):
             encoder.encode_queries(["头" * (n % 120) for n in range(count)], progress=fail)
     assert encoder.encode_queries(["头"]).shape == (1, encoder.dim)
+
+
+@pytest.mark.skipif(available_threads() < 2, reason="there is no other core to be on")
+def test_a_process_of_one_thread_is_not_bound_to_the_first_core() -> None:
+    for threads, pinned in (1, False), (available_threads(), True):
+        engine = Encoder.load("corom-medical", threads=threads)._engine
+        compiled = engine._compile(streams=1)
+        assert compiled.get_property("ENABLE_CPU_PINNING") is pinned
