@@ -3,12 +3,14 @@
     python benchmarks/bench_capacity.py --calibrate     # makes src/corom/bundled/capacity.json
     python benchmarks/bench_capacity.py --servers       # adds what results/stores.json says
     python benchmarks/bench_capacity.py                 # compares at --passages 1000000
+    python benchmarks/bench_capacity.py --encoding      # the same of encoding in shards
 
 Each layout of an index folder is built and searched by one process of its own, as `corom index`
 and `corom search` do: seeded clustered vectors of `--dim` numbers, the texts of `--corpus` over and
 over, 1,000 queries for their best 10. `--calibrate` does that at two smaller sizes, both beyond
 what is scored at once, and takes the speed of encoding from `--encode`; nothing of what is
-compared later goes into it.
+compared later goes into it. `--encoding` encodes beginnings of the texts, since whole ones take
+most of an hour on two cores.
 """
 
 from __future__ import annotations
@@ -29,11 +31,14 @@ from typing import Any
 import numpy as np
 
 from bench_search import make_vectors
-from corom import capacity
+from corom import Encoder, capacity
+from corom.encoder import Progress
 from corom.files import read_json, write_json
 from corom.index import ExactOptions, HnswOptions, IndexSpec, IvfPqOptions, open_index, open_writer
 from corom.readers import open_dataset
 from corom.records import Passage
+from corom.sharding import encode_shards
+from corom.sharding.encoding import spec_of
 from encode_machine import describe
 from search_engines import _memory_mb
 
@@ -48,6 +53,10 @@ LAYOUTS = {
     "ivfpq": (IvfPqOptions(), "float16"),
 }
 _CHUNK = 4096
+_BEGINNING = 24
+"""Characters of a passage that are encoded."""
+_SECONDS, _TIMES = 3.0, 3
+"""All queries are asked at least so long and so often; the median counts."""
 
 
 def passages(texts: list[str], count: int) -> Iterator[list[Passage]]:
@@ -76,9 +85,12 @@ def search(folder: Path, queries: Path) -> dict[str, float]:
     """Return queries per second and MB of a process that searches."""
     asked, index = np.load(queries, allow_pickle=False), open_index(folder, deep=False)
     index.search(asked, 10)
-    begun = time.perf_counter()
-    index.search(asked, 10)
-    rate, memory = len(asked) / (time.perf_counter() - begun), _memory_mb()
+    seconds: list[float] = []
+    while sum(seconds) < _SECONDS or len(seconds) < _TIMES:
+        begun = time.perf_counter()
+        index.search(asked, 10)
+        seconds.append(time.perf_counter() - begun)
+    rate, memory = len(asked) / median(seconds), _memory_mb()
     return {"queries_per_second": rate, "memory_bytes": (memory["own"] + memory["mapped"]) * 2**20}
 
 
@@ -120,6 +132,35 @@ def encoding(path: Path) -> dict[str, Any]:
         "texts_per_second_per_core": texts / median(seconds) / cores,
         "tokens_per_text": record["tokens"]["passages"] / texts,
         "source": f"results/{path.name}",
+    }
+
+
+def measure_encoding(texts: list[str], *, size: int, dim: int) -> dict[str, Any]:
+    """Return what encoding the first characters of so many passages took, planned beside."""
+    last = Progress(0, 0, 0)
+
+    def note(now: Progress, _: int) -> None:
+        nonlocal last
+        last = now
+
+    with TemporaryDirectory() as temporary:
+        source = Path(temporary) / "corpus.tsv"
+        with source.open("w", encoding="utf-8") as file:
+            rows = (f"{n}\t{texts[n % len(texts)][:_BEGINNING]}\n" for n in range(size))
+            file.writelines(rows)
+        spec = spec_of(Encoder.load(threads=1), model="corom-medical", truncate_dim=dim)
+        begun, cores = time.perf_counter(), os.cpu_count() or 1
+        out = Path(temporary) / "vectors"
+        encode_shards(str(source), out, spec=spec, workers=cores, progress=note)
+        seconds = time.perf_counter() - begun
+    tokens = last.tokens / last.done
+    planned = capacity.plan(size, dim=dim, tokens=tokens, cores=cores).encode_hours * 3600
+    return {
+        "passages": last.done,
+        "tokens_per_text": tokens,
+        "seconds": seconds,
+        "planned_seconds": planned,
+        "off": planned / seconds - 1,
     }
 
 
@@ -186,6 +227,7 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--servers", action="store_true")
+    parser.add_argument("--encoding", action="store_true")
     parser.add_argument("--small", type=int, nargs=2, default=[100_000, 300_000])
     parser.add_argument("--passages", type=int, default=1_000_000)
     parser.add_argument("--again", action="store_true", help="plan again, measure nothing")
@@ -222,15 +264,19 @@ def main() -> None:
         write_json(asked.json or BUNDLED, record)
         return
     path = asked.json or ROOT / "results/capacity.json"
+    before = read_json(path) if path.is_file() else {"rows": []}
+    if asked.encoding:
+        found = measure_encoding(texts, size=asked.passages, dim=asked.dim)
+        say(str(found))
+        write_json(path, {**before, "encoding": {**record, **found}})
+        return
     if asked.again:
-        record = read_json(path)
-        rows = [row["measured"] for row in record["rows"]]
-        write_json(path, {**record, "rows": compare(rows, dim=asked.dim)})
+        rows = [row["measured"] for row in before["rows"]]
+        write_json(path, {**before, "rows": compare(rows, dim=asked.dim)})
         return
     rows = measure(names, texts, size=asked.passages, dim=asked.dim)
-    others = read_json(path)["rows"] if path.is_file() else []  # of layouts measured before
-    record["rows"] = [row for row in others if row["layout"] not in names]
-    record["rows"] += compare(rows, dim=asked.dim)
+    record["rows"] = [row for row in before["rows"] if row["layout"] not in names]
+    record = {**before, **record, "rows": record["rows"] + compare(rows, dim=asked.dim)}
     for row in record["rows"]:
         off = ", ".join(f"{name} {value:+.0%}" for name, value in row["off"].items())
         print(f"{row['layout']}: {off}")

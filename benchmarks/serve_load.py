@@ -111,7 +111,13 @@ async def closed_loop(
         connection.close()
 
     running = [asyncio.create_task(client()) for _ in range(clients)]
-    await asyncio.wait_for(waiting.wait(), ANSWER_S)
+    warm = asyncio.create_task(waiting.wait())
+    await asyncio.wait({warm, *running}, timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+    warm.cancel()
+    for ended_early in (each for each in running if each.done()):
+        ended_early.result()  # raises what a client met
+    if not waiting.is_set():
+        raise TimeoutError(f"{missing} of {clients} clients got no answer within {ANSWER_S} s")
     begun = time.perf_counter()
     before = len(seen)
     await asyncio.sleep(seconds)

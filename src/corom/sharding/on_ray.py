@@ -41,7 +41,11 @@ def run_ray(job: Job, tasks: Sequence[ShardTask], *, workers: int) -> Iterator[R
     mapped = data.from_items(rows, override_num_blocks=len(rows)).map(
         _Actor,
         fn_constructor_args=(job,),
-        compute=data.ActorPoolStrategy(size=min(workers, len(tasks))),
+        # A shard in hand and none in reserve: a reserve leaves others idle at the end, and the next
+        # one comes in milliseconds.
+        compute=data.ActorPoolStrategy(
+            size=min(workers, len(tasks)), max_tasks_in_flight_per_actor=1
+        ),
         num_cpus=job.spec.threads,
     )
     by_number = {task.number: task for task in tasks}
