@@ -104,6 +104,18 @@ def test_each_text_comes_once_with_its_number(kept):
     torch.testing.assert_close(found[states.numbers(TEXTS)], wanted, atol=5e-3, rtol=5e-3)
 
 
+def test_texts_that_differ_by_outer_blanks_do_not_shift_the_others(kept, tmp_path):
+    checkpoint, cutters, make = kept
+    states = make()
+    texts = Texts(("头痛 ", "头痛", "查体"), (" 多休息", "多休息", "手术", "住院"))
+    states.fill(texts, tmp_path / "others", report=None)
+    [part], [order] = states(texts)
+    end = End(tower(checkpoint), states.before).eval()
+    with torch.no_grad():
+        found = end(*part)[np.argsort(order)]
+    torch.testing.assert_close(found, whole(checkpoint, texts.cut(cutters)), atol=5e-3, rtol=0)
+
+
 def test_a_text_that_was_not_kept_is_an_error(kept):
     with pytest.raises(KeyError):
         kept[2]()(Texts(("咳嗽",), ()))

@@ -147,8 +147,9 @@ class KeptStates:
         total = sum(map(len, sides.values()))
         # Sorted, so that a second stage finds the files of the first.
         for side, own in sides.items():
-            for text in own:
-                self._numbers[side, text_key(text)] = len(self._numbers)
+            # Texts that differ by outer blanks share a key, but each has a place.
+            for number, text in enumerate(own, len(self._places)):
+                self._numbers[side, text_key(text)] = number
             for part, lengths in self._kept(own, folder, side=side):
                 stops = np.cumsum(lengths).tolist()
                 self._places += map(_Place._make, _spans(len(self._parts), stops))
