@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corom.cli.console import (
-    DeviceOption,
-    JsonOption,
-    LengthOption,
-    ModelOption,
-    PrecisionOption,
-    load_encoder,
-    progress_bar,
-    read_passages,
-    say,
-    say_json,
-)
+from corom.cli.console import load_encoder, progress_bar, read_passages, say, say_json
+from corom.cli.options import DeviceOption, JsonOption, LengthOption, ModelOption, PrecisionOption
 from corom.errors import InputError
 from corom.extras import need
 

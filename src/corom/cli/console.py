@@ -1,4 +1,4 @@
-"""What the verbs share: flags, input files, standard input, progress, output."""
+"""What the verbs share: loading a model, input files, standard input, progress, output."""
 
 from __future__ import annotations
 
@@ -9,46 +9,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from corom.cli.options import EngineName, Precision
     from corom.encoder import Encoder, Progress
     from corom.records import Passage, Query
 
-EngineName: TypeAlias = Literal["auto", "openvino", "torch"]
-Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
-
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        help="A folder, corom-medical (embedded), damo/… or iic/… (ModelScope), owner/name "
-        "(Hugging Face).",
-    ),
-]
-EngineOption = Annotated[
-    EngineName, typer.Option("--engine", help="What computes; auto: torch on a GPU, else openvino.")
-]
-PrecisionOption = Annotated[
-    Precision,
-    typer.Option(
-        "--precision", help="auto: int8 where it is proven faithful, else bf16 or fp32 by the chip."
-    ),
-]
-DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or cuda:0,cuda:1.")
-]
-LengthOption = Annotated[
-    int | None,
-    typer.Option("--max-length", help="Tokens a text is cut to, 2 to 512; default: the model's."),
-]
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="Processor threads; default: all.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 STDIN = "-"
 
 

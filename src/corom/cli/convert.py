@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from corom.cli.console import JsonOption, ThreadsOption, note, read_passages, say, say_json
+from corom.cli.console import note, read_passages, say, say_json
+from corom.cli.options import JsonOption, ThreadsOption
 from corom.errors import InputError
 
 _MOST_TEXTS = 1000

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from corom.cli.console import JsonOption, download_bar, note, say, say_json
+from corom.cli.console import download_bar, note, say, say_json
+from corom.cli.options import JsonOption
 
 app = typer.Typer(
     help="Fetch public data sets; see whether a data set is whole.",

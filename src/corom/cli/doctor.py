@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from corom import __version__
-from corom.cli.console import JsonOption, ModelOption, say, say_json
+from corom.cli.console import say, say_json
+from corom.cli.options import JsonOption, ModelOption
 from corom.errors import CoromError
 
 _VARIABLES = (

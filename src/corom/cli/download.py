@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from corom.cli.console import JsonOption, download_bar, note, say, say_json
+from corom.cli.console import download_bar, note, say, say_json
+from corom.cli.options import JsonOption
 
 
 def command(

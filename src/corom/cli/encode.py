@@ -7,20 +7,20 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from corom.cli.console import (
-    STDIN,
+from corom.cli.console import STDIN, count_passages, load_encoder
+from corom.cli.encode_file import Side, encode_file
+from corom.cli.encode_shards import encode_folder
+from corom.cli.options import (
     DeviceOption,
+    DimOption,
     EngineOption,
     JsonOption,
     LengthOption,
     ModelOption,
+    NormalizeOption,
     PrecisionOption,
     ThreadsOption,
-    count_passages,
-    load_encoder,
 )
-from corom.cli.encode_file import Side, encode_file
-from corom.cli.encode_shards import encode_folder
 from corom.errors import InputError
 
 
@@ -45,13 +45,8 @@ def command(
     side: Annotated[
         Side, typer.Option("--as", help="Some models put other words before queries.")
     ] = "passage",
-    normalize: Annotated[
-        bool | None,
-        typer.Option("--normalize/--no-normalize", help="To length 1; default: as the model."),
-    ] = None,
-    dim: Annotated[
-        int | None, typer.Option("--dim", help="Keep the first DIM numbers (Matryoshka models).")
-    ] = None,
+    normalize: NormalizeOption = None,
+    dim: DimOption = None,
     model: ModelOption = "corom-medical",
     engine: EngineOption = "auto",
     precision: PrecisionOption = "auto",

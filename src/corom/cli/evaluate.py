@@ -5,16 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from corom.cli.console import (
-    DeviceOption,
-    EngineOption,
-    LengthOption,
-    PrecisionOption,
-    ThreadsOption,
-    load_encoder,
-    progress_bar,
-    say,
-)
+from corom.cli.console import load_encoder, progress_bar, say
 from corom.cli.evaluate_options import (
     AgainstOption,
     DatasetArgument,
@@ -24,13 +15,20 @@ from corom.cli.evaluate_options import (
     MarkdownOption,
     MeasuresOption,
     ModelsOption,
-    NormalizeOption,
     PerQueryOption,
     PlotOption,
     RunsOption,
     SplitsOption,
     TruncateOption,
     WorkOption,
+)
+from corom.cli.options import (
+    DeviceOption,
+    EngineOption,
+    LengthOption,
+    NormalizeOption,
+    PrecisionOption,
+    ThreadsOption,
 )
 from corom.errors import InputError
 

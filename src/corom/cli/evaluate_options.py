@@ -44,10 +44,6 @@ AgainstOption = Annotated[
     str | None,
     typer.Option("--against", help="The model the others are compared with; default: the first."),
 ]
-NormalizeOption = Annotated[
-    bool | None,
-    typer.Option("--normalize/--no-normalize", help="To length 1; default: as the model."),
-]
 TruncateOption = Annotated[
     list[int] | None,
     typer.Option(

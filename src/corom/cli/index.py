@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from corom.cli.console import (
+from corom.cli.console import load_encoder, note, progress_bar, read_passages, say, say_json
+from corom.cli.options import (
     DeviceOption,
+    DimOption,
     EngineOption,
     JsonOption,
     LengthOption,
+    NormalizeOption,
     PrecisionOption,
     ThreadsOption,
-    load_encoder,
-    note,
-    progress_bar,
-    read_passages,
-    say,
-    say_json,
 )
 from corom.errors import InputError
 
@@ -69,13 +66,8 @@ def command(
         Literal["float32", "float16"],
         typer.Option("--store", help="How vectors are kept; float16 takes half the room."),
     ] = "float32",
-    dim: Annotated[
-        int | None, typer.Option("--dim", help="Keep the first DIM numbers (Matryoshka models).")
-    ] = None,
-    normalize: Annotated[
-        bool | None,
-        typer.Option("--normalize/--no-normalize", help="To length 1; default: as the model."),
-    ] = None,
+    dim: DimOption = None,
+    normalize: NormalizeOption = None,
     engine: EngineOption = "auto",
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",

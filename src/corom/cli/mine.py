@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from corom.cli.console import JsonOption, note, say, say_json
+from corom.cli.console import note, say, say_json
+from corom.cli.options import JsonOption
 from corom.cli.runs import SetOption, SettingsArgument, changes, run_bars
 
 if TYPE_CHECKING:

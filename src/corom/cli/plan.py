@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from corom.cli.console import JsonOption, say, say_json
+from corom.cli.console import say, say_json
+from corom.cli.options import JsonOption
 
 
 def command(

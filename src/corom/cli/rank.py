@@ -6,16 +6,8 @@ from typing import Annotated
 
 import typer
 
-from corom.cli.console import (
-    JsonOption,
-    LengthOption,
-    ModelOption,
-    PrecisionOption,
-    load_encoder,
-    read_passages,
-    say,
-    say_json,
-)
+from corom.cli.console import load_encoder, read_passages, say, say_json
+from corom.cli.options import JsonOption, LengthOption, ModelOption, PrecisionOption
 
 
 def command(

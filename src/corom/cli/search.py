@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from corom.cli.console import (
-    JsonOption,
-    PrecisionOption,
-    ThreadsOption,
-    load_encoder,
-    read_queries,
-    say,
-    say_json,
-)
+from corom.cli.console import load_encoder, read_queries, say, say_json
+from corom.cli.options import JsonOption, PrecisionOption, ThreadsOption
 from corom.errors import InputError
 
 if TYPE_CHECKING:

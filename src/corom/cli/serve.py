@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corom.cli.console import (
+from corom.cli.console import load_encoder, note, say
+from corom.cli.options import (
     DeviceOption,
     EngineOption,
     LengthOption,
     PrecisionOption,
     ThreadsOption,
-    load_encoder,
-    note,
-    say,
 )
 from corom.errors import InputError
 

@@ -7,16 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from corom.cli.console import (
-    JsonOption,
-    LengthOption,
-    ModelOption,
-    PrecisionOption,
-    load_encoder,
-    read_passages,
-    say,
-    say_json,
-)
+from corom.cli.console import load_encoder, read_passages, say, say_json
+from corom.cli.options import JsonOption, LengthOption, ModelOption, PrecisionOption
 
 Score: TypeAlias = Literal["dot", "cosine", "l2"]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from corom.cli.console import JsonOption
+from corom.cli.options import JsonOption
 from corom.cli.runs import (
     OutputOption,
     SetOption,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from corom.cli.console import JsonOption, say, say_json
+from corom.cli.console import say, say_json
+from corom.cli.options import JsonOption
 from corom.cli.runs import OutputOption, SetOption, StartOption, changes, run_bars
 
 

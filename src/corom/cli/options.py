@@ -1,0 +1,47 @@
+"""Flags that several verbs share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+
+EngineName: TypeAlias = Literal["auto", "openvino", "torch"]
+Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A folder, corom-medical (embedded), damo/… or iic/… (ModelScope), owner/name "
+        "(Hugging Face).",
+    ),
+]
+EngineOption = Annotated[
+    EngineName, typer.Option("--engine", help="What computes; auto: torch on a GPU, else openvino.")
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision", help="auto: int8 where it is proven faithful, else bf16 or fp32 by the chip."
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or cuda:0,cuda:1.")
+]
+LengthOption = Annotated[
+    int | None,
+    typer.Option("--max-length", help="Tokens a text is cut to, 2 to 512; default: the model's."),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", help="Processor threads; default: all.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+NormalizeOption = Annotated[
+    bool | None,
+    typer.Option("--normalize/--no-normalize", help="To length 1; default: as the model."),
+]
+DimOption = Annotated[
+    int | None, typer.Option("--dim", help="Keep the first DIM numbers (Matryoshka models).")
+]
