@@ -219,9 +219,9 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--passages", type=int, default=2_000_000)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--texts", type=int, default=10_000)
-    parser.add_argument("--few", type=int, default=2000, help="the smaller of the two sizes")
-    parser.add_argument("--rows", type=int, default=500, help="per shard, of the overhead")
+    parser.add_argument("--texts", type=int, default=15_000)
+    parser.add_argument("--few", type=int, default=5000, help="the smaller of the two sizes")
+    parser.add_argument("--rows", type=int, default=2500, help="per shard, of the overhead")
     parser.add_argument("--rounds", type=int, default=3)
     corpus = ROOT.parent / "shared/data/eval/open-medical"
     parser.add_argument("--corpus", type=Path, default=corpus)

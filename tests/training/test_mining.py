@@ -61,6 +61,25 @@ def test_mined_negatives_are_the_nearest_that_may_be_used(settings, pairs):
     assert mined.dropped["too close to the positive"] > 0
 
 
+def test_sources_that_are_not_searched_give_no_negatives(settings, tmp_path):
+    alike, answers = tmp_path / "alike.jsonl", tmp_path / "answers.jsonl"
+    for path, source in ((alike, "alike"), (answers, "qa")):
+        rows = (
+            {"query": f"{source} 头痛 {n}", "positive": f"{source} 多休息 {n}", "source": source}
+            for n in range(12)
+        )
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        path.write_text("".join(lines), encoding="utf-8")
+    chosen = settings(data=[str(alike), str(answers)], pool={"alike": 0.0}, relative_margin=None)
+    mined = mine(chosen)
+    assert mined.passages == 12
+    found = {text for path in mined.files for p in read_pairs(path) for text in p.negatives}
+    assert found
+    assert all(text.startswith("qa ") for text in found)
+    with pytest.raises(InputError, match="no passage to mine in"):
+        mine(settings("none", data=[str(alike)], pool={"alike": 0.0}))
+
+
 def test_without_a_margin_only_what_is_known_is_dropped(settings):
     mined = mine(settings(relative_margin=None))
     assert set(mined.dropped) <= {"known positive", "negative already", "the query itself"}
@@ -204,6 +223,8 @@ def test_impossible_settings_are_refused(settings, pairs, tmp_path):
         ({"skip_first": 20}, "below depth"),
         ({"relative_margin": 1.0}, "a share"),
         ({"negatives": 0}, "above 0"),
+        ({"pool": {"*": 1.5}}, "a share, 0 to 1"),
+        ({"pool": {"*": 0.5}, "corpus": "corpus.tsv"}, "no corpus"),
     ):
         with pytest.raises(InputError, match=message):
             settings(**change)

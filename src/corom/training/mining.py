@@ -30,10 +30,11 @@ from corom.readers import (
 )
 from corom.records import Passage
 from corom.training.examples import text_key
+from corom.training.plan import row_weights
 from corom.training.progress import Counted
 from corom.training.provenance import checksums, first_difference, versions
 from corom.training.recipe import as_table
-from corom.training.rows import output_names, records_of, write_records
+from corom.training.rows import in_pool, output_names, records_of, row_of, write_records
 from corom.training.settings import MineSettings
 from corom.training.sources import Candidates, open_source
 
@@ -116,9 +117,16 @@ class Miner:
                 known = self.answers[text_key(record.query)]
                 known.extend(text for text in _positives(record) if text not in known)
                 if own:
-                    self._add(_passages(record, number=self.total))
+                    self._add(self._searched(record, source=path.name))
         if not self.passages:
             raise InputError(f"no passage to mine in; {self.skips.describe()}")
+
+    def _searched(self, record: Record, *, source: str) -> Iterator[Passage]:
+        """Yield those of a record's passages that may become negatives of others."""
+        (share,) = row_weights([row_of(record, source=source).source], self.settings.pool).tolist()
+        for passage in _passages(record, number=self.total):
+            if in_pool(passage.content, share):
+                yield passage
 
     def _add(self, passages: Iterable[Passage]) -> None:
         for passage in passages:

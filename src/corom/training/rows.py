@@ -95,11 +95,12 @@ def _pool(rows: Sequence[Row], shares: Mapping[str, float]) -> list[str]:
     for row, share in zip(rows, known, strict=True):
         for text in (*row.positives, *row.negatives):
             texts.setdefault(text, share)
-    return [
-        text
-        for text, share in texts.items()
-        if share >= 1 or text_key(text) % _WHOLE < share * _WHOLE
-    ]
+    return [text for text, share in texts.items() if in_pool(text, share)]
+
+
+def in_pool(text: str, share: float) -> bool:
+    """Whether a text is in the `share` of its source that negatives come from, in every run."""
+    return share >= 1 or text_key(text) % _WHOLE < share * _WHOLE
 
 
 def read_graded(paths: Sequence[str], *, skip_bad: bool) -> tuple[list[GradedRow], SkipReport]:

@@ -206,6 +206,9 @@ class MineSettings:
     """The queries of a dataset folder."""
     corpus: str = ""
     """Where negatives come from: passages or a dataset folder; empty: the data's own passages."""
+    pool: dict[str, float] = field(default_factory=dict)
+    """Pattern of source names -> the share of their passages that is searched, where `corpus` is
+    empty (1 where none matches): questions that are alike are no wrong answers."""
     source: Literal["dense", "bm25", "random"] = "dense"
     skip_first: int = 0
     """Leave out so many of the best ranked."""
@@ -234,6 +237,11 @@ class MineSettings:
     def __post_init__(self) -> None:
         check(bool(self.data), "data names no file")
         check(self.source != "dense" or bool(self.model), "dense mining needs a model")
+        check(
+            not self.pool or not self.corpus, "mine.pool is for the data's own passages: no corpus"
+        )
+        for name, share in self.pool.items():
+            check(0 <= share <= 1, f"mine.pool.{name} is {share}; expected a share, 0 to 1")
         check(0 <= self.skip_first < self.depth, "skip_first must be 0 or more and below depth")
         check(self.negatives > 0, "negatives must be above 0")
         margin = self.relative_margin

@@ -139,6 +139,8 @@ def _sample(recipe: TwoStageSettings, stage1: TrainSettings) -> SampleSettings |
 def _mine(recipe: TwoStageSettings, stage1: TrainSettings) -> MineSettings:
     output = Path(recipe.output)
     table = {"split": stage1.data.split, "bad_rows": stage1.data.bad_rows, **recipe.mine}
+    if "corpus" not in table:
+        table = {"pool": stage1.data.pool, **table}
     table = _placed(table, "mine", model=f"{stage1.output}/model", output=output / MINED)
     own = {"data": list(stage1.data.train), "vectors": str(output / VECTORS)}
     return from_table(MineSettings, {**table, **own}, at="mine.")
