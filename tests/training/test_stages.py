@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -47,14 +48,14 @@ def test_the_chain_leads_from_data_to_figures(recipe, tmp_path):
     assert list(dict.fromkeys(seen)) == ["1-stage1", "2-mined", "3-stage2"]
     groups = list(read_groups(chain / "2-mined" / "medical.jsonl"))
     assert all(len(group.negatives) == 2 for group in groups)
-    report = json.loads((chain / "4-evaluated" / "report.json").read_text(encoding="utf-8"))
+    report = json.loads((chain / "5-evaluated" / "report.json").read_text(encoding="utf-8"))
     assert [result["model"] for result in report["results"]] == [
         "base",
         "1-stage1",
         "3-stage2",
         "bm25",
     ]
-    assert "3-stage2" in (chain / "4-evaluated" / "README.md").read_text(encoding="utf-8")
+    assert "3-stage2" in (chain / "5-evaluated" / "README.md").read_text(encoding="utf-8")
     made = json.loads((chain / "3-stage2" / "settings.json").read_text(encoding="utf-8"))
     assert made["settings"]["optimizer"]["learning_rate"] == 5e-4
     assert made["settings"]["optimizer"]["batch"] == 8
@@ -80,6 +81,29 @@ def test_a_chain_goes_on_where_it_stopped(recipe, tmp_path, monkeypatch):
     assert load_checkpoint(model).fingerprint == fingerprint
 
 
+def test_the_finished_model_may_keep_a_share_of_the_base(table, tmp_path):
+    recipe = from_table(TwoStageSettings, {**table, "keep_base": 0.25})
+    model, chain = two_stage(recipe), tmp_path / "chain"
+    assert model == chain / "4-averaged" / "model"
+    base, stage2, found = (
+        load_checkpoint(folder).load_weights()
+        for folder in (recipe.model, chain / "3-stage2" / "model", model)
+    )
+    changed = [name for name in base if not np.array_equal(base[name], stage2[name])]
+    assert changed
+    for name in changed:
+        wanted = 0.75 * stage2[name] + 0.25 * base[name]
+        np.testing.assert_allclose(found[name], wanted, rtol=1e-6, atol=1e-7)
+    report = json.loads((chain / "5-evaluated" / "report.json").read_text(encoding="utf-8"))
+    assert [each["model"] for each in report["results"]][2:4] == ["3-stage2", "4-averaged"]
+    assert "25%" in (model / "README.md").read_text(encoding="utf-8")
+    stamp = (model / "model.safetensors").stat().st_mtime_ns
+    assert two_stage(recipe) == model
+    assert (model / "model.safetensors").stat().st_mtime_ns == stamp
+    with pytest.raises(InputError, match="made from other models"):
+        two_stage(from_table(TwoStageSettings, {**table, "keep_base": 0.5}))
+
+
 def test_stage_2_may_go_on_from_stage_1_and_pretraining_come_first(table, tmp_path):
     table["stage2_from"] = "stage1"
     table["pretrain"] = {"texts": ["text.txt"]}
@@ -100,6 +124,7 @@ def test_stage_2_may_go_on_from_stage_1_and_pretraining_come_first(table, tmp_pa
         ({"stage2": {"data": {"train": ["x"]}}}, r"stage2\.data\.train is what was mined"),
         ({"mine": {"depht": 3}}, r"mine\.depht; did you mean depth"),
         ({"pretrain": {}}, r"pretrain\.texts is missing"),
+        ({"keep_base": 1.0}, "keep_base is a share"),
         ({"stages": {}}, "unknown setting stages; did you mean stage"),
     ],
 )

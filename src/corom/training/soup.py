@@ -36,8 +36,14 @@ def mix(weights: Sequence[Weights], shares: Sequence[float]) -> dict[str, NDArra
     return mixed
 
 
-def average(models: Sequence[Path], target: Path, *, shares: Sequence[float] | None = None) -> None:
-    """Write the (weighted) average of model folders as a model folder.
+def average(
+    models: Sequence[Path],
+    target: Path,
+    *,
+    shares: Sequence[float] | None = None,
+    card: str | None = None,
+) -> None:
+    """Write the (weighted) average of model folders as a model folder, with `card` as README.md.
 
     They must share shape and tokenizer; the first one's encoding is kept.
     """
@@ -55,4 +61,5 @@ def average(models: Sequence[Path], target: Path, *, shares: Sequence[float] | N
         encoding=first.encoding,
         weights=mix(weights, shares or [1.0] * len(weights)),
         tokenizer_json=first.tokenizer_json,
+        card=card,
     )

@@ -5,7 +5,8 @@
            1-stage1/       trained on the data with random or no hard negatives
            2-mined/        the data with what stage 1 ranks high and wrongly
            3-stage2/       trained on that
-           4-evaluated/    report.json and README.md: the base and both stages
+           4-averaged/     only with keep_base: stage 2's weights and the base's
+           5-evaluated/    report.json and README.md: the base, both stages and their average
            vectors/        passage vectors that mining and evaluation share
            states/         what both stages share where only the last block learns
 
@@ -28,6 +29,8 @@ from corom.evaluation import Dense, evaluate, to_json, to_markdown
 from corom.evaluation.lexical import Lexical
 from corom.extras import need
 from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_bytes, write_json
+from corom.models.checkpoint import load_checkpoint
+from corom.models.names import resolve
 from corom.readers import open_dataset
 from corom.training.finetune import train
 from corom.training.loop import start_accelerator
@@ -37,6 +40,7 @@ from corom.training.progress import Counted, Progress
 from corom.training.recipe import as_table, from_table, merged, read_toml
 from corom.training.retrieval import cuda_device
 from corom.training.rows import output_names
+from corom.training.run_settings import check
 from corom.training.sampling import sample
 from corom.training.settings import (
     MineSettings,
@@ -44,9 +48,17 @@ from corom.training.settings import (
     SampleSettings,
     TrainSettings,
 )
+from corom.training.soup import average
 
+CARD = "README.md"
+_AVERAGE = (
+    "\n## 平均 / Average\n\n权重的 {share:.0%} 取自 `{base}`，上面的数字是平均之前的。"
+    "{share:.0%} of the weights are those of `{base}`; the figures above are from before.\n"
+)
 SAMPLED, PRETRAINED, STAGE1, MINED = "0-sampled", "0-pretrained", "1-stage1", "2-mined"
-STAGE2, EVALUATED, VECTORS, STATES = "3-stage2", "4-evaluated", "vectors", "states"
+STAGE2, AVERAGED, EVALUATED = "3-stage2", "4-averaged", "5-evaluated"
+VECTORS, STATES = "vectors", "states"
+_MADE_OF = "made-of.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +89,12 @@ class TwoStageSettings:
     stage2: dict[str, Any] = field(default_factory=dict)
     sample: dict[str, Any] | None = None
     pretrain: dict[str, Any] | None = None
+    keep_base: float = 0.0
+    """Share of what stage 1 starts from in the finished model, which is an average then."""
     evaluate: EvaluateSettings | None = None
+
+    def __post_init__(self) -> None:
+        check(0 <= self.keep_base < 1, "keep_base is a share: 0 to below 1")
 
 
 class Steps(NamedTuple):
@@ -164,10 +181,16 @@ def two_stage(recipe: TwoStageSettings, *, progress: StepReport | None = None) -
         pretrain(steps.pretrain, progress=to(PRETRAINED))
     train(steps.stage1, progress=to(STAGE1))
     _alone(accelerator, lambda: mine(steps.mine, progress=to(MINED)))
-    finished = train(steps.stage2, progress=to(STAGE2))
+    models = {"base": steps.stage1.model, STAGE1: f"{steps.stage1.output}/model"}
+    models[STAGE2] = str(train(steps.stage2, progress=to(STAGE2)).model)
+    if recipe.keep_base:
+        target = Path(recipe.output) / AVERAGED / "model"
+        models[AVERAGED] = str(target)
+        base, stage2 = models["base"], models[STAGE2]
+        _alone(accelerator, lambda: _average(stage2, base, recipe.keep_base, target.parent))
     if (wanted := recipe.evaluate) is not None:
-        _alone(accelerator, lambda: _evaluate(wanted, steps, Path(recipe.output)))
-    return finished.model
+        _alone(accelerator, lambda: _evaluate(wanted, models, Path(recipe.output)))
+    return Path(list(models.values())[-1])
 
 
 def _alone(accelerator: Accelerator, step: Callable[[], object]) -> None:
@@ -183,24 +206,43 @@ def _placed(table: Mapping[str, Any], name: str, *, model: object, output: Path)
     return {**table, "model": str(model), "output": str(output)}
 
 
-def _evaluate(settings: EvaluateSettings, steps: Steps, output: Path) -> None:
-    """Write the figures of the base and of both stages over the whole corpus."""
+def _average(trained: str, base: str, share: float, target: Path) -> None:
+    """Write the average of stage 2's model and a share of the base, with stage 2's card."""
+    folders = [resolve(trained), resolve(base)]
+    shares = {load_checkpoint(folders[0]).fingerprint: 1 - share}
+    shares[load_checkpoint(folders[1]).fingerprint] = share
+    if _is_made(target, {"shares": shares}):
+        return
+    with atomic_folder(target) as draft:
+        card = (folders[0] / CARD).read_text(encoding="utf-8")
+        remark = _AVERAGE.format(share=share, base=base)
+        average(folders, draft / "model", shares=list(shares.values()), card=card + remark)
+        write_json(draft / _MADE_OF, {"shares": shares})
+
+
+def _is_made(target: Path, made_of: Mapping[str, Any]) -> bool:
+    """Whether a step's folder is there; InputError if it was made from anything else."""
+    if not (target / MANIFEST).exists():
+        return False
+    check_manifest(target)
+    if read_json(target / _MADE_OF) != made_of:
+        raise InputError(f"{target} was made from other models or data; remove it to make it anew")
+    return True
+
+
+def _evaluate(settings: EvaluateSettings, models: Mapping[str, str], output: Path) -> None:
+    """Write the figures of the base, of both stages and of their average, whole corpus."""
     need("ir_measures", extra="train")
     target = output / EVALUATED
     dataset = open_dataset(settings.folder)
-    models = {"base": steps.stage1.model, STAGE1: f"{steps.stage1.output}/model"}
-    models[STAGE2] = f"{steps.stage2.output}/model"
     encoders = {name: Encoder.load(m, device=cuda_device() or "auto") for name, m in models.items()}
     made_of = {
         "settings": as_table(settings),
         "models": {name: encoder.fingerprint for name, encoder in encoders.items()},
         "data": dataset.checksum(),
     }
-    if (target / MANIFEST).exists():
-        check_manifest(target)
-        if read_json(target / "made-of.json") == made_of:
-            return
-        raise InputError(f"{target} was made from other models or data; remove it to measure anew")
+    if _is_made(target, made_of):
+        return
     dense = [Dense(e, name=name, work=output / VECTORS) for name, e in encoders.items()]
     report = evaluate(
         dataset,
@@ -210,6 +252,6 @@ def _evaluate(settings: EvaluateSettings, steps: Steps, output: Path) -> None:
         depth=settings.depth,
     )
     with atomic_folder(target) as draft:
-        write_json(draft / "made-of.json", made_of)
+        write_json(draft / _MADE_OF, made_of)
         write_json(draft / "report.json", to_json(report))
         write_bytes(draft / "README.md", to_markdown(report).encode())
