@@ -59,7 +59,7 @@ def test_the_recipe_leads_from_the_published_files_to_the_table(
     )
     chain = tmp_path / "chain"
     assert two_stage(recipe) == chain / "3-stage2" / "model"
-    report = json.loads((chain / "4-evaluated" / "report.json").read_text(encoding="utf-8"))
+    report = json.loads((chain / "5-evaluated" / "report.json").read_text(encoding="utf-8"))
     assert [one["model"] for one in report["results"]] == ["base", "1-stage1", "3-stage2", "bm25"]
     for one in report["results"]:
         assert set(one["metrics"]) == {"MRR@10", "Recall@1000"}
