@@ -83,7 +83,7 @@ reproduce: .venv-test/installed      ## run the commands behind results/ again a
 
 reproduce-model: .venv-test/installed  ## train the embedded model (two CPU cores; see results/LOG.md)
 	$(BIN)/corom train two-stage recipes/corom-medical.toml
-	$(BIN)/python recipes/embed.py runs/corom-medical/1-stage1/model runs/corom-medical/embedded
+	$(BIN)/python recipes/embed.py runs/corom-medical/4-averaged/model runs/corom-medical/embedded
 
 clean:           ## remove the environments and caches
 	rm -rf .venv .venv-*/ .bench .mypy_cache .ruff_cache .pytest_cache

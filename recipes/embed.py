@@ -1,6 +1,6 @@
 """Make the embedded model from trained weights: smaller vocabulary, int8, portable folder.
 
-    python recipes/embed.py runs/corom-medical/1-stage1/model \
+    python recipes/embed.py runs/corom-medical/4-averaged/model \
         src/corom/models/embedded/corom-medical --master models/corom-medical
     python recipes/write_card.py
 

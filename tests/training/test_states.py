@@ -121,18 +121,48 @@ def test_a_text_that_was_not_kept_is_an_error(kept):
         kept[2]()(Texts(("咳嗽",), ()))
 
 
-def test_the_second_run_reads_what_the_first_kept(kept, tmp_path, monkeypatch):
+def test_the_second_run_reads_what_the_first_kept(kept, monkeypatch):
     make = kept[2]
     first = make()(TEXTS).parts[0]
-    files = sorted((tmp_path / "states").glob("*/*.npy"))
-    assert len(files) == 2
     monkeypatch.setattr(CpuBody, "states", None)  # nothing is computed anew
     assert torch.equal(make()(TEXTS).parts[0].rows, first.rows)
-    changed = bytearray(files[0].read_bytes())
+
+
+def test_only_texts_that_were_not_kept_are_computed(kept, tmp_path, monkeypatch):
+    checkpoint, cutters, make = kept
+    states, computed = make(), []
+    encoded = states._encoded
+    monkeypatch.setattr(
+        states, "_encoded", lambda texts, cutter: computed.extend(texts) or encoded(texts, cutter)
+    )
+    texts = Texts(("糖尿病", "咳嗽", "多休息。"), ("多休息。", "住院", "头痛吃什么药", "\x07"))
+    states.fill(texts, tmp_path / "states", report=None)
+    assert computed == ["咳嗽", "多休息。", "住院", "头痛吃什么药"]  # by side: lengths may differ
+    [part], [order] = states(texts)
+    end = End(tower(checkpoint), states.before).eval()
+    with torch.no_grad():
+        found = end(*part)[np.argsort(order)]
+    torch.testing.assert_close(found, whole(checkpoint, texts.cut(cutters)), atol=5e-3, rtol=5e-3)
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_a_changed_file_of_rows_is_refused(kept, tmp_path, which):
+    kept[2]()
+    files = sorted((tmp_path / "states").glob("*/*.npy"))
+    assert len(files) == 4  # rows and whose they are, of each side
+    changed = bytearray(files[which].read_bytes())
     changed[-1] ^= 1
-    files[0].write_bytes(changed)
-    with pytest.raises(ArtifactError, match="was changed"):
-        make()
+    files[which].write_bytes(changed)
+    with pytest.raises(ArtifactError, match=f"{files[which].name} was changed"):
+        kept[2]()
+
+
+def test_rows_that_are_missing_are_named(kept, tmp_path):
+    kept[2]()
+    rows = min(set((tmp_path / "states").glob("*/*.npy")) - set(tmp_path.glob("**/*.texts.npy")))
+    rows.unlink()
+    with pytest.raises(ArtifactError, match=f"{rows.name} is missing"):
+        kept[2]()
 
 
 @pytest.mark.filterwarnings("ignore:.*int8 keeps")

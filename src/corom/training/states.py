@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,11 +23,12 @@ from corom.engines.base import Precision as EnginePrecision
 from corom.engines.loading import open_body
 from corom.engines.torch_bert import TorchBert
 from corom.errors import InputError
-from corom.evaluation.kept import Describing, KeptVectors
+from corom.evaluation.kept import Describing
 from corom.models.checkpoint import Checkpoint
 from corom.tokens import Batch, TokenCutter, Tokens, batches
 from corom.training.batches import Chunk, Chunks, Cutters, States, Texts, by_length
 from corom.training.examples import text_key
+from corom.training.kept_rows import KeptRows, Rows
 from corom.training.loop import uses_bf16
 from corom.training.progress import Counted, Report
 from corom.training.run_settings import Precision
@@ -38,9 +38,6 @@ from corom.vectors import Vectors
 _BUDGET = 1024
 _SHARD = {"last layer": 1024, "last block": 8192}
 """Texts per kept file: 75 MB of rows, or 8."""
-
-Rows: TypeAlias = NDArray[np.float16]
-"""(n, hidden): float16 keeps three digits, and int8 bodies give two."""
 
 
 class Body(Protocol):
@@ -87,14 +84,6 @@ class DeviceBody:
             receive(batch, found.cpu().numpy())
 
 
-class _Place(NamedTuple):
-    """Where a text's rows lie."""
-
-    part: int
-    start: int
-    stop: int
-
-
 class Remembered(NamedTuple):
     """The states of a chunk, and where each of its texts went."""
 
@@ -135,53 +124,49 @@ class KeptStates:
             )
         )
         self._numbers: dict[tuple[str, int], int] = {}
-        self._places: list[_Place] = []
-        self._parts: list[Rows] = []
+        self._rows: list[Rows] = []
         self._seen: dict[bytes, Remembered] = {}
 
     def fill(self, texts: Texts, folder: Path, *, report: Report | None) -> None:
-        """Compute (or map) the states of all texts; the main process first, alone."""
+        """Compute the states of all texts that `folder` lacks; the main process first, alone."""
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
         sides = {"query": sorted(set(texts.queries)), "passage": sorted(set(texts.passages))}
         total = sum(map(len, sides.values()))
-        # Sorted, so that a second stage finds the files of the first.
         for side, own in sides.items():
-            # Texts that differ by outer blanks share a key, but each has a place.
-            for number, text in enumerate(own, len(self._places)):
-                self._numbers[side, text_key(text)] = number
-            for part, lengths in self._kept(own, folder, side=side):
-                stops = np.cumsum(lengths).tolist()
-                self._places += map(_Place._make, _spans(len(self._parts), stops))
-                self._parts.append(part)
+            kept = KeptRows(folder, self._options(side))
+            lacking = [text for text in own if text not in kept]
+            done = len(self) + len(own) - len(lacking)
+            for at in range(0, len(lacking), _SHARD[self.before]):
+                part = lacking[at : at + _SHARD[self.before]]
+                kept.add(part, *self._encoded(part, self._cutter(side)))
                 if report:
-                    report(Counted("texts", len(self._places), total))
+                    report(Counted("texts", done + at + len(part), total))
+            # Texts that differ by outer blanks share a key, but each has a number.
+            self._numbers |= {(side, text_key(text)): len(self) + n for n, text in enumerate(own)}
+            self._rows += [kept[text] for text in own]
         if self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
 
-    def _kept(
-        self, texts: Sequence[str], folder: Path, *, side: str
-    ) -> Iterator[tuple[Rows, NDArray[np.int64]]]:
-        cutter = self.cutters.query if side == "query" else self.cutters.passage
-        options: Describing = {
+    def _options(self, side: str) -> Describing:
+        return {
             "body": self._identity,
             "before": self.before,
             "side": side,
-            "length": cutter.max_length,
+            "length": self._cutter(side).max_length,
             "precision": self._body.precision,
         }
-        shard = _SHARD[self.before]
-        kept = KeptVectors(folder, options, shard=shard)
-        iterator = iter(texts)
-        for rows in kept.parts(texts, lambda part: self._encoded(part, cutter)):
-            yield rows, self._lengths(cutter.cut(list(islice(iterator, shard))))
+
+    def _cutter(self, side: str) -> TokenCutter:
+        return self.cutters.query if side == "query" else self.cutters.passage
 
     def _lengths(self, tokens: Sequence[Tokens]) -> NDArray[np.int64]:
         """Return how many rows each text has."""
         each = [1 if self.before == "last block" else len(one.ids) for one in tokens]
         return np.array(each, np.int64)
 
-    def _encoded(self, texts: Sequence[str], cutter: TokenCutter) -> Rows:
+    def _encoded(self, texts: Sequence[str], cutter: TokenCutter) -> tuple[NDArray[np.int64], Rows]:
+        """Return how many rows each text has, and the rows."""
         tokens = cutter.cut(texts)
         lengths = self._lengths(tokens)
         stops = np.cumsum(lengths)
@@ -193,10 +178,10 @@ class KeptStates:
 
         ids = [one.ids for one in tokens]
         self._body.states(batches(ids, budget=_BUDGET, longest=cutter.max_length), receive)
-        return found
+        return lengths, found
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._rows)
 
     def numbers(self, texts: Texts) -> list[int]:
         """Return the number of each text, queries first; a text that was not kept is a KeyError."""
@@ -205,24 +190,14 @@ class KeptStates:
 
     def __call__(self, texts: Texts) -> Chunks:
         """Return the states of a batch's texts."""
-        places = [self._places[number] for number in self.numbers(texts)]
-        order = by_length([stop - start for _, start, stop in places], at_once=self._at_once)
-        return Chunks([self._gathered([places[n] for n in rows]) for rows in order], order)
+        own = [self._rows[number] for number in self.numbers(texts)]
+        order = by_length(list(map(len, own)), at_once=self._at_once)
+        return Chunks([_joined([own[n] for n in numbers]) for numbers in order], order)
 
     def each(self, *, at_once: int) -> Iterator[tuple[NDArray[np.int64], States]]:
         """Yield the states of all texts, so many texts at a time, with the texts' numbers."""
-        lengths = [stop - start for _, start, stop in self._places]
-        for numbers in by_length(lengths, at_once=at_once):
-            yield numbers, self._gathered([self._places[number] for number in numbers])
-
-    def _gathered(self, places: Sequence[_Place]) -> States:
-        lengths = np.array([stop - start for _, start, stop in places])
-        rows = np.empty((int(lengths.sum()), self._hidden), np.float16)
-        at = 0
-        for part, start, stop in places:
-            rows[at : at + stop - start] = self._parts[part][start:stop]
-            at += stop - start
-        return States(torch.from_numpy(rows), torch.from_numpy(lengths))
+        for numbers in by_length(list(map(len, self._rows)), at_once=at_once):
+            yield numbers, _joined([self._rows[number] for number in numbers])
 
     def remembered(self, chunk: Chunk) -> Remembered:
         """Return the states of a chunk, computed when it is seen for the first time."""
@@ -243,8 +218,9 @@ class KeptStates:
         return self._seen[key]
 
 
-def _spans(part: int, stops: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    return ((part, start, stop) for start, stop in zip([0, *stops[:-1]], stops, strict=True))
+def _joined(texts: Sequence[Rows]) -> States:
+    lengths = torch.tensor([len(rows) for rows in texts])
+    return States(torch.from_numpy(np.concatenate(texts)), lengths)
 
 
 def _identity(bert: TorchBert, checkpoint: Checkpoint, *, before: Part) -> str:
