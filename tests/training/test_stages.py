@@ -31,7 +31,12 @@ def table(tiny_checkpoint, tmp_path, dataset):
         },
         "mine": {"depth": 20, "negatives": 2, "relative_margin": "none"},
         "stage2": {"optimizer": {"learning_rate": 5e-4}, "data": {"negatives": 2}},
-        "evaluate": {"folder": str(dataset), "measures": ["MRR@10"], "depth": 20},
+        "evaluate": {
+            "folder": str(dataset),
+            "measures": ["MRR@10"],
+            "depth": 20,
+            "precision": "fp32",
+        },
     }
 
 
@@ -55,6 +60,7 @@ def test_the_chain_leads_from_data_to_figures(recipe, tmp_path):
         "3-stage2",
         "bm25",
     ]
+    assert {one["settings"].get("precision") for one in report["results"]} == {"fp32", None}
     assert "3-stage2" in (chain / "5-evaluated" / "README.md").read_text(encoding="utf-8")
     made = json.loads((chain / "3-stage2" / "settings.json").read_text(encoding="utf-8"))
     assert made["settings"]["optimizer"]["learning_rate"] == 5e-4

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from corom.engines.base import Precision
 from corom.training.recipe import from_table, merged, read_toml
 from corom.training.run_settings import (
     DevSettings,
@@ -224,7 +225,7 @@ class MineSettings:
     bad_rows: Literal["raise", "skip"] = "raise"
     max_length: int | None = None
     """Tokens a text is cut to; None: the model's own."""
-    precision: Literal["auto", "int8", "bf16", "fp16", "fp32"] = "auto"
+    precision: Precision = "auto"
     """Of the model that ranks, as `Encoder.load` has it; int8 is three times as fast on a CPU."""
     vectors: str = ""
     """Folder that keeps the passages' vectors; empty: beside the output, `OUTPUT.vectors`."""

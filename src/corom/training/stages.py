@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 from accelerate import Accelerator
 
 from corom.encoder import Encoder
+from corom.engines.base import Precision
 from corom.errors import InputError
 from corom.evaluation import Dense, evaluate, to_json, to_markdown
 from corom.evaluation.lexical import Lexical
@@ -71,6 +72,8 @@ class EvaluateSettings:
     depth: int = 1000
     bm25: bool = True
     """Measure BM25 too."""
+    precision: Precision = "auto"
+    """Of the models that are measured; "int8" is the fastest on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +238,8 @@ def _evaluate(settings: EvaluateSettings, models: Mapping[str, str], output: Pat
     need("ir_measures", extra="train")
     target = output / EVALUATED
     dataset = open_dataset(settings.folder)
-    encoders = {name: Encoder.load(m, device=cuda_device() or "auto") for name, m in models.items()}
+    load = partial(Encoder.load, device=cuda_device() or "auto", precision=settings.precision)
+    encoders = {name: load(m) for name, m in models.items()}
     made_of = {
         "settings": as_table(settings),
         "models": {name: encoder.fingerprint for name, encoder in encoders.items()},
