@@ -60,7 +60,12 @@ def main() -> None:
     report = evaluate(
         open_dataset(work / "open-medical"),
         [
-            Dense(Encoder.load(str(m), precision="int8"), name=name, work=work / "vectors")
+            Dense(
+                Encoder.load(str(m), precision="int8"),
+                name=name,
+                work=work / "vectors",
+                normalize=True,  # the base's folder says nothing of lengths
+            )
             for name, m in names.items()
         ],
         splits=SPLITS,

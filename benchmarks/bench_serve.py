@@ -185,6 +185,7 @@ def summary(bench: Bench, name: str) -> list[dict[str, Any]]:
             "p50_ms": 1e3 * median(percentile(level.latencies, 50) for level in levels),
             "p99_ms": 1e3 * median(percentile(level.latencies, 99) for level in levels),
             "requests": sum(len(level.latencies) for level in levels),
+            "starved": sum(level.starved for level in levels),
         }
         for peer in PEERS:
             if peer in bench.servers and name not in PEERS:

@@ -2,14 +2,16 @@
 
     python benchmarks/model_table.py [--also "stage 2=runs/corom-medical/3-stage2/model"]
 
-All encoders in int8, the precision that is shipped: so the figures tell what training did. Every
-figure has its 95 % interval and a paired test against the base. Writes results/model.json.
+All encoders in int8, the precision that is shipped, and by cosine, also the base, whose folder says
+nothing of lengths: so the figures tell what training did. Every figure has its 95 % interval and a
+paired test against the base. Writes results/model.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +64,11 @@ def main() -> None:
 
 def retrievers(encoders: dict[str, Encoder], work: Path, *, dims: tuple[int, ...]) -> list[Dense]:
     """Return every encoder, and the shipped one with fewer dimensions."""
-    whole = [Dense(encoder, name=name, work=work) for name, encoder in encoders.items()]
+    unit = partial(Dense, work=work, normalize=True)
+    whole = [unit(encoder, name=name) for name, encoder in encoders.items()]
     shipped = encoders["corom-medical"]
     return whole + [
-        Dense(shipped, name=f"corom-medical, {dim} dims", work=work, truncate_dim=dim)
-        for dim in dims
+        unit(shipped, name=f"corom-medical, {dim} dims", truncate_dim=dim) for dim in dims
     ]
 
 

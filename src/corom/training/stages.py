@@ -192,7 +192,9 @@ def two_stage(recipe: TwoStageSettings, *, progress: StepReport | None = None) -
         base, stage2 = models["base"], models[STAGE2]
         _alone(accelerator, lambda: _average(stage2, base, recipe.keep_base, target.parent))
     if (wanted := recipe.evaluate) is not None:
-        _alone(accelerator, lambda: _evaluate(wanted, models, Path(recipe.output)))
+        # The base as it was trained from: a folder that says nothing of lengths is judged by cosine.
+        unit = True if steps.stage1.loss.similarity == "cosine" else None
+        _alone(accelerator, lambda: _evaluate(wanted, models, Path(recipe.output), normalize=unit))
     return Path(list(models.values())[-1])
 
 
@@ -233,7 +235,9 @@ def _is_made(target: Path, made_of: Mapping[str, Any]) -> bool:
     return True
 
 
-def _evaluate(settings: EvaluateSettings, models: Mapping[str, str], output: Path) -> None:
+def _evaluate(
+    settings: EvaluateSettings, models: Mapping[str, str], output: Path, *, normalize: bool | None
+) -> None:
     """Write the figures of the base, of both stages and of their average, whole corpus."""
     need("ir_measures", extra="train")
     target = output / EVALUATED
@@ -247,7 +251,10 @@ def _evaluate(settings: EvaluateSettings, models: Mapping[str, str], output: Pat
     }
     if _is_made(target, made_of):
         return
-    dense = [Dense(e, name=name, work=output / VECTORS) for name, e in encoders.items()]
+    dense = [
+        Dense(encoder, name=name, work=output / VECTORS, normalize=normalize)
+        for name, encoder in encoders.items()
+    ]
     report = evaluate(
         dataset,
         [*dense, *([Lexical()] if settings.bm25 else [])],
