@@ -60,7 +60,9 @@ def test_the_chain_leads_from_data_to_figures(recipe, tmp_path):
         "3-stage2",
         "bm25",
     ]
-    assert {one["settings"].get("precision") for one in report["results"]} == {"fp32", None}
+    settings = [one["settings"] for one in report["results"][:3]]
+    assert [one["precision"] for one in settings] == ["fp32"] * 3
+    assert all(one["normalize"] for one in settings)  # the base, too: trained by cosine
     assert "3-stage2" in (chain / "5-evaluated" / "README.md").read_text(encoding="utf-8")
     made = json.loads((chain / "3-stage2" / "settings.json").read_text(encoding="utf-8"))
     assert made["settings"]["optimizer"]["learning_rate"] == 5e-4
