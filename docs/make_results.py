@@ -107,13 +107,13 @@ NOTES = {
         "真实医疗文本，最长 128 词元；倍数相对 sentence-transformers fp32，"
         "取 {rounds} 轮配对的中位数"
         "（[docs/benchmarks.md](docs/benchmarks.md)，`make bench-encode`）。"
-        "芯片是 AMD Zen 4；在没有 AMX 的 Intel Xeon 上倍数更低"
+        "芯片是 AMD Zen 5；在没有 AMX 的 Intel Xeon 上倍数更低"
         "（int8：段落 {passages:.1f} 倍、查询 {queries:.1f} 倍、单条 {latency:.1f} 倍，"
         "`results/encode-xeon.json`）。",
         "en": "A BERT of 12 layers x 768 (`corom-medical`: the embedded 4-layer model), {threads} "
         "threads, real medical text of at most 128 tokens; times faster than "
         "sentence-transformers fp32, medians of {rounds} paired rounds "
-        "([docs/benchmarks.md](docs/benchmarks.md), `make bench-encode`). On an AMD Zen 4; lower "
+        "([docs/benchmarks.md](docs/benchmarks.md), `make bench-encode`). On an AMD Zen 5; lower "
         "on an Intel Xeon without AMX (int8: passages {passages:.1f}x, queries {queries:.1f}x, one "
         "query {latency:.1f}x, `results/encode-xeon.json`).",
     },
@@ -195,7 +195,7 @@ def encode(data: dict[str, Any], language: str) -> str:
                 f"`{row['name']}`",
                 *(f"{row[of]['median']:.1f}x" for of in ("passages", "queries", "latency")),
                 f"{cold[len(cold) // 2]:.1f} s" if cold else "-",
-                f"{once['peak_mb']:.0f} MB",
+                f"{row['peak_mb']:.0f} MB",
             ]
         )
     note = NOTES["encode"][language].format_map({**data["settings"], **_on_xeon()})
