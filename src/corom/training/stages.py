@@ -192,7 +192,7 @@ def two_stage(recipe: TwoStageSettings, *, progress: StepReport | None = None) -
         base, stage2 = models["base"], models[STAGE2]
         _alone(accelerator, lambda: _average(stage2, base, recipe.keep_base, target.parent))
     if (wanted := recipe.evaluate) is not None:
-        # The base as it was trained from: a folder that says nothing of lengths is judged by cosine.
+        # As it is trained from: a base whose folder says nothing of lengths is judged by cosine.
         unit = True if steps.stage1.loss.similarity == "cosine" else None
         _alone(accelerator, lambda: _evaluate(wanted, models, Path(recipe.output), normalize=unit))
     return Path(list(models.values())[-1])
