@@ -186,7 +186,7 @@ def test_kept_states_change_nothing(part, settings, table, tmp_path):
     block = train(settings("block", **options, **only(part)))
     assert losses(block)[0] == pytest.approx(losses(whole)[0], rel=1e-3)  # kept as float16
     kept = sorted((tmp_path / "block" / "states").glob("*/*.npy"))
-    assert len(kept) == 2
+    assert len(kept) == 4  # of each side the rows, and whose they are
     # A second stage has the same body: it reads the states of the first.
     train(
         settings(
