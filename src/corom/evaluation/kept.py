@@ -13,64 +13,76 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corom.errors import ArtifactError
 from corom.files import sha256, write_bytes, write_json
+from corom.vectors import Vectors
 
 SHARD = 8192
 """Texts per file: enough to be batched well, few enough that a kill loses seconds."""
 
 Describing: TypeAlias = Mapping[str, str | int | float | bool]
 _DIGITS = 24
-F = TypeVar("F", bound="np.floating[Any]")
+
+
+class KeptArrays:
+    """Arrays of one model with one set of options, in a folder below `root`.
+
+    The name of each file is whatever it is found by, and a checksum of its bytes.
+    """
+
+    def __init__(self, root: Path, options: Describing) -> None:
+        text = json.dumps(options, sort_keys=True)
+        self.folder = Path(root) / digest(text.encode())
+        self._options = options
+
+    def find(self, known_by: str) -> list[Path]:
+        """Return the files whose names begin so, sorted."""
+        return sorted(self.folder.glob(f"{known_by}-*.npy"))
+
+    def write(self, known_by: str, array: NDArray[Any]) -> Path:
+        """Keep an array, whole or not at all."""
+        if not (self.folder / "options.json").is_file():
+            write_json(self.folder / "options.json", self._options)
+        data = io.BytesIO()
+        np.save(data, array, allow_pickle=False)
+        path = self.folder / f"{known_by}-{digest(data.getvalue())}.npy"
+        write_bytes(path, data.getvalue())
+        return path
+
+    def read(self, path: Path) -> NDArray[Any]:
+        """Map an array from disk, checked (about 1 s per GB); ArtifactError if it was changed."""
+        if sha256(path)[:_DIGITS] != path.stem.rpartition("-")[2]:
+            raise ArtifactError(f"{path} was changed after it was written; remove it and try again")
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
 
 
 class KeptVectors:
-    """The vectors of one model with one set of options, in a folder below `root`.
+    """The vectors of one model with one set of options, in a folder below `root`."""
 
-    `shard`: texts per file, where their vectors are larger than usual.
-    """
-
-    def __init__(self, root: Path, options: Describing, *, shard: int | None = None) -> None:
-        text = json.dumps(options, sort_keys=True)
-        self.folder = Path(root) / hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
-        self._options, self._shard = options, shard or SHARD
+    def __init__(self, root: Path, options: Describing) -> None:
+        self._arrays = KeptArrays(root, options)
 
     def parts(
-        self, texts: Iterable[str], encode: Callable[[list[str]], NDArray[F]]
-    ) -> Iterator[NDArray[F]]:
+        self, texts: Iterable[str], encode: Callable[[list[str]], Vectors]
+    ) -> Iterator[Vectors]:
         """Yield the vectors of `texts` in order, in parts mapped from disk, as `encode` gives them.
 
         A part that is there is taken (about 1 s per GB), another encoded and kept. Raises
         ArtifactError for a file that was changed.
         """
         iterator = iter(texts)
-        while part := list(islice(iterator, self._shard)):
-            yield self._part(part, encode)
-
-    def _part(self, texts: list[str], encode: Callable[[list[str]], NDArray[F]]) -> NDArray[F]:
-        source = _digest(json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-        path = next(iter(sorted(self.folder.glob(f"{source}-*.npy"))), None)
-        if path is None:
-            path = self._keep(source, encode(texts))
-        elif sha256(path)[:_DIGITS] != path.stem.rpartition("-")[2]:
-            raise ArtifactError(f"{path} was changed after it was written; remove it and try again")
-        vectors: NDArray[F] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return vectors
-
-    def _keep(self, source: str, vectors: NDArray[F]) -> Path:
-        if not (self.folder / "options.json").is_file():
-            write_json(self.folder / "options.json", self._options)
-        data = io.BytesIO()
-        np.save(data, vectors, allow_pickle=False)
-        path = self.folder / f"{source}-{_digest(data.getvalue())}.npy"
-        write_bytes(path, data.getvalue())
-        return path
+        while part := list(islice(iterator, SHARD)):
+            source = digest(json.dumps(part, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+            found = self._arrays.find(source)
+            yield self._arrays.read(found[0] if found else self._arrays.write(source, encode(part)))
 
 
-def _digest(data: bytes) -> str:
+def digest(data: bytes) -> str:
+    """Return the checksum that names files here."""
     return hashlib.sha256(data).hexdigest()[:_DIGITS]

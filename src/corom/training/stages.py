@@ -247,6 +247,7 @@ def _evaluate(
     made_of = {
         "settings": as_table(settings),
         "models": {name: encoder.fingerprint for name, encoder in encoders.items()},
+        "normalize": normalize,
         "data": dataset.checksum(),
     }
     if _is_made(target, made_of):
