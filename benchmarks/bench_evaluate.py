@@ -6,7 +6,7 @@
 The job: load the model, encode the corpus (texts cut at 128 tokens) and all queries, rank the best
 1,000 passages of each query exactly, compute MRR@10 and Recall@1000. corom's is `corom evaluate`
 with the embedded model; the other, evaluate_peer.py, is what one writes with sentence-transformers
-in fp32 and faiss' flat index, on a model of the same size.
+in fp32 and faiss' flat index, on the same weights (their master).
 
 Nearly all of the time goes into encoding the corpus. Of that both encode only one passage in
 `--share`, a seeded sample, in slices; they take turns, and the order alternates. The rest of the
@@ -101,7 +101,7 @@ def _serve(connection: Connection, name: str, model: str, threads: int) -> None:
 
 def encode_in_turns(texts: list[str], options: argparse.Namespace) -> dict[str, list[float]]:
     """Return each side's seconds for every slice of `texts`."""
-    models = {"corom": options.model, "peer": str(options.base)}
+    models = {"corom": options.model, "peer": str(options.master)}
     sides = {name: Side(name, models[name], threads=options.threads) for name in SIDES}
     seconds: dict[str, list[float]] = {name: [] for name in SIDES}
     for number in range(options.slices):
@@ -126,7 +126,7 @@ def rest(name: str, options: argparse.Namespace, vectors: Path, out: Path) -> di
         command += ["--work", only_passages(options.work, out.parent / "work"), "--json", out]
     else:
         peer = Path(__file__).with_name("evaluate_peer.py")
-        command = [sys.executable, peer, options.data, options.base, out, options.threads, vectors]
+        command = [sys.executable, peer, options.data, options.master, out, options.threads, vectors]
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     started = time.perf_counter()
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL, env=environment)
@@ -196,7 +196,7 @@ def parsed() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=SHARED / "data" / "eval" / "open-medical")
-    parser.add_argument("--base", type=Path, default=SHARED / "models" / "bge-small-zh-v1.5")
+    parser.add_argument("--master", type=Path, default=ROOT / "models" / "corom-medical")
     parser.add_argument("--model", default="corom-medical")
     parser.add_argument("--share", type=int, default=20, help="both encode one passage in so many")
     parser.add_argument("--slices", type=int, default=4)
