@@ -126,7 +126,15 @@ def rest(name: str, options: argparse.Namespace, vectors: Path, out: Path) -> di
         command += ["--work", only_passages(options.work, out.parent / "work"), "--json", out]
     else:
         peer = Path(__file__).with_name("evaluate_peer.py")
-        command = [sys.executable, peer, options.data, options.master, out, options.threads, vectors]
+        command = [
+            sys.executable,
+            peer,
+            options.data,
+            options.master,
+            out,
+            options.threads,
+            vectors,
+        ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     started = time.perf_counter()
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL, env=environment)
