@@ -8,7 +8,7 @@
 Each layout of an index folder is built and searched by one process of its own, as `corom index`
 and `corom search` do: seeded clustered vectors of `--dim` numbers, the texts of `--corpus` over and
 over, 1,000 queries for their best 10. `--calibrate` does that at two smaller sizes, both beyond
-what is scored at once, and takes the speed of encoding from `--encode`; nothing of what is
+the processor's caches, and takes the speed of encoding from `--encode`; nothing of what is
 compared later goes into it. `--encoding` encodes beginnings of the texts, since whole ones take
 most of an hour on two cores.
 """
@@ -124,7 +124,7 @@ def measure(names: list[str], texts: list[str], *, size: int, dim: int) -> list[
 
 
 def encoding(path: Path) -> dict[str, Any]:
-    """Return what results/encode-xeon.json says of the embedded model over whole passages."""
+    """Return what bench_encode.py's record says of the embedded model over whole passages."""
     record = read_json(path)
     seconds = [each["timings"]["corom-medical"]["passages"] for each in record["rounds"]]
     texts, cores = record["settings"]["passages"], record["settings"]["threads"]
@@ -228,10 +228,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--servers", action="store_true")
     parser.add_argument("--encoding", action="store_true")
-    parser.add_argument("--small", type=int, nargs=2, default=[100_000, 300_000])
+    parser.add_argument("--small", type=int, nargs=2, default=[200_000, 500_000])
     parser.add_argument("--passages", type=int, default=1_000_000)
     parser.add_argument("--again", action="store_true", help="plan again, measure nothing")
-    parser.add_argument("--encode", type=Path, default=ROOT / "results/encode-xeon.json")
+    parser.add_argument("--encode", type=Path, default=ROOT / "results/encode.json")
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--only", action="append", choices=list(LAYOUTS))
     corpus = ROOT.parent / "shared/data/eval/open-medical"

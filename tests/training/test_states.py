@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,29 @@ def test_each_text_comes_once_with_its_number(kept):
     assert sorted(seen) == list(range(6))  # one text is asked for twice, and kept once
     wanted = whole(checkpoint, TEXTS.cut(cutters))
     torch.testing.assert_close(found[states.numbers(TEXTS)], wanted, atol=5e-3, rtol=5e-3)
+
+
+def test_states_of_another_prefix_are_others(kept, tmp_path):
+    checkpoint, _, make = kept
+    make()
+    encoding = replace(checkpoint.encoding, query_prefix="头痛")
+    prefixed = replace(checkpoint, encoding=encoding)
+    states = KeptStates(
+        prefixed,
+        make_cutters(prefixed, query_length=16, passage_length=32),
+        before=make().before,
+        accelerator=start_accelerator(RunSettings(device="cpu")),
+        precision="fp32",
+    )
+    counted = []
+    states.fill(TEXTS, tmp_path / "states", report=counted.append)
+    assert counted, "taken from those without a prefix"
+    end = End(tower(prefixed), states.before).eval()
+    (plain,) = make_cutters(checkpoint, query_length=16, passage_length=32).query.cut(
+        [f"头痛{TEXTS.queries[0]}"]
+    )
+    (part,), _ = states(Texts(TEXTS.queries[:1], ()))
+    torch.testing.assert_close(end(*part), whole(prefixed, [plain.ids]), atol=5e-3, rtol=5e-3)
 
 
 def test_texts_that_differ_by_outer_blanks_do_not_shift_the_others(kept, tmp_path):

@@ -149,11 +149,14 @@ class KeptStates:
             self.accelerator.wait_for_everyone()
 
     def _options(self, side: str) -> Describing:
+        cutter = self._cutter(side)
         return {
             "body": self._identity,
             "before": self.before,
             "side": side,
-            "length": self._cutter(side).max_length,
+            # prefix and suffix, as tokens
+            "around": " ".join(map(str, cutter.cut([""])[0].ids)),
+            "length": cutter.max_length,
             "precision": self._body.precision,
         }
 
