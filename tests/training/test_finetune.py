@@ -380,6 +380,19 @@ def test_graded_pairs_join_in(settings, tmp_path):
         train(settings("other", data={**graded, "graded_batch": 4}, loss=alone))
 
 
+@pytest.mark.parametrize("part", ["all", "last layer"])
+def test_prefixes_that_are_asked_for_are_learned_with_and_stay(part, settings, tiny_checkpoint):
+    more = {"optimizer": {"trained": part}}
+    asked = train(settings("asked", data={"query_prefix": "头痛", "passage_prefix": ""}, **more))
+    encoding = load_checkpoint(asked.model).encoding
+    assert (encoding.query_prefix, encoding.passage_prefix) == ("头痛", "")
+    own = tiny_checkpoint(name="own", query_prefix="头痛", passage_prefix="手术")
+    without = settings("prefixed", model=str(own.folder), data={"passage_prefix": ""}, **more)
+    found, plain = train(without), train(settings("plain", **more))
+    assert load_checkpoint(found.model).encoding.passage_prefix == ""
+    assert losses(found) == losses(asked) != losses(plain)
+
+
 def test_bad_rows_raise_with_their_line_or_are_counted(settings, pairs, tmp_path):
     good = pairs.read_text(encoding="utf-8").splitlines()
     bad = ['{"query": "头痛"}', "{broken", '{"query": "", "positive": "休息"}', good[0]]

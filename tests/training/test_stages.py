@@ -89,18 +89,20 @@ def test_a_chain_goes_on_where_it_stopped(recipe, tmp_path, monkeypatch):
     assert load_checkpoint(model).fingerprint == fingerprint
 
 
-def test_the_finished_model_may_keep_a_share_of_the_base(table, tmp_path):
-    recipe = from_table(TwoStageSettings, {**table, "keep_base": 0.25})
+@pytest.mark.parametrize("more", [{}, {"keep_stage1": 0.5}])
+def test_the_finished_model_may_keep_a_share_of_the_base_and_of_stage_1(table, tmp_path, more):
+    recipe = from_table(TwoStageSettings, {**table, "keep_base": 0.25, **more})
     model, chain = two_stage(recipe), tmp_path / "chain"
     assert model == chain / "4-averaged" / "model"
-    base, stage2, found = (
-        load_checkpoint(folder).load_weights()
-        for folder in (recipe.model, chain / "3-stage2" / "model", model)
+    stages = [chain / name / "model" for name in ("1-stage1", "3-stage2")]
+    base, stage1, stage2, found = (
+        load_checkpoint(folder).load_weights() for folder in (recipe.model, *stages, model)
     )
     changed = [name for name in base if not np.array_equal(base[name], stage2[name])]
     assert changed
+    share = more.get("keep_stage1", 0.0)
     for name in changed:
-        wanted = 0.75 * stage2[name] + 0.25 * base[name]
+        wanted = (0.75 - share) * stage2[name] + share * stage1[name] + 0.25 * base[name]
         np.testing.assert_allclose(found[name], wanted, rtol=1e-6, atol=1e-7)
     report = json.loads((chain / "5-evaluated" / "report.json").read_text(encoding="utf-8"))
     assert [each["model"] for each in report["results"]][2:4] == ["3-stage2", "4-averaged"]
@@ -109,7 +111,7 @@ def test_the_finished_model_may_keep_a_share_of_the_base(table, tmp_path):
     assert two_stage(recipe) == model
     assert (model / "model.safetensors").stat().st_mtime_ns == stamp
     with pytest.raises(InputError, match="made from other models"):
-        two_stage(from_table(TwoStageSettings, {**table, "keep_base": 0.5}))
+        two_stage(from_table(TwoStageSettings, {**table, **more, "keep_base": 0.3}))
 
 
 def test_stage_2_may_go_on_from_stage_1_and_pretraining_come_first(table, tmp_path):
@@ -133,6 +135,8 @@ def test_stage_2_may_go_on_from_stage_1_and_pretraining_come_first(table, tmp_pa
         ({"mine": {"depht": 3}}, r"mine\.depht; did you mean depth"),
         ({"pretrain": {}}, r"pretrain\.texts is missing"),
         ({"keep_base": 1.0}, "keep_base is a share"),
+        ({"keep_stage1": -0.1}, "keep_stage1 is a share"),
+        ({"keep_base": 0.5, "keep_stage1": 0.5}, r"keep_base \+ keep_stage1"),
         ({"stages": {}}, "unknown setting stages; did you mean stage"),
     ],
 )

@@ -34,7 +34,7 @@ from corom.training.plan import graded_batches, plan_run, row_weights
 from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
 from corom.training.rows import Rows, read_graded, read_rows
-from corom.training.settings import TrainSettings
+from corom.training.settings import DataSettings, TrainSettings
 from corom.training.states import KeptStates
 from corom.training.topics import Topics, query_topics
 from corom.training.tower import Frozen, open_checkpoint
@@ -198,7 +198,7 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
     InputError for settings or data that cannot be used, TrainingError when the loss breaks.
     """
     folder, accelerator = Path(settings.output), start_accelerator(settings.run)
-    checkpoint = open_checkpoint(settings.model)
+    checkpoint = _prefixed(open_checkpoint(settings.model), settings.data)
     _check_shares(settings, processes=accelerator.num_processes)
     if accelerator.is_main_process:
         begin(folder, settings, inputs=_inputs(settings, checkpoint))
@@ -222,6 +222,17 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
     return run_to_end(
         task, settings, base=checkpoint, encoding=encoding, accelerator=accelerator, report=progress
     )
+
+
+def _prefixed(checkpoint: Checkpoint, data: DataSettings) -> Checkpoint:
+    """Return the checkpoint with the prefixes that are asked for."""
+    own, query, passage = checkpoint.encoding, data.query_prefix, data.passage_prefix
+    encoding = replace(
+        own,
+        query_prefix=own.query_prefix if query is None else query,
+        passage_prefix=own.passage_prefix if passage is None else passage,
+    )
+    return replace(checkpoint, encoding=encoding)
 
 
 def _check_shares(settings: TrainSettings, *, processes: int) -> None:

@@ -52,6 +52,9 @@ class DataSettings:
     query_length: int = 128
     passage_length: int = 128
     """Tokens a text is cut to, [CLS] and [SEP] included."""
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    """Put before every text, by the finished model too; None: as the model has it."""
 
     def __post_init__(self) -> None:
         check(bool(self.train), "data.train names no file")

@@ -5,7 +5,7 @@
            1-stage1/       trained on the data with random or no hard negatives
            2-mined/        the data with what stage 1 ranks high and wrongly
            3-stage2/       trained on that
-           4-averaged/     only with keep_base: stage 2's weights and the base's
+           4-averaged/     only with keep_base or keep_stage1: their weights and stage 2's
            5-evaluated/    report.json and README.md: the base, both stages and their average
            vectors/        passage vectors that mining and evaluation share
            states/         what both stages share where only the last block learns
@@ -53,8 +53,9 @@ from corom.training.soup import average
 
 CARD = "README.md"
 _AVERAGE = (
-    "\n## 平均 / Average\n\n权重的 {share:.0%} 取自 `{base}`，上面的数字是平均之前的。"
-    "{share:.0%} of the weights are those of `{base}`; the figures above are from before.\n"
+    "\n## 平均 / Average\n\n权重的 {base:.0%} 取自 `{model}`，{stage1:.0%} 取自第一阶段；"
+    "上面的数字是平均之前的。{base:.0%} of the weights are those of `{model}`, {stage1:.0%} those "
+    "of stage 1; the figures above are from before.\n"
 )
 SAMPLED, PRETRAINED, STAGE1, MINED = "0-sampled", "0-pretrained", "1-stage1", "2-mined"
 STAGE2, AVERAGED, EVALUATED = "3-stage2", "4-averaged", "5-evaluated"
@@ -94,10 +95,14 @@ class TwoStageSettings:
     pretrain: dict[str, Any] | None = None
     keep_base: float = 0.0
     """Share of what stage 1 starts from in the finished model, which is an average then."""
+    keep_stage1: float = 0.0
+    """Share of stage 1's model in it."""
     evaluate: EvaluateSettings | None = None
 
     def __post_init__(self) -> None:
-        check(0 <= self.keep_base < 1, "keep_base is a share: 0 to below 1")
+        for name in ("keep_base", "keep_stage1"):
+            check(0 <= getattr(self, name) < 1, f"{name} is a share: 0 to below 1")
+        check(self.keep_base + self.keep_stage1 < 1, "keep_base + keep_stage1: below 1 together")
 
 
 class Steps(NamedTuple):
@@ -186,11 +191,11 @@ def two_stage(recipe: TwoStageSettings, *, progress: StepReport | None = None) -
     _alone(accelerator, lambda: mine(steps.mine, progress=to(MINED)))
     models = {"base": steps.stage1.model, STAGE1: f"{steps.stage1.output}/model"}
     models[STAGE2] = str(train(steps.stage2, progress=to(STAGE2)).model)
-    if recipe.keep_base:
+    if recipe.keep_base or recipe.keep_stage1:
         target = Path(recipe.output) / AVERAGED / "model"
+        trained = dict(models)
+        _alone(accelerator, lambda: _average(recipe, trained, target.parent))
         models[AVERAGED] = str(target)
-        base, stage2 = models["base"], models[STAGE2]
-        _alone(accelerator, lambda: _average(stage2, base, recipe.keep_base, target.parent))
     if (wanted := recipe.evaluate) is not None:
         # As it is trained from: a base whose folder says nothing of lengths is judged by cosine.
         unit = True if steps.stage1.loss.similarity == "cosine" else None
@@ -211,18 +216,19 @@ def _placed(table: Mapping[str, Any], name: str, *, model: object, output: Path)
     return {**table, "model": str(model), "output": str(output)}
 
 
-def _average(trained: str, base: str, share: float, target: Path) -> None:
-    """Write the average of stage 2's model and a share of the base, with stage 2's card."""
-    folders = [resolve(trained), resolve(base)]
-    shares = {load_checkpoint(folders[0]).fingerprint: 1 - share}
-    shares[load_checkpoint(folders[1]).fingerprint] = share
-    if _is_made(target, {"shares": shares}):
+def _average(recipe: TwoStageSettings, models: Mapping[str, str], target: Path) -> None:
+    """Write the average of stage 2's model, stage 1's and the base, with stage 2's card."""
+    base, stage1 = recipe.keep_base, recipe.keep_stage1
+    parts = {STAGE2: 1 - base - stage1, STAGE1: stage1, "base": base}
+    shares = {resolve(models[name]): share for name, share in parts.items() if share}
+    made_of = {load_checkpoint(folder).fingerprint: share for folder, share in shares.items()}
+    if _is_made(target, {"shares": made_of}):
         return
     with atomic_folder(target) as draft:
-        card = (folders[0] / CARD).read_text(encoding="utf-8")
-        remark = _AVERAGE.format(share=share, base=base)
-        average(folders, draft / "model", shares=list(shares.values()), card=card + remark)
-        write_json(draft / _MADE_OF, {"shares": shares})
+        card = (resolve(models[STAGE2]) / CARD).read_text(encoding="utf-8")
+        remark = _AVERAGE.format(base=base, model=models["base"], stage1=stage1)
+        average(list(shares), draft / "model", shares=list(shares.values()), card=card + remark)
+        write_json(draft / _MADE_OF, {"shares": made_of})
 
 
 def _is_made(target: Path, made_of: Mapping[str, Any]) -> bool:
