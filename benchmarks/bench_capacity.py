@@ -1,9 +1,10 @@
 """What `corom plan` says of a million passages, beside what a million passages take.
 
     python benchmarks/bench_capacity.py --calibrate     # makes src/corom/bundled/capacity.json
-    python benchmarks/bench_capacity.py --servers       # adds what results/stores.json says
+    python benchmarks/bench_capacity.py --servers       # adds what results/stores*.json say
     python benchmarks/bench_capacity.py                 # compares at --passages 1000000
     python benchmarks/bench_capacity.py --encoding      # the same of encoding in shards
+    python benchmarks/bench_capacity.py --of-servers results/stores-larger.json
 
 Each layout of an index folder is built and searched by one process of its own, as `corom index`
 and `corom search` do: seeded clustered vectors of `--dim` numbers, the texts of `--corpus` over and
@@ -164,27 +165,27 @@ def measure_encoding(texts: list[str], *, size: int, dim: int) -> dict[str, Any]
     }
 
 
-def of_servers(path: Path, *, text_bytes: float) -> list[dict[str, Any]]:
-    """Return the rows of results/stores.json: each server without passages, and with them."""
+def of_servers(paths: list[Path], *, text_bytes: float) -> list[dict[str, Any]]:
+    """Return what bench_stores.py measured of servers, as `capacity.Measured` has it."""
     rows = []
-    record = read_json(path)
-    for row in record["rows"]:
-        server, _, kind = row["engine"].rpartition(" ")
-        name = f"{server.partition(' ')[0]} {kind}"
-        if name not in capacity.LAYOUTS or "Lite" in server:
-            continue
-        full = {
-            "layout": name,
-            "passages": row["passages"],
-            "dim": record["dim"],
-            "text_bytes": text_bytes,
-            "disk_bytes": row["disk_mb"] * 2**20,
-            "memory_bytes": _memory_of_server(name, row) * 2**20,
-            "build_seconds": row["build_seconds"],
-            "queries_per_second": row["queries_per_second"],
-        }
-        empty = {"passages": 0, "disk_bytes": 0.0, "build_seconds": 0.0}
-        rows += [{**full, **empty, "memory_bytes": row["memory_empty_mb"] * 2**20}, full]
+    for record in map(read_json, paths):
+        for row in record["rows"]:
+            server, _, kind = row["engine"].rpartition(" ")
+            name = f"{server.partition(' ')[0]} {kind}"
+            if name not in capacity.LAYOUTS or "Lite" in server:
+                continue
+            rows.append(
+                {
+                    "layout": name,
+                    "passages": row["passages"],
+                    "dim": record["dim"],
+                    "text_bytes": text_bytes,
+                    "disk_bytes": row["disk_mb"] * 2**20,
+                    "memory_bytes": _memory_of_server(name, row) * 2**20,
+                    "build_seconds": row["build_seconds"],
+                    "queries_per_second": row["queries_per_second"],
+                }
+            )
     return rows
 
 
@@ -215,6 +216,13 @@ def compare(rows: list[dict[str, Any]], *, dim: int) -> list[dict[str, Any]]:
     return found
 
 
+def say_off(rows: list[dict[str, Any]]) -> None:
+    """Print by what share the plan was off."""
+    for row in rows:
+        off = ", ".join(f"{name} {value:+.0%}" for name, value in row["off"].items())
+        print(f"{row['layout']}: {off}")
+
+
 def say(text: str) -> None:
     """Print to standard error, at once."""
     print(text, file=sys.stderr, flush=True)
@@ -230,13 +238,16 @@ def options() -> argparse.Namespace:
     parser.add_argument("--encoding", action="store_true")
     parser.add_argument("--small", type=int, nargs=2, default=[200_000, 500_000])
     parser.add_argument("--passages", type=int, default=1_000_000)
+    parser.add_argument("--of-servers", type=Path, help="a run of bench_stores.py --repeat")
     parser.add_argument("--again", action="store_true", help="plan again, measure nothing")
     parser.add_argument("--encode", type=Path, default=ROOT / "results/encode.json")
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--only", action="append", choices=list(LAYOUTS))
     corpus = ROOT.parent / "shared/data/eval/open-medical"
     parser.add_argument("--corpus", type=Path, default=corpus)
-    parser.add_argument("--stores", type=Path, default=ROOT / "results/stores.json")
+    sizes = ("stores.json", "stores-smaller.json", "stores-million.json")
+    stores = [ROOT / "results" / name for name in sizes]
+    parser.add_argument("--stores", type=Path, nargs="+", default=stores)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -270,6 +281,13 @@ def main() -> None:
         say(str(found))
         write_json(path, {**before, "encoding": {**record, **found}})
         return
+    if asked.of_servers:
+        text_bytes = float(np.mean([len(text.encode()) for text in texts]))
+        measured = of_servers([asked.of_servers], text_bytes=text_bytes)
+        compared = compare(measured, dim=measured[0]["dim"])
+        say_off(compared)
+        write_json(path, {**before, "servers": compared})
+        return
     if asked.again:
         rows = [row["measured"] for row in before["rows"]]
         write_json(path, {**before, "rows": compare(rows, dim=asked.dim)})
@@ -277,9 +295,7 @@ def main() -> None:
     rows = measure(names, texts, size=asked.passages, dim=asked.dim)
     record["rows"] = [row for row in before["rows"] if row["layout"] not in names]
     record = {**before, **record, "rows": record["rows"] + compare(rows, dim=asked.dim)}
-    for row in record["rows"]:
-        off = ", ".join(f"{name} {value:+.0%}" for name, value in row["off"].items())
-        print(f"{row['layout']}: {off}")
+    say_off(record["rows"])
     write_json(path, record)
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -18,11 +20,13 @@ import numpy as np
 
 from corom.encoder import Encoder
 from corom.engines.compression import RECIPE
+from corom.files import write_json
 from corom.metrics import evaluate_run
 from corom.ranking import top_k
 from corom.readers import open_dataset
 from corom.records import Hit
 from corom.vectors import cosines, normalized
+from encode_machine import describe
 
 PRECISIONS = ("fp32", "int8", "bf16")
 DEPTH = 1000
@@ -94,13 +98,14 @@ def main() -> None:
         print(precision, json.dumps(row, ensure_ascii=False), flush=True)
     if options.json:
         result = {
-            "command": "python benchmarks/bench_fidelity.py --model MODEL --data DATA",
+            **describe(threads=os.cpu_count() or 1),
+            "command": " ".join(["python", "benchmarks/bench_fidelity.py", *sys.argv[1:]]),
             "model": Path(options.model).name,
             "fingerprint": encoder.fingerprint,
             "dataset": {"name": options.data.name, "checksum": dataset.checksum()},
             "precisions": found,
         }
-        options.json.write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n")
+        write_json(options.json, result)
 
 
 def summary(exact: np.ndarray, quick: np.ndarray) -> dict[str, float]:

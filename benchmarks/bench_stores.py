@@ -1,4 +1,4 @@
-"""The same evaluation through exact search, faiss HNSW, Milvus Lite, Milvus and pgvector.
+r"""The same evaluation through exact search, faiss HNSW, Milvus Lite, Milvus and pgvector.
 
     make bench-stores            (or, in an environment that `make test-scale` made:)
     python benchmarks/bench_stores.py
@@ -9,6 +9,9 @@ asked for their best 10. The servers start here from their PyPI packages and sta
 run; the queries per second of all engines are taken in turns, in an order shuffled each round.
 Memory: of the process that searches, or of the server's processes: when they are empty, and what
 they grow by; after all queries were asked, shared pages counted once (PSS). Disk: what grows.
+
+    python benchmarks/bench_stores.py --passages 1000000 --repeat --queries 100 \
+        --only "corom exact" --only "Milvus 2.3.5 exact" … --json results/stores-million.json
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from shutil import copyfile
 from statistics import median
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -36,6 +38,7 @@ from corom.readers import Dataset, open_dataset
 from corom.records import Hit
 from corom.vectors import Vectors
 from encode_machine import describe
+from store_corpus import Loaded, fewer_queries, larger, smaller
 from store_engines import Corpus, Running, Worker, engines, keep_level
 
 ROOT = Path(__file__).parents[1]
@@ -127,8 +130,11 @@ def compare(
     dataset: Dataset, servers: dict[str, Running], here: Path, asked: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Return a row per engine."""
-    vectors, queries = real_vectors(dataset, here, work=asked.work)
-    dataset = smaller(dataset, vectors, here / "data", passages=asked.passages)
+    given = Loaded(dataset, *real_vectors(dataset, here, work=asked.work))
+    if asked.queries:
+        given = fewer_queries(given, here / "asked", queries=asked.queries)
+    fitted = larger if asked.repeat else smaller
+    dataset, vectors, queries = fitted(given, here / "data", passages=asked.passages)
     encoder = Encoder.load()
     spec = IndexSpec(
         options=ExactOptions(),
@@ -154,24 +160,6 @@ def compare(
     return rows
 
 
-def smaller(dataset: Dataset, vectors: Path, folder: Path, *, passages: int) -> Dataset:
-    """Return the data set with its first passages and all relevant ones; cuts the vectors too."""
-    judged = {q.passage_id for split in dataset.splits for q in dataset.qrels(split)}
-    every = list(dataset.passages())
-    if passages >= len(every):
-        return dataset
-    others = [row for row, passage in enumerate(every) if passage.id not in judged]
-    rows = set(range(len(every))) - set(others[passages - len(judged) :])
-    folder.mkdir()
-    lines = (f"{every[row].id}\t{every[row].text}\n" for row in sorted(rows))
-    (folder / "corpus.tsv").write_text("".join(lines), encoding="utf-8")
-    for path in dataset.path.iterdir():
-        if path.name != "corpus.tsv":
-            copyfile(path, folder / path.name)
-    np.save(vectors, np.load(vectors, allow_pickle=False)[sorted(rows)])
-    return open_dataset(folder)
-
-
 def say(text: str) -> None:
     """Print to standard error, at once."""
     print(text, file=sys.stderr, flush=True)
@@ -183,6 +171,10 @@ def options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--passages", type=int, default=1_000_000, help="at most so many")
+    parser.add_argument(
+        "--repeat", action="store_true", help="exactly so many: the corpus again, vectors moved"
+    )
+    parser.add_argument("--queries", type=int, default=0, help="of each split; 0: all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--some", type=int, default=100, help="queries per timing")
     corpus = ROOT.parent / "shared/data/eval/open-medical"

@@ -1,9 +1,8 @@
 """How much memory, disk and time a corpus takes, from figures that were measured.
 
 `bundled/capacity.json` holds them, made by `benchmarks/bench_capacity.py --calibrate`: every layout
-at two sizes, a server without and with passages. Memory and disk lie on the line through the two;
-times on the curve through them that the layout's search and build follow. A plan is an estimate
-for machines like the measured one.
+at two sizes. Memory and disk lie on the line through the two; times on the curve through them that
+the layout's search and build follow. A plan is an estimate for machines like the measured one.
 """
 
 from __future__ import annotations

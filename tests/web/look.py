@@ -8,6 +8,7 @@ Chinese letters need a font: `apt-get install fonts-noto-cjk`.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,18 @@ def picture(browser: Any, address: str) -> None:
 
 def main() -> None:
     """Make the pictures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    chosen = parser.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("folder", nargs="?", type=Path)
+    chosen.add_argument("--readme", action="store_true")
+    asked = parser.parse_args()
     wide = {"viewport": {"width": 1180, "height": 820}}
     with serving(service()) as address, chromium() as browser:
-        if sys.argv[1:] == ["--readme"]:
+        if asked.readme:
             return picture(browser, address)
-        out = Path(sys.argv[1])
+        out = asked.folder
         out.mkdir(parents=True, exist_ok=True)
         tour(browser, address, out / "wide", **wide)
         tour(browser, address, out / "dark", color_scheme="dark", **wide)
