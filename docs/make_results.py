@@ -119,12 +119,9 @@ NOTES = {
     },
     "fidelity": {
         "zh": "基础权重在 open-medical 全库（133,780 段）上，与 fp32 相比"
-        "（`benchmarks/bench_fidelity.py`）。int8 两行是旧的校准；现在的校准在 1,800 条文本上余弦 "
-        "0.99969 / 0.9989，全库 MRR@10 见下面的检索表。",
+        "（`benchmarks/bench_fidelity.py`）。",
         "en": "The base weights on the whole of open-medical (133,780 passages), against fp32 "
-        "(`benchmarks/bench_fidelity.py`). The int8 rows are of the former calibration; today's "
-        "has a cosine of 0.99969 / 0.9989 on 1,800 texts, its MRR@10 is in the table of retrieval "
-        "below.",
+        "(`benchmarks/bench_fidelity.py`).",
     },
     "sizes": {
         "zh": "`corom-medical` 在 open-medical 全库上更小的形式：前若干维，"
