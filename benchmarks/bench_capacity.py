@@ -257,11 +257,11 @@ def main() -> None:
     asked, record = options(), describe(threads=os.cpu_count() or 1)
     record["command"] = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
     texts = [passage.content for passage in open_dataset(asked.corpus).passages()]
+    text_bytes = float(np.mean([len(text.encode()) for text in texts]))
     names = asked.only or list(LAYOUTS)
     if asked.servers:
         known = read_json(BUNDLED)
         own = [row for row in known["runs"] if row["layout"] in LAYOUTS]
-        text_bytes = float(np.mean([len(text.encode()) for text in texts]))
         write_json(
             BUNDLED, {**known, "runs": own + of_servers(asked.stores, text_bytes=text_bytes)}
         )
@@ -282,11 +282,11 @@ def main() -> None:
         write_json(path, {**before, "encoding": {**record, **found}})
         return
     if asked.of_servers:
-        text_bytes = float(np.mean([len(text.encode()) for text in texts]))
         measured = of_servers([asked.of_servers], text_bytes=text_bytes)
         compared = compare(measured, dim=measured[0]["dim"])
         say_off(compared)
-        write_json(path, {**before, "servers": compared})
+        source = f"results/{asked.of_servers.name}"
+        write_json(path, {**before, "servers": {"source": source, "rows": compared}})
         return
     if asked.again:
         rows = [row["measured"] for row in before["rows"]]

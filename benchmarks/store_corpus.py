@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copytree
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,8 @@ def smaller(given: Loaded, folder: Path, *, passages: int) -> Loaded:
     others = [row for row, passage in enumerate(every) if passage.id not in judged]
     rows = set(range(len(every))) - set(others[passages - len(judged) :])
     lines = [f"{every[row].id}\t{every[row].text}\n" for row in sorted(rows)]
-    _copy(dataset, folder, corpus="".join(lines))
+    copytree(dataset.path, folder, copy_function=copyfile)
+    (folder / "corpus.tsv").write_text("".join(lines), encoding="utf-8")
     np.save(given.vectors, np.load(given.vectors, allow_pickle=False)[sorted(rows)])
     return given._replace(dataset=open_dataset(folder))
 
@@ -48,7 +49,8 @@ def larger(given: Loaded, folder: Path, *, passages: int) -> Loaded:
         for n in range(-(-passages // len(every)))
         for each in every
     )
-    _copy(given.dataset, folder, corpus="".join(islice(lines, passages)))
+    copytree(given.dataset.path, folder, copy_function=copyfile)
+    (folder / "corpus.tsv").write_text("".join(islice(lines, passages)), encoding="utf-8")
     shape, rng = (passages, numbers.shape[1]), np.random.default_rng(0)
     path = folder / "vectors.npy"
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
@@ -65,9 +67,7 @@ def larger(given: Loaded, folder: Path, *, passages: int) -> Loaded:
 def fewer_queries(given: Loaded, folder: Path, *, queries: int) -> Loaded:
     """Return the data set with the first queries of each split."""
     numbers, rows, at = np.load(given.queries, allow_pickle=False), [], 0
-    _copy(given.dataset, folder, corpus="")
-    (folder / "corpus.tsv").unlink()
-    (folder / "corpus.tsv").symlink_to((given.dataset.path / "corpus.tsv").resolve())
+    copytree(given.dataset.path, folder, copy_function=copyfile)  # not the modes: they are written
     for split in given.dataset.splits:
         own = list(given.dataset.queries(split))
         kept = own[:queries]
@@ -82,12 +82,3 @@ def fewer_queries(given: Loaded, folder: Path, *, queries: int) -> Loaded:
     path = folder / "queries.npy"
     np.save(path, numbers[rows])
     return given._replace(dataset=open_dataset(folder), queries=path)
-
-
-def _copy(dataset: Dataset, folder: Path, *, corpus: str) -> None:
-    """Write the data set's files into a new folder, with other passages."""
-    folder.mkdir()
-    (folder / "corpus.tsv").write_text(corpus, encoding="utf-8")
-    for path in dataset.path.iterdir():
-        if path.name != "corpus.tsv" and path.is_file():
-            copyfile(path, folder / path.name)

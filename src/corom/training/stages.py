@@ -53,9 +53,8 @@ from corom.training.soup import average
 
 CARD = "README.md"
 _AVERAGE = (
-    "\n## 平均 / Average\n\n权重的 {base:.0%} 取自 `{model}`，{stage1:.0%} 取自第一阶段；"
-    "上面的数字是平均之前的。{base:.0%} of the weights are those of `{model}`, {stage1:.0%} those "
-    "of stage 1; the figures above are from before.\n"
+    "\n## 平均 / Average\n\n权重 / weights: {parts}。上面的数字是平均之前的。"
+    "The figures above are from before.\n"
 )
 SAMPLED, PRETRAINED, STAGE1, MINED = "0-sampled", "0-pretrained", "1-stage1", "2-mined"
 STAGE2, AVERAGED, EVALUATED = "3-stage2", "4-averaged", "5-evaluated"
@@ -226,7 +225,9 @@ def _average(recipe: TwoStageSettings, models: Mapping[str, str], target: Path) 
         return
     with atomic_folder(target) as draft:
         card = (resolve(models[STAGE2]) / CARD).read_text(encoding="utf-8")
-        remark = _AVERAGE.format(base=base, model=models["base"], stage1=stage1)
+        named = {STAGE2: STAGE2, STAGE1: STAGE1, "base": models["base"]}
+        listed = [f"{share:.0%} `{named[name]}`" for name, share in parts.items() if share]
+        remark = _AVERAGE.format(parts=", ".join(listed))
         average(list(shares), draft / "model", shares=list(shares.values()), card=card + remark)
         write_json(draft / _MADE_OF, {"shares": made_of})
 
