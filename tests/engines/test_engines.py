@@ -67,6 +67,26 @@ def test_few_batches_and_many_on_few_threads_and_many(tiny_checkpoint, threads):
     )
 
 
+@pytest.mark.parametrize(("threads", "kept"), [(2, 1), (3, 2)])
+def test_a_small_machine_keeps_one_form_of_the_graph(tiny_checkpoint, threads, kept):
+    checkpoint = tiny_checkpoint()
+    encoder = Encoder(checkpoint, engine="openvino", precision="fp32", threads=threads)
+    engine = encoder._engine
+
+    def forms_after(count):
+        texts = ["头" * (n % 120) for n in range(count)]
+        np.testing.assert_allclose(
+            encoder.encode_queries(texts)[:50], embed(checkpoint, texts[:50]), atol=1e-4
+        )
+        return {"_request", "_queue"} & vars(engine).keys()
+
+    assert forms_after(1) == {"_request"}
+    assert "_queue" in forms_after(1500)
+    assert "_queue" in forms_after(150)  # several batches take the form that is there
+    assert "_request" in (found := forms_after(1))
+    assert len(found) == kept
+
+
 @pytest.mark.parametrize("device", ["mps", "cuda:97", "cpu,cuda:97"])
 def test_a_device_that_is_not_there_is_refused(tiny_checkpoint, device):
     pytest.importorskip("torch")

@@ -62,7 +62,8 @@ class OpenVinoEngine:
 
     In the first, all threads work on one batch after another together (low latency); in the second,
     batches run side by side, one thread each. One or two threads need the second for long work
-    only; more threads would wait for each other, so for them a few batches are enough.
+    only, and then it takes the place of the first, until that is needed again; more threads would
+    wait for each other, so for them a few batches are enough, and both forms are kept.
     """
 
     name = "openvino"
@@ -94,10 +95,9 @@ class OpenVinoEngine:
 
         Safe to call from several threads: they take turns.
         """
-        long = isinstance(batches, Sized) and len(batches) >= _LONG and self.threads > 1
         iterator = iter(batches)
         with self._lock:
-            if self._sharing and not long:
+            if self._sharing and not self._is_long(batches):
                 return self._run_in_turn(iterator, receive)
             start = list(islice(iterator, 2 * self.threads))
             if len(start) < 2 * self.threads:
@@ -107,6 +107,11 @@ class OpenVinoEngine:
                 self._queue.start_async([batch.ids, batch.lengths], userdata=batch)
             self._queue.wait_all()
         return None
+
+    def _is_long(self, batches: Iterable[Batch]) -> bool:
+        """Whether the second form is worth making, or is there already."""
+        least = 2 * self.threads if "_queue" in self.__dict__ else _LONG
+        return self.threads > 1 and isinstance(batches, Sized) and len(batches) >= least
 
     def _run_in_turn(
         self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]
@@ -125,11 +130,18 @@ class OpenVinoEngine:
 
     @cached_property
     def _request(self) -> Any:  # noqa: ANN401 - openvino exports no types
+        self._give_up("_queue")
         return self._compile(streams=1).create_infer_request()
 
     @cached_property
     def _queue(self) -> Any:  # noqa: ANN401
+        self._give_up("_request")
         return ov.AsyncInferQueue(self._compile(streams=self.threads), self.threads)
+
+    def _give_up(self, form: str) -> None:
+        """Free the other form, where one of them will do."""
+        if self._sharing:
+            self.__dict__.pop(form, None)
 
     def _compile(self, *, streams: int) -> Any:  # noqa: ANN401
         # What is not int8 in an int8 model (attention, norms) runs as the chip does it best: on a
