@@ -37,7 +37,10 @@ def load_tower(checkpoint: Checkpoint, *, dropout: float = 0.0) -> Tower:
 
 
 class Frozen:
-    """A model that is imitated and never trained."""
+    """A model that is imitated and never trained: it gives each text the same vector every time.
+
+    So a text is computed once and its vector kept on the device: 2 kB a text at 512 dimensions.
+    """
 
     def __init__(
         self, checkpoint: Checkpoint, cutters: Cutters, *, device: torch.device, bf16: bool
@@ -45,9 +48,37 @@ class Frozen:
         self.cutters, self.device, self.bf16 = cutters, device, bf16
         self.normalize = checkpoint.encoding.normalize
         self.tower = load_tower(checkpoint).to(device).eval().requires_grad_(False)
+        self._kept = torch.empty(0, checkpoint.shape.hidden, device=device)
+        self._places: tuple[dict[str, int], dict[str, int]] = ({}, {})
 
     def vectors(self, texts: Texts, *, at_once: int) -> Tensor:
-        """Return (texts, dim) vectors, queries first, `at_once` texts at a time (0: all)."""
+        """Return (texts, dim) vectors, queries first, `at_once` new texts at a time (0: all)."""
+        new = Texts(
+            *(
+                tuple(text for text in dict.fromkeys(side) if text not in places)
+                for side, places in zip(texts, self._places, strict=True)
+            )
+        )
+        if any(new):
+            self._keep(new, self._computed(new, at_once=at_once))
+        rows = [
+            places[text] for side, places in zip(texts, self._places, strict=True) for text in side
+        ]
+        places = torch.tensor(rows, dtype=torch.int64, device=self.device)
+        return self._kept.index_select(0, places)
+
+    def _keep(self, texts: Texts, vectors: Tensor) -> None:
+        known, wanted = sum(map(len, self._places)), sum(map(len, texts))
+        if known + wanted > len(self._kept):
+            # Twice the room each time: copied so a few times in a run, not at every step.
+            room = self._kept.new_empty(max(known, wanted) + wanted, self._kept.shape[1])
+            self._kept = torch.cat([self._kept[:known], room])
+        self._kept[known : known + wanted] = vectors
+        for side, places in zip(texts, self._places, strict=True):
+            places |= {text: known + number for number, text in enumerate(side)}
+            known += len(side)
+
+    def _computed(self, texts: Texts, *, at_once: int) -> Tensor:
         tokens = texts.cut(self.cutters)
         chunks = by_length(list(map(len, tokens)), at_once=at_once)
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
