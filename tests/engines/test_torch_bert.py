@@ -240,6 +240,21 @@ def test_attention_with_dropout_is_attention_when_nothing_falls_out():
         torch.testing.assert_close(one, other)
 
 
+def test_attention_is_never_cudnns_and_leaves_the_setting_alone(monkeypatch):
+    allowed = []
+
+    def recorded(q, k, v, **_options):
+        allowed.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return q
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", recorded)
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    q, k, v, mask = attention_inputs()
+    _fused(q, k, v, mask=mask, dropout=0.0)
+    assert allowed == [False]
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+
+
 def test_attention_with_dropout_keeps_its_mean_and_never_sees_padding():
     q, k, v, mask = attention_inputs()
     with torch.no_grad():
