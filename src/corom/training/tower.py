@@ -53,19 +53,13 @@ class Frozen:
 
     def vectors(self, texts: Texts, *, at_once: int) -> Tensor:
         """Return (texts, dim) vectors, queries first, `at_once` new texts at a time (0: all)."""
-        new = Texts(
-            *(
-                tuple(text for text in dict.fromkeys(side) if text not in places)
-                for side, places in zip(texts, self._places, strict=True)
-            )
-        )
+        sides = list(zip(self._places, texts, strict=True))
+        new = [[text for text in dict.fromkeys(own) if text not in known] for known, own in sides]
         if any(new):
-            self._keep(new, self._computed(new, at_once=at_once))
-        rows = [
-            places[text] for side, places in zip(texts, self._places, strict=True) for text in side
-        ]
-        places = torch.tensor(rows, dtype=torch.int64, device=self.device)
-        return self._kept.index_select(0, places)
+            fresh = Texts(*map(tuple, new))
+            self._keep(fresh, self._computed(fresh, at_once=at_once))
+        rows = [known[text] for known, own in sides for text in own]
+        return self._kept.index_select(0, torch.tensor(rows, dtype=torch.int64, device=self.device))
 
     def _keep(self, texts: Texts, vectors: Tensor) -> None:
         known, wanted = sum(map(len, self._places)), sum(map(len, texts))
