@@ -165,10 +165,12 @@ NOTES = {
     "train-speed": {
         "zh": "训练速度：bge-small-zh-v1.5，批 {batch}，最长 {length} 词元，InfoNCE"
         "（批内加一个难负样本），{threads} 线程 CPU，{rounds} 轮配对的中位数"
-        "（`benchmarks/bench_train.py`）。",
+        "（`benchmarks/bench_train.py`）。AMD Zen 5；没有 AMX 的 Intel Xeon 上 fp32 为 1.87x"
+        "（`results/train-speed-xeon.json`）。",
         "en": "Training: bge-small-zh-v1.5, batch {batch}, at most {length} tokens, InfoNCE "
         "(in-batch and one hard negative), {threads} CPU threads, medians of {rounds} paired "
-        "rounds (`benchmarks/bench_train.py`).",
+        "rounds (`benchmarks/bench_train.py`). On an AMD Zen 5; 1.87x at fp32 on an Intel Xeon "
+        "without AMX (`results/train-speed-xeon.json`).",
     },
 }
 
