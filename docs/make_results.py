@@ -165,12 +165,12 @@ NOTES = {
     "train-speed": {
         "zh": "训练速度：bge-small-zh-v1.5，批 {batch}，最长 {length} 词元，InfoNCE"
         "（批内加一个难负样本），{threads} 线程 CPU，{rounds} 轮配对的中位数"
-        "（`benchmarks/bench_train.py`）。AMD Zen 5；没有 AMX 的 Intel Xeon 上 fp32 为 1.87x"
+        "（`benchmarks/bench_train.py`）。AMD Zen 5；没有 AMX 的 Intel Xeon 上 fp32 为 {xeon:.2f}x"
         "（`results/train-speed-xeon.json`）。",
         "en": "Training: bge-small-zh-v1.5, batch {batch}, at most {length} tokens, InfoNCE "
         "(in-batch and one hard negative), {threads} CPU threads, medians of {rounds} paired "
-        "rounds (`benchmarks/bench_train.py`). On an AMD Zen 5; 1.87x at fp32 on an Intel Xeon "
-        "without AMX (`results/train-speed-xeon.json`).",
+        "rounds (`benchmarks/bench_train.py`). On an AMD Zen 5; {xeon:.2f}x at fp32 on an Intel "
+        "Xeon without AMX (`results/train-speed-xeon.json`).",
     },
 }
 
@@ -249,7 +249,9 @@ def train_speed(data: dict[str, Any], language: str) -> str:
     # A run that was cut short keeps the rounds it finished.
     rounds = min(len(found["ratios"]) for found in data["precisions"].values())
     threads = data["machine"]["threads_used"]
+    xeon = json.loads((ROOT / "results/train-speed-xeon.json").read_text(encoding="utf-8"))
     known = {**data["options"], "rounds": rounds, "threads": threads}
+    known["xeon"] = statistics.median(xeon["precisions"]["fp32"]["ratios"])
     note = NOTES["train-speed"][language].format(**known)
     return f"{note}\n\n{table(HEADS['train-speed'][language], rows)}"
 

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
-from corom.training.batches import TokenFeed, make_batch, make_cutters, restored  # noqa: E402
+from corom.training.batches import Texts, TokenFeed, make_batch, make_cutters, restored  # noqa: E402
 from corom.training.examples import Drawn, GradedRow, text_key  # noqa: E402
 from corom.training.loop import start_accelerator  # noqa: E402
 from corom.training.objective import Objective, cells, joined  # noqa: E402
@@ -85,6 +85,31 @@ def test_chunks_come_back_in_order(batch, cutters, at_once):
     assert len(chunks) == {0: 1, 1: 13, 4: 4, 99: 1}[at_once]
     marks = torch.cat([torch.tensor(rows, dtype=torch.float32)[:, None] for rows in chunks])
     assert restored(marks, chunks).flatten().tolist() == list(range(13))
+
+
+def test_a_text_is_cut_once_on_each_side(cutters, monkeypatch):
+    cut = {"query": [], "passage": []}
+    for side, texts in cut.items():
+        own = getattr(cutters, side)
+        real = own.cut
+        monkeypatch.setattr(
+            own, "cut", lambda new, real=real, texts=texts: texts.append(new) or real(new)
+        )
+    feed = TokenFeed(cutters, 0)
+    texts = Texts(("头痛", "咳嗽", "头痛"), ("咳嗽", "手术"))
+    first = feed(texts)
+    assert cut == {"query": [["头痛", "咳嗽"]], "passage": [["咳嗽", "手术"]]}
+    again = feed(texts)
+    more = feed(Texts(("手术", "头痛"), ("手术",)))
+    assert [text for new in cut["query"] for text in new] == ["头痛", "咳嗽", "手术"]
+    assert [text for new in cut["passage"] for text in new] == ["咳嗽", "手术"]
+    for found, fresh in (
+        (again, first),
+        (more, TokenFeed(cutters, 0)(Texts(("手术", "头痛"), ("手术",)))),
+    ):
+        for part, other in zip(found.parts, fresh.parts, strict=True):
+            assert torch.equal(part.ids, other.ids)
+            assert torch.equal(part.lengths, other.lengths)
 
 
 SCRIPT = """
