@@ -20,7 +20,7 @@ from corom.training.states import CpuBody, DeviceBody, KeptStates  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-PARTS = ["last layer", "last block"]
+PARTS = ["last two layers", "last layer", "last block"]
 TEXTS = Texts(
     ("头痛吃什么药", "糖尿病", "头痛吃什么药"), ("多休息。", "hello 手术", "检查" * 40, "\x07")
 )
@@ -84,12 +84,13 @@ def test_the_end_of_kept_states_is_the_whole_encoder(kept, at_once):
         torch.testing.assert_close(end(*part), wanted[rows], atol=5e-3, rtol=5e-3)
 
 
-@pytest.mark.parametrize("kept", ["last layer"], indirect=True)
+@pytest.mark.parametrize("kept", ["last two layers", "last layer"], indirect=True)
 def test_states_in_another_order_are_refused(kept):
     checkpoint, _, make = kept
-    rows, lengths = make()(TEXTS).parts[0]
+    states = make()
+    rows, lengths = states(TEXTS).parts[0]
     with pytest.raises(InputError, match="most rows first"):
-        End(tower(checkpoint), "last layer")(rows, lengths.flip(0))
+        End(tower(checkpoint), states.before)(rows, lengths.flip(0))
 
 
 def test_each_text_comes_once_with_its_number(kept):
@@ -208,7 +209,7 @@ def test_the_cpu_engine_gives_what_torch_gives(tiny_checkpoint, precision, part)
             batches(tokens, budget=64),
             lambda batch, states, rows=rows: rows.update(zip(batch.rows, states, strict=True)),
         )
-        lengths = [len(tokens[row]) if part == "last layer" else 1 for row in range(7)]
+        lengths = [1 if part == "last block" else len(tokens[row]) for row in range(7)]
         results.append(np.concatenate([rows[row][: lengths[row]] for row in range(7)]))
     np.testing.assert_allclose(*results, atol={"fp32": 1e-4, "int8": 0.5}[precision])
 

@@ -10,8 +10,8 @@ from corom.vectors import Vectors
 
 Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
 EngineName: TypeAlias = Literal["auto", "openvino", "torch"]
-Part: TypeAlias = Literal["last layer", "last block"]
-"""The end of a [CLS] encoder: its last layer, or only that layer's feed-forward block."""
+Part: TypeAlias = Literal["last two layers", "last layer", "last block"]
+"""The end of a [CLS] encoder; the last block is the last layer's feed-forward block."""
 
 
 class Engine(Protocol):

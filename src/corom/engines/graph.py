@@ -89,13 +89,15 @@ class GraphBuilder:
         self._measure(ids, lengths)
         rows = self._embed(ids)
         layers = self._shape.layers
-        if pooling == "cls":
+        if before in ("last two layers", "last layer"):
+            for layer in range(layers - (1 if before == "last layer" else 2)):
+                rows = self._layer(layer, rows)
+            pooled = rows.rows
+        elif pooling == "cls":
             for layer in range(layers - 1):
                 rows = self._layer(layer, rows)
             pooled = op.squeeze(self._last_layer(layers - 1, rows.rows).rows, _integers([1]))
-            if before == "last layer":
-                pooled = rows.rows
-            elif before == "last block":
+            if before == "last block":
                 pooled = self.probes[f"encoder.layer.{layers - 1}.intermediate.dense"]
         else:
             hidden = [rows]

@@ -208,25 +208,26 @@ class TorchBert(nn.Module):  # type: ignore[misc]
         return F.normalize(vectors, dim=1) if normalize else vectors
 
     def before(self, part: Part, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Return what the last layer or its feed-forward block is given for each text, float32.
+        """Return what the end of the encoder is given for each text, float32.
 
         With [CLS] pooling the rest of the encoder's work is that part. (b, t, hidden), zero where
-        `ids` is padding, before the layer; (b, 1, hidden) before the block.
+        `ids` is padding, before layers; (b, 1, hidden) before the block.
         """
         packing = self.pack(ids, lengths)
-        rows = self._below_last_layer(ids, packing)
-        if part == "last layer":
+        rows = self._below(ids, packing, top=2 if part == "last two layers" else 1)
+        if part != "last block":
             return spread(rows, packing.places, size=ids.numel()).view(*ids.shape, -1).float()
         firsts = self.layers[-1].attend(rows, packing, first_only=True)
         return firsts.index_select(0, packing.back)[:, None].float()
 
     def _first_rows(self, ids: Tensor, packing: Packing) -> Tensor:
-        firsts = self.layers[-1](self._below_last_layer(ids, packing), packing, first_only=True)
+        firsts = self.layers[-1](self._below(ids, packing, top=1), packing, first_only=True)
         return firsts.index_select(0, packing.back).float()
 
-    def _below_last_layer(self, ids: Tensor, packing: Packing) -> Tensor:
+    def _below(self, ids: Tensor, packing: Packing, *, top: int) -> Tensor:
+        """Return the packed rows (n, hidden) that the `top` last layers are given."""
         rows = self.embed(ids, packing)
-        for layer in self.layers[:-1]:
+        for layer in self.layers[:-top]:
             rows = layer(rows, packing)
         return rows
 

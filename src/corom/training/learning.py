@@ -19,6 +19,8 @@ from corom.engines.torch_bert import TorchBert
 from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint
 from corom.training.batches import Chunk, Cutters, Feed, TokenFeed, TrainBatch
+from corom.training.heap import freed_memory_kept
+from corom.training.loop import uses_bf16
 from corom.training.settings import TrainSettings
 from corom.training.states import KeptStates
 from corom.training.tower import Frozen, load_tower
@@ -71,14 +73,18 @@ class WholeEncoder:
 
 
 class End(nn.Module):  # type: ignore[misc]
-    """The last layer of a [CLS] encoder, or that layer's feed-forward block; the rest stays."""
+    """The last layer or two of a [CLS] encoder, or the last feed-forward block; the rest stays."""
 
     def __init__(self, bert: TorchBert, part: Part) -> None:
         super().__init__()
         self.bert, self.part = bert.requires_grad_(False), part
         last = bert.layers[-1]
-        block = (last.inner, last.outer, last.outer_norm)
-        for piece in (last,) if part == "last layer" else block:
+        learning: dict[Part, list[nn.Module]] = {
+            "last two layers": list(bert.layers[-2:]),
+            "last layer": [last],
+            "last block": [last.inner, last.outer, last.outer_norm],
+        }
+        for piece in learning[part]:
             piece.requires_grad_(True)
 
     def forward(self, rows: Tensor, lengths: Tensor) -> Tensor:
@@ -91,6 +97,8 @@ class End(nn.Module):  # type: ignore[misc]
             # Packing would take one text's rows for another's.
             raise InputError("states must come with the text of most rows first")
         packing = pack(lengths, width=int(lengths.max()), device=rows.device, most=_BLOCK)
+        if self.part == "last two layers":
+            rows = self.bert.layers[-2](rows.float(), packing)
         firsts = layer.attend(rows, packing, first_only=True)
         return layer.feed_forward(firsts).float()
 
@@ -106,11 +114,13 @@ class LastPart:
         self.feed: Feed = states
         self._base = None
         if settings.loss.base_weight:
-            self._base = self._vectors(normalize=checkpoint.encoding.normalize)
+            device = states.accelerator.device
+            bf16 = uses_bf16(settings.run.precision, device=device)
+            with freed_memory_kept(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                self._base = self._vectors(device, normalize=checkpoint.encoding.normalize)
 
-    def _vectors(self, *, normalize: bool) -> Tensor:
+    def _vectors(self, device: torch.device, *, normalize: bool) -> Tensor:
         """Return (texts, hidden) float16 vectors of all kept texts before training."""
-        device = self.states.accelerator.device
         model = deepcopy(self.model).to(device).eval()
         vectors = torch.empty(len(self.states), model.bert.shape.hidden, dtype=torch.float16)
         with torch.no_grad():

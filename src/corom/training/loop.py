@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from corom.engines.openvino_engine import has_bf16
 from corom.errors import InputError, TrainingError
 from corom.training.gradient_cache import backward
+from corom.training.heap import freed_memory_kept
 from corom.training.logs import Log
 from corom.training.optimizer import make_optimizer, rate_share, set_rate
 from corom.training.progress import Progress, Report
@@ -143,15 +144,17 @@ class Loop:
             log = Log(self.folder, step=first, tensorboard=self.run_settings.tensorboard)
         numbers = range(first * self.settings.accumulate, self.steps * self.settings.accumulate)
         batches = _ahead(self.task.batch, numbers)
+        on_cpu = self.accelerator.device.type == "cpu"
         try:
-            for step in range(first + 1, self.steps + 1):
-                if self._is_lost():
-                    break
-                started = time.perf_counter()
-                progress = self._step(step, batches)
-                self._note(progress, log=log, started=started)
-                if report and main:
-                    report(progress)
+            with freed_memory_kept() if on_cpu else nullcontext():
+                for step in range(first + 1, self.steps + 1):
+                    if self._is_lost():
+                        break
+                    started = time.perf_counter()
+                    progress = self._step(step, batches)
+                    self._note(progress, log=log, started=started)
+                    if report and main:
+                        report(progress)
         finally:
             batches.close()
             if log:

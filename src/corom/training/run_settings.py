@@ -22,9 +22,9 @@ def check(statement: bool, message: str) -> None:
 class OptimizerSettings:
     """How the weights move: AdamW, after `batch` queries seen by all processes together."""
 
-    trained: Literal["all", "last layer", "last block"] = "all"
-    """What learns: every weight, the last layer, or only its feed-forward block ([CLS] pooling).
-    The latter two compute the rest of the encoder once for each text: minutes on a CPU."""
+    trained: Literal["all", "last two layers", "last layer", "last block"] = "all"
+    """What learns: every weight, the last layers, or only the last feed-forward block. All but the
+    first need [CLS] pooling and compute the rest of the encoder once a text: minutes on a CPU."""
     epochs: float = 3.0
     max_steps: int | None = None
     batch: int = 64

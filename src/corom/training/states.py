@@ -36,7 +36,7 @@ from corom.training.tower import load_tower
 from corom.vectors import Vectors
 
 _BUDGET = 1024
-_SHARD = {"last layer": 1024, "last block": 8192}
+_SHARD = {"last two layers": 1024, "last layer": 1024, "last block": 8192}
 """Texts per kept file: 75 MB of rows, or 8."""
 
 
@@ -112,6 +112,8 @@ class KeptStates:
                 f"optimizer.trained = {before!r} needs [CLS] pooling; the model's is "
                 f"{checkpoint.encoding.pooling}"
             )
+        if before == "last two layers" and checkpoint.shape.layers < 2:
+            raise InputError(f"optimizer.trained = {before!r}: the model has one layer")
         self.cutters, self.before, self.accelerator = cutters, before, accelerator
         self._at_once, self._hidden = at_once, checkpoint.shape.hidden
         bert, device = load_tower(checkpoint).bert, accelerator.device
@@ -211,7 +213,7 @@ class KeptStates:
             found: list[Vectors] = []
             batch = Batch(np.arange(len(lengths)), ids, lengths)
             self._body.states([batch], lambda _, states: found.append(states))
-            counts = lengths if self.before == "last layer" else np.ones_like(lengths)
+            counts = np.ones_like(lengths) if self.before == "last block" else lengths
             (order,) = by_length(counts.tolist(), at_once=0)
             rows = np.concatenate([found[0][row, : counts[row]] for row in order])
             states = States(
@@ -228,9 +230,10 @@ def _joined(texts: Sequence[Rows]) -> States:
 
 def _identity(bert: TorchBert, checkpoint: Checkpoint, *, before: Part) -> str:
     """Return a checksum of what the states depend on: all but the part, and the tokenizer."""
-    last = f"encoder.layer.{checkpoint.shape.layers - 1}."
-    block = tuple(f"{last}{part}" for part in ("intermediate", "output"))
-    trained = (last,) if before == "last layer" else block
+    count = 2 if before == "last two layers" else 1
+    last = [f"encoder.layer.{checkpoint.shape.layers - 1 - below}." for below in range(count)]
+    block = [f"{last[0]}{part}" for part in ("intermediate", "output")]
+    trained = tuple(block if before == "last block" else last)
     digest = hashlib.sha256(checkpoint.tokenizer_json.encode())
     for name, array in sorted(bert.export_weights().items()):
         if not name.startswith(trained):

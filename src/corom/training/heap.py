@@ -1,0 +1,50 @@
+"""Memory that one step frees stays at hand for the next.
+
+A C library hands big blocks back to the system as soon as they are free, and the system zeroes
+every page before it gives it out again. A training step on the CPU frees gigabytes and asks for as
+much at once: 40 % of its time went there (the whole of bge-small, 1,024 texts at once, two Zen 5
+cores: 42 texts/s, 70 with the blocks kept).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Numbers and defaults of glibc's <malloc.h>.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}
+_USUAL = {_MMAP_MAX: 65536, _TRIM_THRESHOLD: 128 * 1024}
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Keep freed memory in the process for as long as this lasts, and give it back at the end.
+
+    The choice is the whole process's. Nothing happens but with glibc (Linux).
+    """
+    libc = _glibc()
+    if libc is None:
+        yield
+        return
+    _choose(libc, _KEPT)
+    try:
+        yield
+    finally:
+        _choose(libc, _USUAL)
+        libc.malloc_trim(0)
+
+
+def _choose(libc: ctypes.CDLL, options: dict[int, int]) -> None:
+    for option, value in options.items():
+        libc.mallopt(option, value)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """Return the C library of this process if it has what is needed."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
