@@ -6,8 +6,8 @@ environment with sentence-transformers, datasets and corom's train extra:
 
     python benchmarks/bench_train.py --model ../shared/models/bge-small-zh-v1.5
 
-Writes results/train-speed.json: every run's texts per second, and for each precision the ratio of
-the two runs of a round. corom's own choice of precision ("auto") is that of the first table.
+Writes every run's texts per second and, for each precision, the ratio of the two runs of a round
+to `--output`; each file in results/ names its command.
 """
 
 from __future__ import annotations

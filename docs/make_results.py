@@ -78,8 +78,8 @@ HEADS = {
         "en": ["", "queries/s", "times faiss [least-most]", "same top 10", "memory: own / mapped"],
     },
     "train-speed": {
-        "zh": ["精度", "corom 文本/秒", "sentence-transformers 文本/秒", "倍数"],
-        "en": ["precision", "corom, texts/s", "sentence-transformers, texts/s", "ratio"],
+        "zh": ["批", "精度", "corom 文本/秒", "sentence-transformers 文本/秒", "倍数"],
+        "en": ["batch", "precision", "corom, texts/s", "sentence-transformers, texts/s", "ratio"],
     },
 }
 POINTS = ("p5", "p25", "p50", "p75", "p95")
@@ -163,14 +163,14 @@ NOTES = {
         "`make bench-search`).",
     },
     "train-speed": {
-        "zh": "训练速度：bge-small-zh-v1.5，批 {batch}，最长 {length} 词元，InfoNCE"
+        "zh": "训练速度：bge-small-zh-v1.5，最长 {length} 词元，InfoNCE"
         "（批内加一个难负样本），{threads} 线程 CPU，{rounds} 轮配对的中位数"
-        "（`benchmarks/bench_train.py`）。AMD Zen 5；没有 AMX 的 Intel Xeon 上 fp32 为 {xeon:.2f}x"
-        "（`results/train-speed-xeon.json`）。",
-        "en": "Training: bge-small-zh-v1.5, batch {batch}, at most {length} tokens, InfoNCE "
+        "（`benchmarks/bench_train.py`）。AMD Zen 5；没有 AMX 的 Intel Xeon 上，批 {batch}、"
+        "fp32 为 {xeon:.2f}x（`results/train-speed-xeon.json`）。",
+        "en": "Training: bge-small-zh-v1.5, at most {length} tokens, InfoNCE "
         "(in-batch and one hard negative), {threads} CPU threads, medians of {rounds} paired "
-        "rounds (`benchmarks/bench_train.py`). On an AMD Zen 5; {xeon:.2f}x at fp32 on an Intel "
-        "Xeon without AMX (`results/train-speed-xeon.json`).",
+        "rounds (`benchmarks/bench_train.py`). On an AMD Zen 5; {xeon:.2f}x on an Intel Xeon "
+        "without AMX, batch {batch}, fp32 (`results/train-speed-xeon.json`).",
     },
 }
 
@@ -240,20 +240,30 @@ def score_ranges(data: dict[str, Any], language: str) -> str:
 
 def train_speed(data: dict[str, Any], language: str) -> str:
     """Return the table of training speed against sentence-transformers."""
+    large, xeon = (
+        json.loads((ROOT / f"results/train-speed-{name}.json").read_text(encoding="utf-8"))
+        for name in ("large", "xeon")
+    )
+    rows = [*_speeds(data), *_speeds(large)]
+    # A run that was cut short keeps the rounds it finished.
+    rounds = min(len(found["ratios"]) for found in data["precisions"].values())
+    threads = data["machine"]["threads_used"]
+    known = {**data["options"], "rounds": rounds, "threads": threads}
+    known["xeon"] = statistics.median(xeon["precisions"]["fp32"]["ratios"])
+    note = NOTES["train-speed"][language].format(**known)
+    return f"{note}\n\n{table(HEADS['train-speed'][language], rows)}"
+
+
+def _speeds(data: dict[str, Any]) -> list[list[str]]:
+    """Return a row for each precision: medians, and the ratio with its least and greatest."""
     rows = []
     for precision, found in data["precisions"].items():
         speeds = (statistics.median(values) for values in found["texts_per_s"].values())
         ratios = sorted(found["ratios"])
         ratio = f"{statistics.median(ratios):.2f}x [{ratios[0]:.2f}-{ratios[-1]:.2f}]"
-        rows.append([precision, *(f"{speed:.1f}" for speed in speeds), ratio])
-    # A run that was cut short keeps the rounds it finished.
-    rounds = min(len(found["ratios"]) for found in data["precisions"].values())
-    threads = data["machine"]["threads_used"]
-    xeon = json.loads((ROOT / "results/train-speed-xeon.json").read_text(encoding="utf-8"))
-    known = {**data["options"], "rounds": rounds, "threads": threads}
-    known["xeon"] = statistics.median(xeon["precisions"]["fp32"]["ratios"])
-    note = NOTES["train-speed"][language].format(**known)
-    return f"{note}\n\n{table(HEADS['train-speed'][language], rows)}"
+        own = [f"{data['options']['batch']}", precision]
+        rows.append([*own, *(f"{speed:.1f}" for speed in speeds), ratio])
+    return rows
 
 
 def regressions(data: dict[str, Any], language: str) -> str:
