@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -386,6 +387,24 @@ def test_graded_pairs_join_in(settings, tmp_path):
     assert np.mean(losses(finished)[-5:]) < np.mean(losses(finished)[:5])
     with pytest.raises(InputError, match="3 graded pairs: no source fills"):
         train(settings("other", data={**graded, "graded_batch": 4}, loss=alone))
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_freed_memory_is_kept_from_the_second_step_on_where_there_is_room(
+    room, settings, monkeypatch
+):
+    seen = []
+
+    @contextmanager
+    def kept():
+        seen.append("kept")
+        yield
+        seen.append("given back")
+
+    monkeypatch.setattr("corom.training.loop.has_room", lambda *, processes: room)
+    monkeypatch.setattr("corom.training.loop.freed_memory_kept", kept)
+    train(settings(optimizer={"max_steps": 3}), progress=lambda now: seen.append(now.step))
+    assert seen == ([1, "kept", 2, 3, "given back"] if room else [1, 2, 3])
 
 
 @pytest.mark.parametrize("part", ["all", "last layer"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 
 import pytest
 
-from corom.training.heap import freed_memory_kept
+from corom.training import heap
+from corom.training.heap import freed_memory_kept, has_room
 
 SCRIPT = """
 import resource, sys
@@ -48,8 +50,19 @@ def test_freed_memory_is_kept_and_given_back():
     assert after > plain / 2
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux's files")
+def test_there_is_room_where_every_process_may_take_twice_as_much(monkeypatch, tmp_path):
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    for limit, processes, room in (("max", 1, True), (3 * used, 1, True), (3 * used, 2, False)):
+        (tmp_path / "memory.max").write_text(f"{limit}\n", encoding="ascii")
+        monkeypatch.setattr(heap, "_LIMITS", (tmp_path / "memory.max", tmp_path / "none"))
+        assert has_room(processes=processes) == room, (limit, processes)
+    assert not has_room(processes=10**6)  # the machine itself has less
+
+
 def test_without_glibc_nothing_happens(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
+    assert not has_room(processes=1)
     with freed_memory_kept():
         pass
 

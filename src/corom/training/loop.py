@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from corom.engines.openvino_engine import has_bf16
 from corom.errors import InputError, TrainingError
 from corom.training.gradient_cache import backward
-from corom.training.heap import freed_memory_kept
+from corom.training.heap import freed_memory_kept, has_room
 from corom.training.logs import Log
 from corom.training.optimizer import make_optimizer, rate_share, set_rate
 from corom.training.progress import Progress, Report
@@ -144,9 +144,8 @@ class Loop:
             log = Log(self.folder, step=first, tensorboard=self.run_settings.tensorboard)
         numbers = range(first * self.settings.accumulate, self.steps * self.settings.accumulate)
         batches = _ahead(self.task.batch, numbers)
-        on_cpu = self.accelerator.device.type == "cpu"
         try:
-            with freed_memory_kept() if on_cpu else nullcontext():
+            with ExitStack() as memory:
                 for step in range(first + 1, self.steps + 1):
                     if self._is_lost():
                         break
@@ -155,11 +154,18 @@ class Loop:
                     self._note(progress, log=log, started=started)
                     if report and main:
                         report(progress)
+                    # How much memory it takes is known from the first step on.
+                    if step == first + 1 and self._may_keep_memory():
+                        memory.enter_context(freed_memory_kept())
         finally:
             batches.close()
             if log:
                 log.close()
         return self.progressed
+
+    def _may_keep_memory(self) -> bool:
+        on_cpu = self.accelerator.device.type == "cpu"
+        return on_cpu and has_room(processes=self.accelerator.num_processes)
 
     def _is_lost(self) -> bool:
         return 0 < self.patience <= self.progressed.evaluations_since_best
