@@ -93,6 +93,18 @@ def test_states_in_another_order_are_refused(kept):
         End(tower(checkpoint), states.before)(rows, lengths.flip(0))
 
 
+def test_two_layers_need_two(tiny_checkpoint, tiny_shape):
+    checkpoint = tiny_checkpoint(shape=replace(tiny_shape, layers=1))
+    with pytest.raises(InputError, match="the model has one layer"):
+        KeptStates(
+            checkpoint,
+            make_cutters(checkpoint, query_length=16, passage_length=32),
+            before="last two layers",
+            accelerator=start_accelerator(RunSettings(device="cpu")),
+            precision="fp32",
+        )
+
+
 def test_each_text_comes_once_with_its_number(kept):
     checkpoint, cutters, make = kept
     states = make()
