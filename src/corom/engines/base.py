@@ -12,6 +12,8 @@ Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
 EngineName: TypeAlias = Literal["auto", "openvino", "torch"]
 Part: TypeAlias = Literal["last two layers", "last layer", "last block"]
 """The end of a [CLS] encoder; the last block is the last layer's feed-forward block."""
+LAYERS_OF: dict[Part, int] = {"last two layers": 2, "last layer": 1, "last block": 1}
+"""How many layers from the top a part has, or has a piece of."""
 
 
 class Engine(Protocol):

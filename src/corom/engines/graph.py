@@ -18,7 +18,7 @@ import openvino as ov
 from numpy.typing import ArrayLike, NDArray
 from openvino import opset13 as op
 
-from corom.engines.base import Part
+from corom.engines.base import LAYERS_OF, Part
 from corom.errors import InputError
 from corom.models.config import Pooling, Shape
 from corom.models.int8 import InputRange, Int8Weights
@@ -89,14 +89,12 @@ class GraphBuilder:
         self._measure(ids, lengths)
         rows = self._embed(ids)
         layers = self._shape.layers
-        if before in ("last two layers", "last layer"):
-            for layer in range(layers - (1 if before == "last layer" else 2)):
+        if pooling == "cls":
+            for layer in range(layers - (LAYERS_OF[before] if before else 1)):
                 rows = self._layer(layer, rows)
             pooled = rows.rows
-        elif pooling == "cls":
-            for layer in range(layers - 1):
-                rows = self._layer(layer, rows)
-            pooled = op.squeeze(self._last_layer(layers - 1, rows.rows).rows, _integers([1]))
+            if before in (None, "last block"):
+                pooled = op.squeeze(self._last_layer(layers - 1, rows.rows).rows, _integers([1]))
             if before == "last block":
                 pooled = self.probes[f"encoder.layer.{layers - 1}.intermediate.dense"]
         else:

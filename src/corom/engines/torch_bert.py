@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from corom.engines.base import LAYERS_OF
 from corom.engines.packing import Block, Packing, collect, pack, spread
 from corom.errors import ArtifactError, InputError
 
@@ -214,7 +215,7 @@ class TorchBert(nn.Module):  # type: ignore[misc]
         `ids` is padding, before layers; (b, 1, hidden) before the block.
         """
         packing = self.pack(ids, lengths)
-        rows = self._below(ids, packing, top=2 if part == "last two layers" else 1)
+        rows = self._below(ids, packing, top=LAYERS_OF[part])
         if part != "last block":
             return spread(rows, packing.places, size=ids.numel()).view(*ids.shape, -1).float()
         firsts = self.layers[-1].attend(rows, packing, first_only=True)

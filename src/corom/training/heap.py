@@ -49,7 +49,8 @@ def _memory() -> int:
 def freed_memory_kept() -> Iterator[None]:
     """Keep freed memory in the process for as long as this lasts, and give it back at the end.
 
-    The choice is the whole process's. Nothing happens but with glibc (Linux).
+    The choice is the whole process's, and so are glibc's defaults afterwards. Nothing happens but
+    with glibc (Linux).
     """
     libc = _glibc()
     if libc is None:

@@ -13,19 +13,18 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from corom.engines.base import Part
+from corom.engines.base import LAYERS_OF, Part
 from corom.engines.packing import pack
 from corom.engines.torch_bert import TorchBert
 from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint
 from corom.training.batches import Chunk, Cutters, Feed, TokenFeed, TrainBatch
-from corom.training.heap import freed_memory_kept
 from corom.training.loop import uses_bf16
 from corom.training.settings import TrainSettings
 from corom.training.states import KeptStates
 from corom.training.tower import Frozen, load_tower
 
-_AT_ONCE = 1024
+_AT_ONCE = 256
 _BLOCK = 2048
 """Tokens that attention looks at together: what is made of them stays in a core's cache."""
 
@@ -79,28 +78,23 @@ class End(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.bert, self.part = bert.requires_grad_(False), part
         last = bert.layers[-1]
-        learning: dict[Part, list[nn.Module]] = {
-            "last two layers": list(bert.layers[-2:]),
-            "last layer": [last],
-            "last block": [last.inner, last.outer, last.outer_norm],
-        }
-        for piece in learning[part]:
+        block = (last.inner, last.outer, last.outer_norm)
+        for piece in block if part == "last block" else bert.layers[-LAYERS_OF[part] :]:
             piece.requires_grad_(True)
 
     def forward(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """Return (texts, hidden) float32 vectors of what `KeptStates` gives."""
-        layer = self.bert.layers[-1]
+        *below, last = self.bert.layers[-LAYERS_OF[self.part] :]
         if self.part == "last block":
-            vectors: Tensor = layer.feed_forward(rows.float())
+            vectors: Tensor = last.feed_forward(rows.float())
             return vectors.float()
         if (lengths.diff() > 0).any():
             # Packing would take one text's rows for another's.
             raise InputError("states must come with the text of most rows first")
         packing = pack(lengths, width=int(lengths.max()), device=rows.device, most=_BLOCK)
-        if self.part == "last two layers":
-            rows = self.bert.layers[-2](rows.float(), packing)
-        firsts = layer.attend(rows, packing, first_only=True)
-        return layer.feed_forward(firsts).float()
+        for layer in below:
+            rows = layer(rows.float(), packing)
+        return last(rows, packing, first_only=True).float()
 
 
 class LastPart:
@@ -116,7 +110,7 @@ class LastPart:
         if settings.loss.base_weight:
             device = states.accelerator.device
             bf16 = uses_bf16(settings.run.precision, device=device)
-            with freed_memory_kept(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 self._base = self._vectors(device, normalize=checkpoint.encoding.normalize)
 
     def _vectors(self, device: torch.device, *, normalize: bool) -> Tensor:

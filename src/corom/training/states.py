@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from corom.engines.base import Engine, Part
+from corom.engines.base import LAYERS_OF, Engine, Part
 from corom.engines.base import Precision as EnginePrecision
 from corom.engines.loading import open_body
 from corom.engines.torch_bert import TorchBert
@@ -112,7 +112,7 @@ class KeptStates:
                 f"optimizer.trained = {before!r} needs [CLS] pooling; the model's is "
                 f"{checkpoint.encoding.pooling}"
             )
-        if before == "last two layers" and checkpoint.shape.layers < 2:
+        if checkpoint.shape.layers < LAYERS_OF[before]:
             raise InputError(f"optimizer.trained = {before!r}: the model has one layer")
         self.cutters, self.before, self.accelerator = cutters, before, accelerator
         self._at_once, self._hidden = at_once, checkpoint.shape.hidden
@@ -230,8 +230,8 @@ def _joined(texts: Sequence[Rows]) -> States:
 
 def _identity(bert: TorchBert, checkpoint: Checkpoint, *, before: Part) -> str:
     """Return a checksum of what the states depend on: all but the part, and the tokenizer."""
-    count = 2 if before == "last two layers" else 1
-    last = [f"encoder.layer.{checkpoint.shape.layers - 1 - below}." for below in range(count)]
+    layers = checkpoint.shape.layers
+    last = [f"encoder.layer.{layers - 1 - below}." for below in range(LAYERS_OF[before])]
     block = [f"{last[0]}{part}" for part in ("intermediate", "output")]
     trained = tuple(block if before == "last block" else last)
     digest = hashlib.sha256(checkpoint.tokenizer_json.encode())
