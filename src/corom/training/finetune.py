@@ -27,6 +27,7 @@ from corom.training.batches import (
 )
 from corom.training.examples import GradedRow, draw, row_keys
 from corom.training.finish import Finished, read_finished, run_to_end
+from corom.training.frozen import Frozen
 from corom.training.learning import LastPart, Learner, WholeEncoder
 from corom.training.loop import start_accelerator, uses_bf16
 from corom.training.objective import Objective
@@ -37,7 +38,7 @@ from corom.training.rows import Rows, read_graded, read_rows
 from corom.training.settings import DataSettings, TrainSettings
 from corom.training.states import KeptStates
 from corom.training.topics import Topics, query_topics
-from corom.training.tower import Frozen, open_checkpoint
+from corom.training.tower import open_checkpoint
 
 
 class FineTuning:

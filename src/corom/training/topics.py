@@ -18,7 +18,7 @@ from corom.clustering import cluster_kmeans
 from corom.errors import InputError
 from corom.files import write_bytes
 from corom.training.batches import Texts
-from corom.training.tower import Frozen
+from corom.training.frozen import Frozen
 
 FILE = "topics.npy"
 _AT_ONCE = 512

@@ -8,7 +8,8 @@ torch = pytest.importorskip("torch")
 from corom.encoder import Encoder  # noqa: E402
 from corom.errors import InputError  # noqa: E402
 from corom.training.batches import Texts, make_cutters  # noqa: E402
-from corom.training.tower import Frozen, open_checkpoint  # noqa: E402
+from corom.training.frozen import CpuModel, DeviceModel, Frozen  # noqa: E402
+from corom.training.tower import open_checkpoint  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -35,9 +36,9 @@ def test_a_frozen_model_computes_a_text_once(tiny_checkpoint, monkeypatch):
     cutters = make_cutters(checkpoint, query_length=128, passage_length=128)
     frozen = Frozen(checkpoint, cutters, device=torch.device("cpu"), bf16=False)
     computed = []
-    real = frozen.tower.forward
+    real = frozen.model.vectors
     monkeypatch.setattr(
-        frozen.tower, "forward", lambda ids, n: computed.append(len(n)) or real(ids, n)
+        frozen.model, "vectors", lambda ids, **o: computed.append(len(ids)) or real(ids, **o)
     )
     first = frozen.vectors(TEXTS, at_once=0)
     # A passage is another text than a query of the same words: it has no prefix.
@@ -52,6 +53,25 @@ def test_a_frozen_model_computes_a_text_once(tiny_checkpoint, monkeypatch):
     fresh = Frozen(checkpoint, cutters, device=torch.device("cpu"), bf16=False)
     torch.testing.assert_close(found, fresh.vectors(more, at_once=0), atol=1e-5, rtol=0)
     assert fresh.vectors(Texts((), ()), at_once=0).shape == (0, checkpoint.shape.hidden)
+
+
+@pytest.mark.parametrize("at_once", [0, 2])
+def test_a_device_gives_what_corom_s_engine_gives(tiny_checkpoint, at_once):
+    checkpoint = tiny_checkpoint()
+    cutters = make_cutters(checkpoint, query_length=128, passage_length=128)
+    tokens = TEXTS.cut(cutters)
+    device = DeviceModel(checkpoint, device=torch.device("cpu"), bf16=False)
+    found = CpuModel(checkpoint, bf16=False).vectors(tokens, at_once=at_once)
+    assert found.shape == (5, checkpoint.shape.hidden)
+    torch.testing.assert_close(found, device.vectors(tokens, at_once=at_once), atol=1e-5, rtol=0)
+
+
+def test_a_chip_without_bf16_computes_in_fp32(tiny_checkpoint, monkeypatch):
+    monkeypatch.setattr("corom.training.frozen.has_bf16", lambda: False)
+    checkpoint = tiny_checkpoint()
+    tokens = TEXTS.cut(make_cutters(checkpoint, query_length=128, passage_length=128))
+    asked, plain = CpuModel(checkpoint, bf16=True), CpuModel(checkpoint, bf16=False)
+    assert torch.equal(asked.vectors(tokens, at_once=0), plain.vectors(tokens, at_once=0))
 
 
 def test_a_model_that_is_none_is_refused():
