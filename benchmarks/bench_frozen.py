@@ -22,6 +22,7 @@ import torch
 from corom.engines.openvino_engine import has_bf16
 from corom.files import sha256, write_json
 from corom.readers import read_pairs
+from corom.tokens import TokenIds
 from corom.training.batches import Texts, make_cutters
 from corom.training.frozen import CpuModel, DeviceModel, Model
 from corom.training.tower import open_checkpoint
@@ -45,7 +46,7 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(models: dict[str, Model], tokens: list[Any], *, rounds: int) -> dict[str, Any]:
+def measure(models: dict[str, Model], tokens: list[TokenIds], *, rounds: int) -> dict[str, Any]:
     """Return the texts a second in each round, the ratios and the least cosine of two models."""
     found = {name: model.vectors(tokens, at_once=_AT_ONCE) for name, model in models.items()}
     speeds: dict[str, list[float]] = {name: [] for name in models}
