@@ -81,9 +81,17 @@ bench-serve: .venv-test/installed .venv-peers/installed   ## serving, side by si
 reproduce: .venv-test/installed      ## run the commands behind results/ again and compare
 	$(BIN)/python benchmarks/reproduce.py
 
-reproduce-model: .venv-test/installed  ## train the embedded model (two CPU cores; see results/LOG.md)
+reproduce-model: .venv-test/installed  ## train the embedded model (its body on a GPU; see recipes/corom-medical-last.toml)
 	$(BIN)/corom train two-stage recipes/corom-medical.toml
-	$(BIN)/python recipes/embed.py runs/corom-medical/4-averaged/model runs/corom-medical/embedded
+	$(BIN)/corom train recipes/corom-medical-body.toml
+	$(BIN)/corom train recipes/corom-medical-body-2.toml
+	$(BIN)/corom average runs/corom-medical-body/model runs/corom-medical-body-2/model \
+		../shared/models/bge-small-zh-v1.5 --shares 0.325,0.325,0.35 --out runs/corom-medical-mean
+	xz -dc ../shared/data/train/graded.jsonl.xz | grep kuake_qqr_train > runs/corom-medical/kuake.jsonl
+	$(BIN)/corom train recipes/corom-medical-last.toml
+	$(BIN)/corom average runs/corom-medical-mean runs/corom-medical-last/model \
+		--out runs/corom-medical-averaged
+	$(BIN)/python recipes/embed.py runs/corom-medical-averaged runs/corom-medical-embedded
 
 clean:           ## remove the environments and caches
 	rm -rf .venv .venv-*/ .bench .mypy_cache .ruff_cache .pytest_cache

@@ -1,10 +1,12 @@
 """The table of the embedded model: BM25, the base, what is shipped, fewer dimensions.
 
-    python benchmarks/model_table.py [--also "stage 2=runs/corom-medical/3-stage2/model"]
+    python benchmarks/model_table.py --also "stage 1=runs/corom-medical-mean" \
+        --also "stage 2=runs/corom-medical-last/model"
 
 All encoders in int8, the precision that is shipped, and by cosine, also the base, whose folder says
-nothing of lengths: so the figures tell what training did. Every figure has its 95 % interval and a
-paired test against the base. Writes results/model.json.
+nothing of that: so the figures tell what training did. The base reads the 128 tokens of a folder
+that says nothing, and once more as many as the shipped model, as do those in between. Every figure
+has its 95 % interval and a paired test against the base. Writes results/model.json.
 """
 
 from __future__ import annotations
@@ -33,12 +35,14 @@ DIMS = (256, 128, 64)
 def main() -> None:
     """Measure everything, write and print."""
     asked = parse()
-    models = {
-        "base": asked.base,
-        **dict(each.split("=", 1) for each in asked.also),
-        "corom-medical": "corom-medical",
+    shipped = Encoder.load("corom-medical", precision="int8")
+    alike = partial(Encoder.load, precision="int8", max_length=shipped.max_length)
+    encoders = {
+        "base": Encoder.load(str(asked.base), precision="int8"),
+        f"base, {shipped.max_length} tokens": alike(str(asked.base)),
+        **{name: alike(folder) for name, folder in (each.split("=", 1) for each in asked.also)},
+        "corom-medical": shipped,
     }
-    encoders = {name: Encoder.load(str(m), precision="int8") for name, m in models.items()}
     found: dict[str, Any] = {}
     for name, splits in SETS.items():
         report = evaluate(
@@ -46,7 +50,7 @@ def main() -> None:
             [Lexical(), *retrievers(encoders, asked.work, dims=DIMS)],
             splits=splits,
             measures=MEASURES,
-            against="base",
+            against=asked.against,
         )
         found[name] = to_json(report)
         print(f"\n## {name}\n{table([row(each) for each in found[name]['results']])}", flush=True)
@@ -90,6 +94,7 @@ def parse() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--also", action="append", default=[], help="NAME=FOLDER, repeatable")
+    parser.add_argument("--against", default="base", help="the row that the others are tested on")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval")
     parser.add_argument(
         "--base", type=Path, default=ROOT.parent / "shared" / "models" / "bge-small-zh-v1.5"

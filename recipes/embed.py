@@ -1,6 +1,6 @@
 """Make the embedded model from trained weights: smaller vocabulary, int8, portable folder.
 
-    python recipes/embed.py runs/corom-medical/4-averaged/model \
+    python recipes/embed.py runs/corom-medical-averaged \
         src/corom/models/embedded/corom-medical --master models/corom-medical
     python recipes/write_card.py
 
@@ -30,7 +30,7 @@ CARD = Path(__file__).with_name("corom_medical_card.md")
 NOT_EMBEDDED = shutil.ignore_patterns(
     SINGLE, "manifest.json", "modules.json", "1_Pooling", "2_Normalize", "*sentence*", "vocab.txt"
 )
-ENCODING = Encoding(pooling="cls", normalize=True, max_length=128)
+ENCODING = Encoding(pooling="cls", normalize=True, max_length=256)
 
 
 def main() -> None:
@@ -40,6 +40,9 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--master", type=Path, help="folder for the float16 form")
     options = parser.parse_args()
+    for folder in (options.target, options.master):
+        if folder and folder.exists():  # said before a minute's work, not after it
+            parser.error(f"{folder} exists already; remove it first")
     base = load_checkpoint(options.base)
     pruned = prune_vocabulary(base.tokenizer_json, base.load_weights())
     shape = type(base.shape)(**{**vars(base.shape), "vocabulary": len(pruned.kept)})

@@ -1,4 +1,4 @@
-"""convert, download and doctor."""
+"""convert, average, download and doctor."""
 
 from __future__ import annotations
 
@@ -36,6 +36,39 @@ def test_convert_writes_a_portable_folder(run: Callable, model: Path, tmp_path: 
     assert "2 layers of 32" in half.out
     weights = load_file(tmp_path / "half" / "model.safetensors")
     assert {weight.dtype for weight in weights.values()} == {np.dtype(np.float16)}
+
+
+def test_average_is_the_weighted_mean_of_models(
+    run: Callable, tiny_checkpoint: Callable, tmp_path: Path
+) -> None:
+    models = [tiny_checkpoint(seed=seed, name=f"m{seed}").folder for seed in (1, 2)]
+    done = run("average", *models, "--shares", "0.25,0.75", "--out", tmp_path / "mean")
+    assert (done.code, done.out) == (0, f"{tmp_path / 'mean'}\n")
+    one, other, mean = (load_file(f / "model.safetensors") for f in (*models, tmp_path / "mean"))
+    for name, array in mean.items():
+        np.testing.assert_allclose(array, 0.25 * one[name] + 0.75 * other[name], atol=1e-6)
+    check_manifest(tmp_path / "mean")
+    alike = run("average", models[0], models[0], "--out", tmp_path / "alike", "--json")
+    assert json.loads(alike.out)["folder"] == str(tmp_path / "alike")
+    same_vectors(models[0], tmp_path / "alike")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--shares", "1,much"), "no list of numbers"),
+        (("--shares", "1"), "1 shares for 2 models"),
+        (("--shares", "1,-1"), "not negative"),
+        (("--shares", "1,nan"), "finite"),
+    ],
+)
+def test_average_refuses_what_cannot_be(
+    run: Callable, model: Path, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    done = run("average", model, model, *options, "--out", tmp_path / "new")
+    assert done.code == 2
+    assert said in done.err
+    assert not (tmp_path / "new").exists()
 
 
 def test_convert_to_int8_says_how_faithful_it_is(

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from corom.errors import FormatError, InputError
-from corom.training.recipe import as_table, from_table, read_toml
+from corom.training.recipe import as_table, from_table, merged, read_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,3 +96,34 @@ def test_toml_files(tmp_path):
         read_toml(path)
     with pytest.raises(FormatError, match="no such file"):
         read_toml(tmp_path / "b.toml")
+
+
+def test_a_file_says_what_differs_from_the_one_it_extends(tmp_path):
+    (tmp_path / "a.toml").write_text('name = "a"\n[weights]\n"x*" = 1.0\n"*" = 0.0\n')
+    (tmp_path / "b.toml").write_text('extends = "a.toml"\n[weights]\n"y*" = 2.0\n"x*" = 3.0\n')
+    (tmp_path / "c.toml").write_text('extends = "b.toml"\nname = "c"\n')
+    found = read_toml(tmp_path / "c.toml")
+    assert found == {"name": "c", "weights": {"y*": 2.0, "x*": 3.0, "*": 0.0}}
+    assert list(found["weights"]) == ["y*", "x*", "*"]  # the first pattern that matches counts
+
+
+@pytest.mark.parametrize(
+    ("extends", "message"),
+    [
+        ('"none.toml"', "no such file"),
+        ('"a.toml"', "extends this file"),
+        ("3", "expected the name"),
+    ],
+)
+def test_a_file_cannot_extend_what_is_not_there_or_itself(tmp_path, extends, message):
+    (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
+    (tmp_path / "b.toml").write_text(f"extends = {extends}\n")
+    with pytest.raises(FormatError, match=message):
+        read_toml(tmp_path / "a.toml")
+
+
+def test_what_is_new_is_matched_before_what_was_there():
+    table = {"weights": {"toy*": 1.0, "*": 0.0}}
+    changed = merged(table, {"weights": {"kg*": 0.5, "*": 0.1}})
+    assert list(changed["weights"].items()) == [("kg*", 0.5), ("toy*", 1.0), ("*", 0.1)]
+    assert table == {"weights": {"toy*": 1.0, "*": 0.0}}

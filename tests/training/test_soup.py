@@ -27,6 +27,8 @@ def test_mix_is_the_weighted_mean():
         ([{"a": np.zeros(2)}, {"b": np.zeros(2)}], [1, 1]),
         ([{"a": np.zeros(2)}], [0]),
         ([{"a": np.zeros(2)}, {"a": np.zeros(2)}], [2, -1]),
+        ([{"a": np.zeros(2)}, {"a": np.zeros(2)}], [1, np.nan]),
+        ([{"a": np.zeros(2)}, {"a": np.zeros(2)}], [1, np.inf]),
     ],
 )
 def test_what_cannot_be_mixed_is_refused(weights, shares):

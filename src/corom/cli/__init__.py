@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from corom import __version__
 from corom.cli import (
+    average,
     cluster,
     convert,
     data,
@@ -58,7 +59,7 @@ app = typer.Typer(
 _VERBS = (
     *(encode, rank, similarity, cluster),
     *(index, search, evaluate, serve, plan),
-    *(pretrain, train, two_stage, mine),
+    *(pretrain, train, two_stage, mine, average),
     *(convert, download, doctor),
 )
 _TWO_WORDS = {"two_stage": "train two-stage"}

@@ -20,8 +20,24 @@ NONE = "none"
 """What stands for None in a file, TOML having no such value: `limit = "none"`."""
 
 
-def read_toml(path: Path | str) -> dict[str, Any]:
-    """Return what a TOML file holds; raise FormatError where it is missing or broken."""
+def read_toml(path: Path | str, *, within: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return what a TOML file holds, merged over the file it `extends`, if it names one beside it.
+
+    Raises FormatError where a file is missing or broken, or extends one it lies `within`.
+    """
+    table = _parsed(path)
+    if (other := table.pop("extends", None)) is None:
+        return table
+    if not isinstance(other, str):
+        raise FormatError(f"extends is {other!r}; expected the name of a file", path=path)
+    within = (*within, Path(path).resolve())
+    below = Path(path).parent / other
+    if below.resolve() in within:
+        raise FormatError(f"extends {other}, which extends this file", path=path)
+    return merged(read_toml(below, within=within), table)
+
+
+def _parsed(path: Path | str) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -67,8 +83,12 @@ def assigned(text: str) -> dict[str, Any]:
 
 
 def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deep copy of `table` with the `changes` to it and to the tables in it."""
-    found = {k: merged(v, {}) if isinstance(v, Mapping) else v for k, v in table.items()}
+    """Return a deep copy of `table` with the `changes` to it and to the tables in it.
+
+    New keys come first: of patterns the first that matches counts, and "*" is the last.
+    """
+    found = dict.fromkeys(key for key in changes if key not in table)
+    found |= {k: merged(v, {}) if isinstance(v, Mapping) else v for k, v in table.items()}
     for key, value in changes.items():
         old = found.get(key)
         both = isinstance(value, Mapping) and isinstance(old, Mapping)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -24,8 +25,8 @@ def mix(weights: Sequence[Weights], shares: Sequence[float]) -> dict[str, NDArra
     if not weights or len(weights) != len(shares):
         raise InputError(f"{len(shares)} shares for {len(weights)} models: give one for each")
     total = sum(shares)
-    if total <= 0 or any(share < 0 for share in shares):
-        raise InputError("shares must not be negative, nor all zero")
+    if not 0 < total < math.inf or any(share < 0 for share in shares):
+        raise InputError("shares must be finite, not negative, and not all zero")
     shapes = [{name: array.shape for name, array in one.items()} for one in weights]
     if any(one != shapes[0] for one in shapes):
         raise InputError("models of different shapes cannot be averaged")
