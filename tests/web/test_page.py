@@ -229,7 +229,7 @@ def test_nothing_found_and_too_long(visit):
     assert "8,193" in page.locator("#search .hint").inner_text()
     search(page, "肚子痛" * 100)
     page.wait_for_selector(HITS)
-    assert "前 128 个词元" in page.locator("#search .hint").inner_text()
+    assert "前 256 个词元" in page.locator("#search .hint").inner_text()
 
 
 def test_when_the_server_is_busy_the_page_waits_and_asks_again(visit, served):
