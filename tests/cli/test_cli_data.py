@@ -1,4 +1,4 @@
-"""data get and data check; the server is that of tests/readers/test_download.py."""
+"""data get, check and sample; the server is that of tests/readers/test_download.py."""
 
 from __future__ import annotations
 
@@ -87,3 +87,45 @@ def test_check_counts_broken_records_and_lost_judgements(run: Callable, data: Pa
 def test_check_refuses_what_is_no_data_set(run: Callable, tmp_path: Path) -> None:
     assert run("data", "check", tmp_path).code == 2
     assert run("data", "check", tmp_path / "nowhere").code == 2
+
+
+PAIRS = [
+    {"query": f"问题{n}", "positive": f"回答{n}", "source": "kg_a" if n % 2 else "people"}
+    for n in range(80)
+]
+
+
+def test_sample_takes_a_share_of_each_source_in_order(run: Callable, tmp_path: Path) -> None:
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("".join(json.dumps(pair) + "\n" for pair in PAIRS), encoding="utf-8")
+    first = ("--set", 'weights."kg_*"=0.25', "--set", 'weights."*"=1.0')  # matched in this order
+    done = run("data", "sample", "--data", data, "--output", tmp_path / "part", *first)
+    file = tmp_path / "part" / "pairs.jsonl"
+    assert (done.code, done.out) == (0, f"{file}\n")
+    kept = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [pair for pair in PAIRS if pair in kept] == kept
+    assert sum(pair["source"] == "people" for pair in kept) == 40
+    assert 3 <= sum(pair["source"] == "kg_a" for pair in kept) <= 20
+    again = run("data", "sample", "-d", data, "-o", tmp_path / "part", *first, "--json")
+    counts = {"records": 80, "kept": len(kept), "left out": {}}
+    assert json.loads(again.out) == {"files": [str(file)], **counts}
+    assert f"{len(kept)} of 80 records" in done.err
+    other = run("data", "sample", "-d", data, "-o", tmp_path / "part")
+    assert other.code == 2
+    assert "sampled otherwise" in other.err
+
+
+def test_sample_names_the_line_that_is_no_match(run: Callable, tmp_path: Path) -> None:
+    data = tmp_path / "graded.jsonl"
+    rows = [{**PAIRS[0], "label": 2}, {**PAIRS[1], "label": 0}]
+    data.write_text("".join(json.dumps(pair) + "\n" for pair in rows), encoding="utf-8")
+    done = run("data", "sample", "-d", data, "-o", tmp_path / "part")
+    assert done.code == 2
+    assert "graded.jsonl, line 2: is labelled as no match" in done.err
+    skipped = run("data", "sample", "-d", data, "-o", tmp_path / "part", "--set", "bad_rows=skip")
+    assert skipped.code == 0
+    assert "1 of 1 records\nleft out: label 0 1\n" in skipped.err
+    assert len((tmp_path / "part" / "graded.jsonl").read_text().splitlines()) == 1
+    nothing = run("data", "sample", "--output", tmp_path / "none")
+    assert nothing.code == 2
+    assert "data is missing" in nothing.err

@@ -106,6 +106,7 @@ def test_every_bad_line_raises_or_is_counted(tmp_path, line):
     with pytest.raises(FormatError) as caught:
         read(path)
     assert "头痛" not in str(caught.value)
+    assert f"{path}, line 2: " in str(caught.value)
     found = read(path, skip_bad=True)
     assert (len(found.rows), found.skips.total) == (1, 1)
 
@@ -122,7 +123,7 @@ def test_graded_pairs_need_labels(tmp_path):
         {"query": "头痛", "positive": "头疼", "label": 2},
         {"query": "头痛", "positive": "休息"},
     )
-    with pytest.raises(FormatError, match="a pair has no label"):
+    with pytest.raises(FormatError, match=r"a\.jsonl, line 2: has no label"):
         read_graded([path], skip_bad=False)
     rows, skips = read_graded([path], skip_bad=True)
     assert rows == [("头痛", "头疼", 2.0, "a.jsonl")]

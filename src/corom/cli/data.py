@@ -1,4 +1,4 @@
-"""Data sets: `corom data get NAME` fetches a public one, `corom data check PATH` reads any."""
+"""Data sets: `corom data get` fetches a public one, `check` reads any, `sample` takes a part."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import typer
 
 from corom.cli.console import download_bar, note, say, say_json
 from corom.cli.options import JsonOption
+from corom.cli.runs import SetOption, SettingsArgument, changes
 
 app = typer.Typer(
-    help="Fetch public data sets; see whether a data set is whole.",
+    help="Fetch public data sets; see whether a data set is whole; take a part of training data.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -78,3 +79,46 @@ def check(
     )
     if skips.total or lost:
         raise typer.Exit(1)
+
+
+@app.command("sample")
+def sample(
+    settings: SettingsArgument = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            "-d",
+            help="Repeatable, the setting data: groups or pairs (.jsonl, plain or packed), or the "
+            "folder of a data set.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The setting output: a folder, a .jsonl per input."),
+    ] = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a part of training data: a share of each source.
+
+    For example --set 'weights={"kg_*"=0.25,"*"=1.0}': a quarter of the records whose source is
+    called so, all others whole. Order is kept; the same command takes the same records. Pairs
+    labelled as no match are refused, or left out with --set bad_rows=skip.
+    """
+    from corom.files import read_json
+    from corom.training import sample
+    from corom.training.sampling import REPORT
+    from corom.training.settings import SampleSettings, load_settings
+
+    asked = changes(set_, data=data, output=output)
+    chosen = load_settings(SampleSettings, settings, changes=asked)
+    files = sample(chosen)
+    counts = read_json(Path(chosen.output) / REPORT)["report"]
+    if as_json:
+        say_json({"files": [str(file) for file in files], **counts})
+        return
+    note(f"{counts['kept']:,} of {counts['records']:,} records")
+    for reason, count in sorted(counts["left out"].items()):
+        note(f"left out: {reason} {count:,}")
+    say("\n".join(map(str, files)))

@@ -44,7 +44,7 @@ def changes(assignments: Sequence[str] | None, **settings: Any) -> dict[str, Any
 
     found = {key: str(v) if isinstance(v, Path) else v for key, v in settings.items() if v}
     for text in assignments or ():
-        found = merged(found, assigned(text))
+        found = merged(found, assigned(text), new_first=False)  # in the order they are given
     return found
 
 

@@ -8,7 +8,7 @@ all). A .tsv holds text, text and perhaps label: the form of question matching s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,10 +37,22 @@ class Pair(NamedTuple):
     label: int | None = None
 
 
-def read_pairs(path: Path, *, skips: SkipReport | None = None) -> Iterator[Pair]:
-    """Yield the pairs of a .jsonl file or of a .tsv with text, text and perhaps label."""
+def read_pairs(
+    path: Path, *, skips: SkipReport | None = None, require: Callable[[Pair], None] | None = None
+) -> Iterator[Pair]:
+    """Yield the pairs of a .jsonl file or of a .tsv with text, text and perhaps label.
+
+    `require` may refuse a pair by a BadRecordError, as for any line that cannot be used.
+    """
     parse = _parse_columns if plain_name(path.name).endswith(".tsv") else _parse_object
-    return read_records([path], parse, skips=skips)
+
+    def required(line: str) -> Pair:
+        pair = parse(line)
+        if require is not None:
+            require(pair)
+        return pair
+
+    return read_records([path], required, skips=skips)
 
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:

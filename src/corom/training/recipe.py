@@ -82,17 +82,19 @@ def assigned(text: str) -> dict[str, Any]:
     raise InputError(f"{text!r} sets nothing; expected a setting and a value: optimizer.epochs=1")
 
 
-def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(
+    table: Mapping[str, Any], changes: Mapping[str, Any], *, new_first: bool = True
+) -> dict[str, Any]:
     """Return a deep copy of `table` with the `changes` to it and to the tables in it.
 
-    New keys come first: of patterns the first that matches counts, and "*" is the last.
+    New keys come first unless told: of patterns the first that matches counts, and "*" is the last.
     """
-    found = dict.fromkeys(key for key in changes if key not in table)
+    found = dict.fromkeys(key for key in changes if new_first and key not in table)
     found |= {k: merged(v, {}) if isinstance(v, Mapping) else v for k, v in table.items()}
     for key, value in changes.items():
         old = found.get(key)
         both = isinstance(value, Mapping) and isinstance(old, Mapping)
-        found[key] = merged(old, value) if both else value  # type: ignore[arg-type]
+        found[key] = merged(old, value, new_first=new_first) if both else value  # type: ignore[arg-type]
     return found
 
 

@@ -27,7 +27,7 @@ from corom.readers import (
     write_groups,
     write_pairs,
 )
-from corom.readers.lines import numbered_lines, plain_name
+from corom.readers.lines import BadRecordError, numbered_lines, plain_name
 from corom.records import Passage
 from corom.training.examples import GradedRow, Row, text_key
 from corom.training.plan import row_weights
@@ -107,13 +107,21 @@ def read_graded(paths: Sequence[str], *, skip_bad: bool) -> tuple[list[GradedRow
     """Return the labelled pairs of files; a pair without a label cannot be used."""
     report, rows = SkipReport(), []
     for path in map(Path, paths):
-        for pair in read_pairs(path, skips=report if skip_bad else None):
-            if pair.label is None:
-                leave_out("no label", "a pair has no label", path, report if skip_bad else None)
-            else:
-                source = pair.source or path.name
-                rows.append(GradedRow(pair.query, pair.positive, float(pair.label), source))
+        skips = report if skip_bad else None
+        for pair in read_pairs(path, skips=skips, require=_has_label):
+            source = pair.source or path.name
+            rows.append(GradedRow(pair.query, pair.positive, float(pair.label or 0), source))
     return rows, report
+
+
+def _has_label(pair: Pair) -> None:
+    if pair.label is None:
+        raise BadRecordError("no label", "has no label")
+
+
+def _is_match(pair: Pair) -> None:
+    if pair.label is not None and pair.label <= 0:
+        raise BadRecordError("label 0", "is labelled as no match; skip bad rows, or leave it out")
 
 
 def records_of(path: Path, *, split: str, skips: SkipReport | None) -> Iterable[Group | Pair]:
@@ -163,12 +171,8 @@ def records_of_file(path: Path, *, skips: SkipReport | None) -> Iterator[Group |
     """Yield the groups or pairs of a .jsonl file; a pair labelled as no match is no such record."""
     if holds_groups(path):
         yield from read_groups(path, skips=skips)
-        return
-    for pair in read_pairs(path, skips=skips):
-        if pair.label is not None and pair.label <= 0:
-            leave_out("label 0", "a pair is labelled as no match", path, skips)
-        else:
-            yield pair
+    else:
+        yield from read_pairs(path, skips=skips, require=_is_match)
 
 
 def groups_of_folder(

@@ -254,7 +254,10 @@ class MineSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSettings:
-    """A part of the data: `data` in, fewer records of each input in the folder `output` out."""
+    """A part of the data: `data` in, fewer records of each input in the folder `output` out.
+
+    Data to learn to find from: a pair labelled as no match counts as a bad row.
+    """
 
     data: tuple[str, ...]
     output: str
