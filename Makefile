@@ -85,11 +85,13 @@ reproduce-model: .venv-test/installed  ## train the embedded model (its body on 
 	$(BIN)/corom train two-stage recipes/corom-medical.toml
 	$(BIN)/corom train recipes/corom-medical-body.toml
 	$(BIN)/corom train recipes/corom-medical-body-2.toml
-	$(BIN)/corom average runs/corom-medical-body/model runs/corom-medical-body-2/model \
+	[ -d runs/corom-medical-mean ] || \
+		$(BIN)/corom average runs/corom-medical-body/model runs/corom-medical-body-2/model \
 		../shared/models/bge-small-zh-v1.5 --shares 0.325,0.325,0.35 --out runs/corom-medical-mean
 	xz -dc ../shared/data/train/graded.jsonl.xz | grep kuake_qqr_train > runs/corom-medical/kuake.jsonl
 	$(BIN)/corom train recipes/corom-medical-last.toml
-	$(BIN)/corom average runs/corom-medical-mean runs/corom-medical-last/model \
+	[ -d runs/corom-medical-averaged ] || \
+		$(BIN)/corom average runs/corom-medical-mean runs/corom-medical-last/model \
 		--out runs/corom-medical-averaged
 	$(BIN)/python recipes/embed.py runs/corom-medical-averaged runs/corom-medical-embedded
 
