@@ -93,7 +93,8 @@ reproduce-model: .venv-test/installed  ## train the embedded model (its body on 
 	[ -d runs/corom-medical-averaged ] || \
 		$(BIN)/corom average runs/corom-medical-mean runs/corom-medical-last/model \
 		--out runs/corom-medical-averaged
-	$(BIN)/python recipes/embed.py runs/corom-medical-averaged runs/corom-medical-embedded
+	[ -d runs/corom-medical-embedded ] || \
+		$(BIN)/python recipes/embed.py runs/corom-medical-averaged runs/corom-medical-embedded
 
 clean:           ## remove the environments and caches
 	rm -rf .venv .venv-*/ .bench .mypy_cache .ruff_cache .pytest_cache

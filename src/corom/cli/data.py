@@ -9,7 +9,13 @@ import typer
 
 from corom.cli.console import download_bar, note, say, say_json
 from corom.cli.options import JsonOption
-from corom.cli.runs import SetOption, SettingsArgument, changes
+from corom.cli.runs import (
+    FolderOption,
+    RecordsOption,
+    SetOption,
+    SettingsArgument,
+    changes,
+)
 
 app = typer.Typer(
     help="Fetch public data sets; see whether a data set is whole; take a part of training data.",
@@ -84,19 +90,8 @@ def check(
 @app.command("sample")
 def sample(
     settings: SettingsArgument = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data",
-            "-d",
-            help="Repeatable, the setting data: groups or pairs (.jsonl, plain or packed), or the "
-            "folder of a data set.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The setting output: a folder, a .jsonl per input."),
-    ] = None,
+    data: RecordsOption = None,
+    output: FolderOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from corom.cli.console import note, say, say_json
 from corom.cli.options import JsonOption
-from corom.cli.runs import SetOption, SettingsArgument, changes, run_bars
+from corom.cli.runs import (
+    FolderOption,
+    RecordsOption,
+    SetOption,
+    SettingsArgument,
+    changes,
+    run_bars,
+)
 
 if TYPE_CHECKING:
     from corom.training.mining import Mined
@@ -21,19 +27,8 @@ def command(
         str | None,
         typer.Option("--model", "-m", help="The setting model: what ranks the passages."),
     ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data",
-            "-d",
-            help="Repeatable, the setting data: groups or pairs (.jsonl, plain or packed), or the "
-            "folder of a data set.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The setting output: a folder, a .jsonl per input."),
-    ] = None,
+    data: RecordsOption = None,
+    output: FolderOption = None,
     source: Annotated[
         Literal["dense", "bm25", "random"] | None,
         typer.Option("--source", help="The setting source: what ranks; bm25: extra lexical."),

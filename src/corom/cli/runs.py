@@ -33,6 +33,19 @@ StartOption = Annotated[
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="The setting output: the folder of the run.")
 ]
+RecordsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        "-d",
+        help="Repeatable, the setting data: groups or pairs (.jsonl, plain or packed), or the "
+        "folder of a data set.",
+    ),
+]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="The setting output: a folder, a .jsonl per input."),
+]
 Show: TypeAlias = "Callable[[str, Progress | Counted], None]"
 
 _EVERY_S = 30.0

@@ -110,7 +110,8 @@ def read_graded(paths: Sequence[str], *, skip_bad: bool) -> tuple[list[GradedRow
         skips = report if skip_bad else None
         for pair in read_pairs(path, skips=skips, require=_has_label):
             source = pair.source or path.name
-            rows.append(GradedRow(pair.query, pair.positive, float(pair.label or 0), source))
+            label = float(pair.label)  # type: ignore[arg-type] # _has_label
+            rows.append(GradedRow(pair.query, pair.positive, label, source))
     return rows, report
 
 
