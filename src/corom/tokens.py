@@ -93,15 +93,23 @@ class TokenCutter:
         return Tokens(np.asarray(ids, np.int32), truncated)
 
 
-def batches(tokens: Sequence[TokenIds], *, budget: int, longest: int = 512) -> Iterator[Batch]:
+def batches(
+    tokens: Sequence[TokenIds], *, budget: int, longest: int = 512, packed: bool = False
+) -> Iterator[Batch]:
     """Yield batches of at most `budget` padded tokens (at least one text), longest texts first.
 
     A text is padded to the next multiple of 4 (at most `longest`), so to a length that depends on
     itself alone, and only texts of one padded length meet in a batch. So its vector does not
     depend on its neighbours: attention kernels add up in another order for another length, in
     bfloat16 a difference of 0.001. Padding costs 1 % so, against 22 % in input order.
+
+    `packed` is for an engine that skips padding: `budget` counts real tokens, and texts of any
+    lengths meet.
     """
     lengths = np.fromiter((len(ids) for ids in tokens), np.int32, count=len(tokens))
+    if packed:
+        yield from _packed(tokens, lengths, budget)
+        return
     widths = padded_lengths(lengths, longest=longest)
     order = np.argsort(-widths, kind="stable")
     start = 0
@@ -111,6 +119,18 @@ def batches(tokens: Sequence[TokenIds], *, budget: int, longest: int = 512) -> I
         rows = rows[widths[rows] == width]
         yield Batch(rows, pad([tokens[i] for i in rows], width), lengths[rows])
         start += len(rows)
+
+
+def _packed(tokens: Sequence[TokenIds], lengths: NDArray[np.int32], budget: int) -> Iterator[Batch]:
+    order = np.argsort(-lengths, kind="stable")
+    ends = np.cumsum(lengths[order], dtype=np.int64)
+    start = 0
+    while start < len(order):
+        most = budget + (ends[start - 1] if start else 0)
+        stop = max(start + 1, int(np.searchsorted(ends, most, side="right")))
+        rows = order[start:stop]
+        yield Batch(rows, pad([tokens[i] for i in rows], int(lengths[rows[0]])), lengths[rows])
+        start = stop
 
 
 def padded_lengths(lengths: NDArray[np.int32], *, longest: int = 512) -> NDArray[np.int32]:

@@ -142,6 +142,6 @@ def test_a_failing_callback_is_not_swallowed(tiny_checkpoint, threads):
 @pytest.mark.skipif(available_threads() < 2, reason="there is no other core to be on")
 def test_a_process_of_one_thread_is_not_bound_to_the_first_core() -> None:
     for threads, pinned in (1, False), (available_threads(), True):
-        engine = Encoder.load("corom-medical", threads=threads)._engine
+        engine = Encoder.load("corom-medical", engine="openvino", threads=threads)._engine
         compiled = engine._compile(streams=1)
         assert compiled.get_property("ENABLE_CPU_PINNING") is pinned

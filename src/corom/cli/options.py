@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-EngineName: TypeAlias = Literal["auto", "openvino", "torch"]
+EngineName: TypeAlias = Literal["auto", "native", "openvino", "torch"]
 Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
 
 ModelOption = Annotated[
@@ -19,7 +19,12 @@ ModelOption = Annotated[
     ),
 ]
 EngineOption = Annotated[
-    EngineName, typer.Option("--engine", help="What computes; auto: torch on a GPU, else openvino.")
+    EngineName,
+    typer.Option(
+        "--engine",
+        help="What computes; auto: torch on a GPU, for int8 corom's own kernels (native) where "
+        "they are the fastest, else openvino.",
+    ),
 ]
 PrecisionOption = Annotated[
     Precision,

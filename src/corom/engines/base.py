@@ -9,7 +9,7 @@ from corom.tokens import Batch
 from corom.vectors import Vectors
 
 Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
-EngineName: TypeAlias = Literal["auto", "openvino", "torch"]
+EngineName: TypeAlias = Literal["auto", "native", "openvino", "torch"]
 Part: TypeAlias = Literal["last two layers", "last layer", "last block"]
 """The end of a [CLS] encoder; the last block is the last layer's feed-forward block."""
 LAYERS_OF: dict[Part, int] = {"last two layers": 2, "last layer": 1, "last block": 1}
@@ -24,6 +24,8 @@ class Engine(Protocol):
     dim: int
     batch_tokens: int
     """The padded tokens of a batch at which throughput is best."""
+    packs: bool
+    """Whether padding costs nothing, so that texts of any lengths may meet in a batch."""
 
     def run(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
         """Compute every batch and hand each to `receive` with its vectors, in any order."""

@@ -29,13 +29,13 @@ def open_engine(
     ):
         if value not in known:
             raise InputError(f"{option} {value!r} is none of {', '.join(known)}")
-    chosen = engine
-    if engine == "auto":
-        chosen = "torch" if device not in ("auto", "cpu") else "openvino"
-    if chosen == "torch":
+    on_cpu = device in ("auto", "cpu")
+    if engine == "torch" or (engine == "auto" and not on_cpu):
         return _open_torch(checkpoint, precision=precision, device=device)
-    if device not in ("auto", "cpu"):
-        raise InputError(f"the openvino engine runs on the cpu, not on {device!r}; take torch")
+    if not on_cpu:
+        raise InputError(f"the {engine} engine runs on the cpu, not on {device!r}; take torch")
+    if engine == "native" or (engine == "auto" and _is_for_kernels(checkpoint, precision)):
+        return _open_native(checkpoint, precision=precision, threads=threads)
     return _open_openvino(checkpoint, precision=precision, threads=threads)
 
 
@@ -62,6 +62,26 @@ def _open_torch(checkpoint: Checkpoint, *, precision: Precision, device: str) ->
         pooling=checkpoint.encoding.pooling,
         precision=precision,
         device=device,
+    )
+
+
+def _is_for_kernels(checkpoint: Checkpoint, precision: Precision) -> bool:
+    from corom.engines.native_engine import is_best
+
+    wanted = precision == "int8" or (precision == "auto" and _is_faithful(checkpoint))
+    return wanted and is_best(checkpoint.shape)
+
+
+def _open_native(checkpoint: Checkpoint, *, precision: Precision, threads: int | None) -> Engine:
+    from corom.engines.native_engine import NativeEngine
+
+    if precision not in ("auto", "int8"):
+        raise InputError(f"precision {precision!r}: the native engine has int8 only")
+    return NativeEngine(
+        checkpoint.shape,
+        _int8_weights(checkpoint, threads),
+        pooling=checkpoint.encoding.pooling,
+        threads=threads,
     )
 
 

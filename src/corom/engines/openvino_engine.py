@@ -42,14 +42,19 @@ def has_bf16() -> bool:
     core = ov.Core()
     if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return False
-    return "Intel" not in core.get_property("CPU", "FULL_DEVICE_NAME") or _has_amx()
+    if "Intel" not in core.get_property("CPU", "FULL_DEVICE_NAME"):
+        return True
+    # Not Linux: as OpenVINO itself decides.
+    return not Path("/proc/cpuinfo").exists() or has_flag("amx_bf16")
 
 
-def _has_amx() -> bool:
+def has_flag(name: str) -> bool:
+    """Whether Linux reports this feature of the processor."""
     try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        return True  # not Linux: as OpenVINO itself decides
+        return False
+    return name in text.partition("flags")[2].partition("\n")[0].split()
 
 
 def available_threads() -> int:
@@ -66,7 +71,7 @@ class OpenVinoEngine:
     wait for each other, so for them a few batches are enough, and both forms are kept.
     """
 
-    name = "openvino"
+    name, packs = "openvino", False
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ def parse_devices(device: str) -> list[torch.device]:
 class TorchEngine:
     """One copy of the model on each device; every device takes the next batch when it is free."""
 
-    name = "torch"
+    name, packs = "torch", False
 
     def __init__(
         self, shape: Shape, weights: Weights, *, pooling: Pooling, precision: str, device: str
