@@ -21,7 +21,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 FOLDER = "src/corom/engines/native"
 LIBRARY = "encoder.so"
 FLAGS = (
-    *("-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror=implicit-function-declaration"),
+    *("-O2", "-shared", "-fPIC", "-fno-strict-aliasing", "-Wall", "-Wextra"),
     *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mfma", "-mf16c"),
 )
 

@@ -20,7 +20,7 @@ class Backend:
     precision: str
     """What it multiplies in: names the peak it is held against; `auto` is told by corom."""
     engine: str
-    """corom: openvino or torch; sentence-transformers: its `backend`."""
+    """corom: auto, openvino or torch; sentence-transformers: its `backend`."""
     form: Peer | None = None
     """The form of the model a peer needs, made from it before the rounds (see encode_peers.py)."""
 
@@ -35,12 +35,14 @@ BACKENDS = (
     Backend("fastembed", "fastembed", "large", "fp32", "onnx", "onnx"),
     Backend("corom-fp32", "corom", "large", "fp32", "openvino"),
     Backend("corom-bf16", "corom", "large", "bf16", "openvino"),
-    Backend("corom-int8", "corom", "large", "int8", "openvino"),
+    # auto: what a user gets, corom's own kernels where the chip has VNNI and no AMX.
+    Backend("corom-int8", "corom", "large", "int8", "auto"),
+    Backend("corom-int8-openvino", "corom", "large", "int8", "openvino"),
     Backend("corom-torch", "corom", "large", "fp32", "torch"),
     Backend("base-st-fp32", _ST, "base", "fp32", "torch"),
     Backend("base-corom-bf16", "corom", "base", "bf16", "openvino"),
-    Backend("base-corom-int8", "corom", "base", "int8", "openvino"),
-    Backend("corom-medical", "corom", "embedded", "int8", "openvino"),
+    Backend("base-corom-int8", "corom", "base", "int8", "auto"),
+    Backend("corom-medical", "corom", "embedded", "int8", "auto"),
 )
 
 REFERENCE = "st-fp32"

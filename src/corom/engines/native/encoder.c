@@ -42,9 +42,9 @@ typedef struct {
 } Batch;
 
 typedef struct {
-    size_t *starts; /* (texts + 1,): where each text's tokens are */
-    float *rows;    /* (tokens, hidden) */
-    uint8_t *levels, *inner; /* (tokens, hidden or inner) */
+    size_t *starts;                            /* (texts + 1,): where each text's tokens are */
+    float *rows;                               /* (tokens, hidden) */
+    uint8_t *levels, *inner;                   /* (tokens, hidden or inner) */
     float *first, *query, *mixed, *last_inner; /* the last layer's, for [CLS] of each text */
     float *heads; /* (tokens, 3 dim) of one head, each worker's own from here on */
     AttentionSpace attention;
@@ -140,15 +140,15 @@ static void run_layer(const Model *model, const Layer *layer, size_t texts, cons
     attend_heads(model, layer, texts, space, share_of(model->heads, worker));
     meet(worker);
     multiply_and_add(space->inner, tokens, hidden, &layer->attended, columns.from, columns.to, sums,
-             columns.from * PANEL);
+                     columns.from * PANEL);
     meet(worker);
     normalise_rows(model, &layer->middle, space, rows);
     meet(worker);
     multiply_and_activate(space->levels, tokens, hidden, &layer->inner, inner.from, inner.to, acts,
-             inner.from * PANEL);
+                          inner.from * PANEL);
     meet(worker);
     multiply_and_add(space->inner, tokens, model->inner, &layer->outer, columns.from, columns.to,
-             sums, columns.from * PANEL);
+                     sums, columns.from * PANEL);
     meet(worker);
     normalise_rows(model, &layer->end, space, rows);
     meet(worker);
@@ -163,7 +163,8 @@ static void mix_rows(const float *rows, size_t count, size_t hidden, float scale
         __m512 dot = _mm512_setzero_ps(), other = dot;
         for (size_t i = 0; i < hidden; i += 2 * LANES) {
             dot = _mm512_fmadd_ps(loaded(rows + r * hidden + i), loaded(key + i), dot);
-            other = _mm512_fmadd_ps(loaded(rows + r * hidden + i + LANES), loaded(key + i + LANES), other);
+            other = _mm512_fmadd_ps(loaded(rows + r * hidden + i + LANES), loaded(key + i + LANES),
+                                    other);
         }
         scores[r] = scale * _mm512_reduce_add_ps(_mm512_add_ps(dot, other));
         most = fmaxf(most, scores[r]);
@@ -172,13 +173,15 @@ static void mix_rows(const float *rows, size_t count, size_t hidden, float scale
     for (size_t i = 0; i < hidden; i += LANES) {
         __m512 mixed = _mm512_setzero_ps();
         for (size_t r = 0; r < count; r++)
-            mixed = _mm512_fmadd_ps(_mm512_set1_ps(scores[r] / sum), loaded(rows + r * hidden + i), mixed);
+            mixed = _mm512_fmadd_ps(_mm512_set1_ps(scores[r] / sum), loaded(rows + r * hidden + i),
+                                    mixed);
         _mm512_storeu_ps(key + i, mixed);
     }
 }
 
 /* `to` (some, hidden) += and normalised: what both blocks of the last layer end with. */
-static void add_rows(const Model *model, const Norm *norm, const float *rows, float *to, Range texts)
+static void add_rows(const Model *model, const Norm *norm, const float *rows, float *to,
+                     Range texts)
 {
     for (size_t row = texts.from; row < texts.to; row++) {
         float *sum = to + row * model->hidden;
@@ -196,7 +199,8 @@ static void run_last_layer(const Model *model, const Batch *batch, const Space *
     const size_t hidden = model->hidden, dim = hidden / model->heads, texts = batch->texts;
     const size_t wide = hidden * model->heads, panels = dim / PANEL;
     const Range columns = share_of(hidden / PANEL, worker), mine = share_of(texts, worker);
-    const Range inner = share_of(model->inner / PANEL, worker), heads = share_of(model->heads, worker);
+    const Range inner = share_of(model->inner / PANEL, worker),
+                heads = share_of(model->heads, worker);
     const float scale = 1 / sqrtf((float)dim);
 
     for (size_t text = mine.from; text < mine.to; text++)
@@ -231,8 +235,8 @@ static void run_last_layer(const Model *model, const Batch *batch, const Space *
     for (size_t text = 0; text < texts; text++)
         activate(space->last_inner + text * model->inner, inner.from * PANEL, inner.to * PANEL);
     meet(worker);
-    multiply_halves(space->last_inner, model->inner, texts, model->inner, &last->outer, columns.from,
-                    columns.to, space->mixed + columns.from * PANEL, hidden);
+    multiply_halves(space->last_inner, model->inner, texts, model->inner, &last->outer,
+                    columns.from, columns.to, space->mixed + columns.from * PANEL, hidden);
     meet(worker);
     add_rows(model, &last->end, space->mixed, space->first, mine);
     for (size_t text = mine.from; text < mine.to; text++)
@@ -241,7 +245,8 @@ static void run_last_layer(const Model *model, const Batch *batch, const Space *
 }
 
 /* Add a layer's part in the mean over tokens. */
-static void add_mean(const Model *model, const Batch *batch, const Space *space, float share, Range texts)
+static void add_mean(const Model *model, const Batch *batch, const Space *space, float share,
+                     Range texts)
 {
     for (size_t text = texts.from; share != 0 && text < texts.to; text++) {
         const size_t count = space->starts[text + 1] - space->starts[text];
@@ -254,7 +259,10 @@ static void add_mean(const Model *model, const Batch *batch, const Space *space,
     }
 }
 
-int corom_interface(void) { return INTERFACE; }
+int corom_interface(void)
+{
+    return INTERFACE;
+}
 
 /* Whether this processor has what the kernels are made of. */
 int corom_runs_here(void)
@@ -300,7 +308,8 @@ static void encode(const Worker *worker, const void *given)
     embed_tokens(model, batch, &space, share_of(tokens, worker));
     meet(worker);
     if (!model->last) {
-        for (size_t i = texts.from * model->hidden; i < texts.to * model->hidden; i++) batch->out[i] = 0;
+        for (size_t i = texts.from * model->hidden; i < texts.to * model->hidden; i++)
+            batch->out[i] = 0;
         add_mean(model, batch, &space, model->shares[0], texts);
     }
     for (size_t layer = 0; layer < model->layers; layer++) {

@@ -36,11 +36,13 @@ INLINE float squares_of(const float *row, size_t width, float mean)
 static void normalise(float *row, size_t width, float eps, const Norm *norm, uint8_t *levels)
 {
     const float mean = sum_of(row, width) / width;
-    const float deviation = _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(squares_of(row, width, mean) / width + eps)));
+    const float deviation =
+        _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(squares_of(row, width, mean) / width + eps)));
     const __m512 middle = _mm512_set1_ps(mean), factor = _mm512_set1_ps(1 / deviation);
     for (size_t i = 0; i < width; i += LANES) {
         const __m512 centred = _mm512_mul_ps(_mm512_sub_ps(loaded(row + i), middle), factor);
-        _mm512_storeu_ps(row + i, _mm512_fmadd_ps(centred, loaded(norm->weight + i), loaded(norm->bias + i)));
+        _mm512_storeu_ps(
+            row + i, _mm512_fmadd_ps(centred, loaded(norm->weight + i), loaded(norm->bias + i)));
         if (norm->level_weight)
             store_levels(levels + i, _mm512_fmadd_ps(centred, loaded(norm->level_weight + i),
                                                      loaded(norm->level_bias + i)));
@@ -53,6 +55,7 @@ static void embed(const int8_t *word, float scale, const float *place, float *ro
     const __m512 scales = _mm512_set1_ps(scale);
     for (size_t i = 0; i < width; i += LANES) {
         const __m512i bytes = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(word + i)));
-        _mm512_storeu_ps(row + i, _mm512_fmadd_ps(_mm512_cvtepi32_ps(bytes), scales, loaded(place + i)));
+        _mm512_storeu_ps(row + i,
+                         _mm512_fmadd_ps(_mm512_cvtepi32_ps(bytes), scales, loaded(place + i)));
     }
 }

@@ -7,9 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A tile's size must be known when it is compiled, or its sums do not stay in registers. */
+/* A tile's size must be known when it is compiled, or its sums do not stay in registers: what has
+   one is inlined, and its loops are unrolled. */
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
+#define NOINLINE __attribute__((noinline))
+#define TIMES(i, count) _Pragma("GCC unroll 16") for (int i = 0; i < (count); i++)
 
 enum { LANES = 16, PANEL = 32, TILE = 12 };
 
@@ -17,23 +19,39 @@ enum { LANES = 16, PANEL = 32, TILE = 12 };
    written: buffers have that many more. */
 enum { SPARE_ROWS = 3 };
 
-#define BY_TILES(row, rows, call)                                        \
-    for (size_t row = 0; row < (rows);) {                                \
-        const size_t left_ = (rows) - row;                               \
-        if (left_ > 8) { const int tile = 12; call; row += 12; }         \
-        else if (left_ > 4) { const int tile = 8; call; row += 8; }      \
-        else { const int tile = 4; call; row += 4; }                     \
+#define BY_TILES(row, rows, call)                                                                  \
+    for (size_t row = 0; row < (rows);) {                                                          \
+        const size_t left_ = (rows) - row;                                                         \
+        if (left_ > 8) {                                                                           \
+            const int tile = 12;                                                                   \
+            call;                                                                                  \
+            row += 12;                                                                             \
+        } else if (left_ > 4) {                                                                    \
+            const int tile = 8;                                                                    \
+            call;                                                                                  \
+            row += 8;                                                                              \
+        } else {                                                                                   \
+            const int tile = 4;                                                                    \
+            call;                                                                                  \
+            row += 4;                                                                              \
+        }                                                                                          \
     }
 
 /* acc += the dot products of 4 bytes (unsigned with signed), or of 2 shorts, in each lane. As
    assembly because gcc 12 copies the sums back and forth around the intrinsic. */
-#define DOT_BYTES(acc, levels, weights) \
+#define DOT_BYTES(acc, levels, weights)                                                            \
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(levels), "v"(weights))
 #define DOT_SHORTS(acc, a, b) __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b))
 
-INLINE __m512 loaded(const float *from) { return _mm512_loadu_ps(from); }
+INLINE __m512 loaded(const float *from)
+{
+    return _mm512_loadu_ps(from);
+}
 
-INLINE size_t rounded_up(size_t count, size_t step) { return (count + step - 1) / step * step; }
+INLINE size_t rounded_up(size_t count, size_t step)
+{
+    return (count + step - 1) / step * step;
+}
 
 /* 2^x, to 4e-6 of itself; what is below 2^-126 is 0. */
 INLINE __m512 exp2_of(__m512 x)

@@ -47,15 +47,20 @@ static void meet(const Worker *worker)
         return;
     }
     for (int spins = 0; atomic_load(&barrier->round) == round; spins++)
-        if (spins < 4096) __builtin_ia32_pause();
-        else sched_yield(); /* the other may be waiting for this very core */
+        if (spins < 4096)
+            __builtin_ia32_pause();
+        else
+            sched_yield(); /* the other may be waiting for this very core */
 }
 
-typedef struct { size_t from, to; } Range;
+typedef struct {
+    size_t from, to;
+} Range;
 
 static Range share_of(size_t count, const Worker *worker)
 {
-    return (Range){count * worker->rank / worker->ranks, count * (worker->rank + 1) / worker->ranks};
+    return (Range){count * worker->rank / worker->ranks,
+                   count * (worker->rank + 1) / worker->ranks};
 }
 
 static void *help(void *given)
