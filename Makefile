@@ -10,7 +10,8 @@ BIN = .venv-test/bin
 PIP = -m pip install --quiet --disable-pip-version-check
 PACKAGE := pyproject.toml build_kernels.py $(shell find src -type f ! -name '*.pyc' ! -name '*.so*')
 # What an editable install must be made again for.
-BUILD := pyproject.toml Makefile build_kernels.py $(wildcard src/corom/engines/native/*.[ch])
+KERNELS := $(wildcard src/corom/engines/native/*.[ch])
+BUILD := pyproject.toml Makefile build_kernels.py $(KERNELS)
 
 .PHONY: help demo test check fix serve chromium test-interop test-mteb test-adapters test-fuzz test-scale \
 	bench-encode bench-search bench-bm25 bench-evaluate bench-serve bench-sharding bench-stores reproduce reproduce-model clean
@@ -30,12 +31,14 @@ test: check      ## everything that must hold: style, types, layers, tests
 check: .venv-test/installed   ## style, types and layers only
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run -Werror $(KERNELS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 fix: .venv-test/installed     ## mend what can be mended: imports, format, made pages
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(KERNELS)
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_results.py
 

@@ -240,7 +240,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--passages", type=int, default=1_000_000)
     parser.add_argument("--of-servers", type=Path, help="a run of bench_stores.py --repeat")
     parser.add_argument("--again", action="store_true", help="plan again, measure nothing")
-    parser.add_argument("--encode", type=Path, default=ROOT / "results/encode.json")
+    parser.add_argument("--encode", type=Path, default=ROOT / "results/encode-zen5.json")
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--only", action="append", choices=list(LAYOUTS))
     corpus = ROOT.parent / "shared/data/eval/open-medical"

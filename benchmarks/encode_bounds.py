@@ -38,17 +38,17 @@ SINGLE = (8, 16, 24, 32, 64, 128)
 LENGTH = 128
 
 
-def parse() -> argparse.Namespace:
-    """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    """Return what the command line takes."""
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = made.add_argument
     add("--runs", type=int, default=12, help="of which the fastest counts")
     add("--layers", type=int, default=12)
     add("--seed", type=int, default=0)
     add("--base", type=Path, default=ROOT.parent / "shared/models/bge-small-zh-v1.5")
     add("--work", type=Path, default=ROOT / ".bench")
     add("--out", type=Path, default=ROOT / "results/encode-bounds.json")
-    return parser.parse_args()
+    return made
 
 
 def compiled(model: ov.Model, *, threads: int, streams: int = 1, profile: bool = False) -> Any:  # noqa: ANN401
@@ -141,7 +141,7 @@ def tokens_per_second(model: ov.Model, runs: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure and write."""
-    options = parse()
+    options = parser().parse_args()
     os.environ["COROM_CACHE"] = str((options.work / "cache").resolve())
     folder = options.work.resolve() / f"bert-{options.layers}x768-seed{options.seed}"
     checkpoint = random_model(

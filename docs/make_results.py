@@ -27,6 +27,7 @@ SHOWN = (
     "fastembed",
     "corom-fp32",
     "corom-bf16",
+    "corom-int8-openvino",
     "corom-int8",
     "corom-medical",
 )
@@ -107,15 +108,16 @@ NOTES = {
         "真实医疗文本，最长 128 词元；倍数相对 sentence-transformers fp32，"
         "取 {rounds} 轮配对的中位数"
         "（[docs/benchmarks.md](docs/benchmarks.md)，`make bench-encode`）。"
-        "芯片是 AMD Zen 5；在没有 AMX 的 Intel Xeon 上倍数更低"
-        "（int8：段落 {passages:.1f} 倍、查询 {queries:.1f} 倍、单条 {latency:.1f} 倍，"
-        "`results/encode-xeon.json`）。",
+        "芯片是没有 AMX 的 Intel Xeon；在 AMD Zen 5 上，int8 还由 OpenVINO 计算时"
+        "（现为 `corom-int8-openvino`）段落 {passages:.1f} 倍、查询 {queries:.1f} 倍、"
+        "单条 {latency:.1f} 倍（`results/encode-zen5.json`）。",
         "en": "A BERT of 12 layers x 768 (`corom-medical`: the embedded 4-layer model), {threads} "
         "threads, real medical text of at most 128 tokens; times faster than "
         "sentence-transformers fp32, medians of {rounds} paired rounds "
-        "([docs/benchmarks.md](docs/benchmarks.md), `make bench-encode`). On an AMD Zen 5; lower "
-        "on an Intel Xeon without AMX (int8: passages {passages:.1f}x, queries {queries:.1f}x, one "
-        "query {latency:.1f}x, `results/encode-xeon.json`).",
+        "([docs/benchmarks.md](docs/benchmarks.md), `make bench-encode`). On an Intel Xeon without "
+        "AMX; on an AMD Zen 5, when int8 was OpenVINO's there, too (now `corom-int8-openvino`), "
+        "passages {passages:.1f}x, queries {queries:.1f}x, one query {latency:.1f}x "
+        "(`results/encode-zen5.json`).",
     },
     "fidelity": {
         "zh": "基础权重在 open-medical 全库（133,780 段）上，与 fp32 相比"
@@ -197,13 +199,13 @@ def encode(data: dict[str, Any], language: str) -> str:
                 f"{row['peak_mb']:.0f} MB",
             ]
         )
-    note = NOTES["encode"][language].format_map({**data["settings"], **_on_xeon()})
+    note = NOTES["encode"][language].format_map({**data["settings"], **_on_zen5()})
     return f"{note}\n\n{table(HEADS['encode'][language], rows)}"
 
 
-def _on_xeon() -> dict[str, float]:
-    """Return what the int8 engine reached on the other chip, in times sentence-transformers."""
-    data = json.loads((ROOT / "results/encode-xeon.json").read_text(encoding="utf-8"))
+def _on_zen5() -> dict[str, float]:
+    """Return what OpenVINO's int8 reached on the other chip, in times sentence-transformers."""
+    data = json.loads((ROOT / "results/encode-zen5.json").read_text(encoding="utf-8"))
     (row,) = (row for row in data["tables"]["st-fp32"] if row["name"] == "corom-int8")
     return {of: row[of]["median"] for of in ("passages", "queries", "latency")}
 

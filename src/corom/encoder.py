@@ -72,6 +72,7 @@ class Encoder:
         )
         self.engine, self.precision = self._engine.name, self._engine.precision
         self.dim, self.batch_tokens = self._engine.dim, self._engine.batch_tokens
+        self.packs = self._engine.packs
         encoding = self.encoding
         query = (encoding.query_prefix, encoding.query_suffix)
         passage = (encoding.passage_prefix, encoding.passage_suffix)
@@ -243,7 +244,7 @@ class Encoder:
                 ids,
                 budget=self.batch_tokens,
                 longest=self.max_length,
-                packed=self._engine.packs,
+                packed=self.packs,
             )
         )
         self._engine.run(work, receive)

@@ -1,6 +1,7 @@
 """The kernels: against OpenVINO's int8, and against themselves in other batches and threads."""
 
 from concurrent.futures import ThreadPoolExecutor
+from ctypes import byref, c_size_t, c_void_p
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from corom.encoder import Encoder
 from corom.engines import native_engine
 from corom.engines.compression import bundled_texts, compress
-from corom.engines.native_model import aligned, fits, halves_in_panels, in_panels
+from corom.engines.native_model import _Linear, aligned, fits, halves_in_panels, in_panels
 from corom.errors import InputError
 from corom.models.config import Shape
 from corom.models.int8 import save_int8
@@ -18,6 +19,7 @@ from corom.vectors import cosines
 
 CALIBRATION, HELD_OUT = bundled_texts()
 TEXTS = ["头痛发热吃什么药", "", "ct mri abc 123", "高血压" * 200, "糖尿病患者饮食，注意休息。"]
+SPARE_ROWS = 3  # rows past the last that the kernels may touch
 
 needs_kernels = pytest.mark.skipif(
     native_engine.problem() is not None, reason=str(native_engine.problem())
@@ -214,3 +216,26 @@ def test_what_lies_right_is_not_copied():
     array = aligned(np.arange(100, dtype=np.float32)[1:])
     assert aligned(array) is array
     np.testing.assert_array_equal(array, np.arange(1, 100))
+
+
+@needs_kernels
+@pytest.mark.parametrize("rows", [1, 4, 5, 12, 13, 21, 100])
+@pytest.mark.parametrize(("width", "outputs"), [(32, 32), (768, 96), (3072, 64)])
+def test_a_product_is_exact(rows, width, outputs):
+    random = np.random.default_rng(rows)
+    weight = random.integers(-127, 128, (outputs, width)).astype(np.int8)
+    weight[0], weight[1] = 127, -127  # with all levels 255: the largest sums there are
+    levels = random.integers(0, 256, (rows + SPARE_ROWS, width)).astype(np.uint8)
+    levels[0] = 255
+    scale, bias = np.ones(outputs, np.float32), np.full(outputs, 0.5, np.float32)
+    out = np.zeros((rows + SPARE_ROWS, outputs), np.float32)
+    kept = [in_panels(weight), scale, bias]
+    linear = _Linear(*(array.ctypes.data for array in kept))
+    native_engine._library().corom_multiply(
+        byref(linear),
+        c_void_p(levels.ctypes.data),
+        *map(c_size_t, (rows, width, outputs)),
+        c_void_p(out.ctypes.data),
+    )
+    sums = levels[:rows].astype(np.int64) @ weight.T.astype(np.int64)
+    np.testing.assert_array_equal(out[:rows], sums.astype(np.float32) + bias)

@@ -18,10 +18,11 @@ def job():
     """Return a request of texts with so many tokens: `job(4, 8)`."""
     loop = asyncio.new_event_loop()
 
-    async def make(*lengths):
-        return Job([Tokens(np.ones(n, np.int32), False) for n in lengths], dim=1, longest=128)
+    async def make(*lengths, **options):
+        tokens = [Tokens(np.ones(n, np.int32), False) for n in lengths]
+        return Job(tokens, dim=1, longest=128, **options)
 
-    yield lambda *lengths: loop.run_until_complete(make(*lengths))
+    yield lambda *lengths, **options: loop.run_until_complete(make(*lengths, **options))
     loop.close()
 
 
@@ -56,6 +57,42 @@ def test_the_longest_texts_go_first_each_once(queue, job):
         (8, [0, 2]),
     ]
     assert queue.take() is None
+
+
+def test_an_engine_that_skips_padding_gets_full_batches_of_any_lengths(job):
+    queue = JobQueue(batch_tokens=BUDGET, packed=True)
+    one, other, long = (
+        job(30, 7, 9, packed=True),
+        job(11, 3, 9, 128, packed=True),
+        job(2, packed=True),
+    )
+    for each in (one, other, long):
+        queue.add(each)
+    assert queue.tokens == 30 + 7 + 9 + 11 + 3 + 9 + 128 + 2
+    share = queue.take()
+    # None longer than the longest of the request whose turn it is: it does not wait for them.
+    assert share.width == 30
+    assert share.rows == [(one, 0), (one, 2), (one, 1), (other, 0), (other, 1), (long, 0)]
+    assert queue.take() == (128, [(other, 3)])
+    assert queue.take() == (9, [(other, 2)])
+    assert (queue.take(), queue.tokens, len(queue)) == (None, 0, 0)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_text_is_taken_once_within_the_budget(job, packed):
+    random = np.random.default_rng(5)
+    queue = JobQueue(batch_tokens=BUDGET, packed=packed)
+    jobs = [job(*random.integers(2, 129, random.integers(1, 9)), packed=packed) for _ in range(60)]
+    for each in jobs:
+        queue.add(each)
+    taken = []
+    while share := queue.take():
+        lengths = [len(owner.tokens[row].ids) for owner, row in share.rows]
+        assert sum(lengths) <= max(BUDGET, max(lengths))
+        assert max(lengths) <= share.width <= max(lengths) + 3
+        taken += share.rows
+    assert len(taken) == len(set(taken)) == sum(len(each.tokens) for each in jobs)
+    assert (queue.tokens, len(queue)) == (0, 0)
 
 
 def test_of_requests_of_one_size_the_first_ends_first(queue, job):

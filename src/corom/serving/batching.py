@@ -2,8 +2,8 @@
 
 The engine reads an endless stream of batches for as long as something waits: an idle server
 starts with the first text at once, a busy one fills every batch from all requests that wait.
-Whose turn it is, `jobs` says. As everywhere, only texts of one padded length meet in a batch: a
-vector never depends on load.
+Whose turn it is, `jobs` says. As everywhere, only texts of one padded length meet in a batch,
+unless the engine skips padding: a vector never depends on load.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class BatchEncoder(Protocol):
     dim: int
     max_length: int
     batch_tokens: int
+    packs: bool
 
     def cut(self, texts: Sequence[str], *, side: Side) -> list[Tokens]: ...  # noqa: D102
 
@@ -85,7 +86,7 @@ class Batcher:
     ) -> None:
         self._encoder, self._observe = encoder, observe
         self._most, self._max_wait_s, self._max_done_s = max_queued_tokens, max_wait_s, max_done_s
-        self._queue = JobQueue(batch_tokens=encoder.batch_tokens)
+        self._queue = JobQueue(batch_tokens=encoder.batch_tokens, packed=encoder.packs)
         self._running: dict[int, tuple[Job, int]] = {}
         self._tickets = count()
         self._spent = 0
@@ -128,7 +129,8 @@ class Batcher:
             message = f"{total} tokens in one request; send at most {MAX_TOKENS}"
             raise ApiError(413, message, code="too_many_tokens")
         truncated = [row for row, item in enumerate(tokens) if item.truncated]
-        job = Job(tokens, dim=self._encoder.dim, longest=self._encoder.max_length)
+        encoder = self._encoder
+        job = Job(tokens, dim=encoder.dim, longest=encoder.max_length, packed=encoder.packs)
         if tokens:
             self._put(job)
             try:
@@ -209,7 +211,8 @@ class Batcher:
     def _deliver(self, batch: Batch, vectors: Vectors) -> None:
         finite = [bool(np.isfinite(vector).all()) for vector in vectors]
         with self._changed:
-            self._spent += batch.ids.size
+            packs = self._encoder.packs
+            self._spent += int(batch.lengths.sum()) if packs else batch.ids.size
             now = time.monotonic()
             if (elapsed := now - self._since) > _BUSY_S:
                 self._rate = max(1.0, self._spent / elapsed)

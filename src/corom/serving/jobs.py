@@ -18,32 +18,40 @@ from corom.serving.errors import ApiError
 from corom.tokens import Tokens, padded_lengths
 from corom.vectors import Vectors
 
+_SHORTEST = 2
+"""[CLS] and [SEP]: no text has fewer tokens."""
+
 
 class Job:
-    """One request: its texts by padded length, and the vectors that have come."""
+    """One request: its texts by padded length, and the vectors that have come.
 
-    def __init__(self, tokens: list[Tokens], *, dim: int, longest: int) -> None:
+    `packed`: for an engine that skips padding, so that a text's length is its own.
+    """
+
+    def __init__(
+        self, tokens: list[Tokens], *, dim: int, longest: int, packed: bool = False
+    ) -> None:
         self.tokens = tokens
         self.vectors: Vectors = np.empty((len(tokens), dim), np.float32)
         self.missing = len(tokens)
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self.loop.create_future()
         lengths = np.fromiter((len(item.ids) for item in tokens), np.int32, count=len(tokens))
-        widths = padded_lengths(lengths, longest=longest)
+        widths = lengths if packed else padded_lengths(lengths, longest=longest)
         self.left = int(widths.sum())  # padded tokens the engine has not begun
         self.by_width: dict[int, list[int]] = defaultdict(list)
         for row, width in enumerate(widths.tolist()):
             self.by_width[width].append(row)
 
     def take(self, width: int, room: int) -> list[int]:
-        """Return up to `room` rows of this padded length; they no longer wait."""
+        """Return rows of this padded length for at most `room` tokens; they no longer wait."""
         rows = self.by_width.get(width, [])
-        taken = rows[:room]
+        taken = rows[: room // width]
         self.left -= width * len(taken)
         if len(taken) == len(rows):
             self.by_width.pop(width, None)
         else:
-            del rows[:room]
+            del rows[: len(taken)]
         return taken
 
     def finish(self, error: ApiError | None = None) -> None:
@@ -60,17 +68,21 @@ class Job:
 
 
 class Share(NamedTuple):
-    """Texts of one padded length that meet in a batch: whose, and which of theirs."""
+    """Texts that meet in a batch: whose, and which of theirs."""
 
     width: int
+    """the longest one's padded length"""
     rows: list[tuple[Job, int]]
 
 
 class JobQueue:
-    """What the engine has not begun; batches of at most `batch_tokens` (at least one text)."""
+    """What the engine has not begun; batches of at most `batch_tokens` (at least one text).
 
-    def __init__(self, *, batch_tokens: int) -> None:
-        self._budget = batch_tokens
+    Only texts of one padded length meet, or with `packed` texts of any lengths.
+    """
+
+    def __init__(self, *, batch_tokens: int, packed: bool = False) -> None:
+        self._budget, self._packed = batch_tokens, packed
         self._jobs: dict[Job, None] = {}  # in the order they came
         self._owed = 0  # tokens by which the rest is ahead of the first
         self.tokens = 0
@@ -108,24 +120,34 @@ class JobQueue:
         return min(self.tokens, 2 * sum(job.left for job in self._jobs if job.left <= size))
 
     def take(self) -> Share | None:
-        """Return the longest texts of the request whose turn it is, and others of their length."""
+        """Return the longest texts of the request whose turn it is, and others that fit in."""
         if not self._jobs:
             return None
         first = next(iter(self._jobs))
         head = first if self._owed >= 0 else min(self._jobs, key=self._size)
-        width = max(head.by_width)
-        room = max(1, self._budget // width)
+        longest = max(head.by_width)
+        room = max(self._budget, longest)
         taken: list[tuple[Job, int]] = []
+        owed = self._owed
         for job in (head, *(job for job in self._jobs if job is not head)):
-            taken += [(job, row) for row in job.take(width, room - len(taken))]
-            if len(taken) == room:
+            for width in self._fitting(job, longest):
+                rows = job.take(width, room)
+                taken += [(job, row) for row in rows]
+                room -= width * len(rows)
+                self.tokens -= width * len(rows)
+                owed += (-width if job is first else width) * len(rows)
+            if room < _SHORTEST:
                 break
-        self.tokens -= width * len(taken)
-        owed = self._owed + sum(-width if job is first else width for job, _ in taken)
         self._owed = min(self._budget, max(-self._budget, owed))
         for job in {job for job, _ in taken if not job.by_width}:
             del self._jobs[job]
-        return Share(width, taken)
+        return Share(longest, taken)
+
+    def _fitting(self, job: Job, longest: int) -> list[int]:
+        """Return which of a request's lengths may join a batch whose longest text is so long."""
+        if not self._packed:
+            return [longest] if longest in job.by_width else []
+        return sorted((width for width in job.by_width if width <= longest), reverse=True)
 
     def _size(self, job: Job) -> int:
         return max(job.left, self._budget)

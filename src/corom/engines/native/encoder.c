@@ -325,3 +325,11 @@ void corom_encode(const Model *model, const Batch *batch, char *memory, Team *te
     const Task task = {model, batch, memory};
     work_together(team, encode, &task);
 }
+
+/* One product alone, for measuring and testing: levels (rows + SPARE_ROWS, width) to floats. */
+void corom_multiply(const Linear *linear, const uint8_t *levels, size_t rows, size_t width,
+                    size_t outputs, float *out)
+{
+    const Target to = {out, outputs, NULL, NULL};
+    multiply(levels, rows, width, linear, 0, outputs / PANEL, to, 0);
+}
