@@ -1,5 +1,8 @@
 """The kernels: against OpenVINO's int8, and against themselves in other batches and threads."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import byref, c_size_t, c_void_p
 
@@ -63,7 +66,7 @@ def test_other_sizes(int8_checkpoint, hidden, heads, inner):
 
 
 @needs_kernels
-@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("threads", [1, 2, 3, 5, 9])
 def test_a_vector_is_the_same_to_the_bit_in_any_batch_on_any_threads(int8_checkpoint, threads):
     checkpoint = int8_checkpoint(max_length=512)
     alone = Encoder(checkpoint, engine="native", threads=1)
@@ -77,16 +80,18 @@ def test_a_vector_is_the_same_to_the_bit_in_any_batch_on_any_threads(int8_checkp
 
 
 @needs_kernels
-@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 5, 8, 9, 12, 13, 15, 16, 17, 31, 33, 511, 512])
-def test_every_length_up_to_512(int8_checkpoint, tokens):
+def test_every_length_up_to_512(int8_checkpoint):
     checkpoint = int8_checkpoint(max_length=512)
-    ids = np.random.default_rng(tokens).integers(5, checkpoint.shape.vocabulary, tokens)
+    random, size = np.random.default_rng(0), checkpoint.shape.vocabulary
+    lengths = (1, 2, 3, 4, 5, 8, 9, 12, 13, 15, 16, 17, 31, 33, 511, 512)
+    tokens = [random.integers(5, size, length).astype(np.int32) for length in lengths]
     found = {}
-
     for engine in ("native", "openvino"):
         encoder = Encoder(checkpoint, engine=engine, precision="int8")
-        work = list(batches([ids.astype(np.int32)], budget=512))
-        encoder.run(work, lambda _, vectors, engine=engine: found.update({engine: vectors}))
+        vectors = np.zeros((len(tokens), encoder.dim), np.float32)
+        work = list(batches(tokens, budget=64))  # alone, and with others of its length
+        encoder.run(work, lambda batch, some, into=vectors: into.__setitem__(batch.rows, some))
+        found[engine] = vectors
     assert cosines(found["native"], found["openvino"]).min() > 0.998
 
 
@@ -102,9 +107,30 @@ def test_no_texts_and_many_callers(int8_checkpoint):
 
 
 @needs_kernels
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_starts_threads_of_its_own() -> None:
+    code = """
+import os
+from corom import Encoder
+encoder = Encoder.load(engine="native", threads=2)
+texts = ["头" * n for n in range(100)]
+few, many = encoder.encode_queries(texts[:2]), encoder.encode_passages(texts)
+child = os.fork()
+again = encoder.encode_queries(texts[:2]), encoder.encode_passages(texts)
+assert (again[0] == few).all() and (again[1] == many).all()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+print("done", flush=True)
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["done", "done"], done.stderr
+
+
+@needs_kernels
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_a_failing_callback_is_not_swallowed_and_ends_the_work(int8_checkpoint, threads):
-    encoder = Encoder(int8_checkpoint(), engine="native", threads=threads)
+def test_a_failing_callback_is_not_swallowed_and_ends_the_work(threads):
+    encoder = Encoder.load(engine="native", threads=threads)
     seen = []
 
     def fail(progress):
@@ -120,17 +146,21 @@ def test_a_failing_callback_is_not_swallowed_and_ends_the_work(int8_checkpoint, 
 
 
 @needs_kernels
-def test_a_batch_is_asked_for_when_it_can_be_computed(int8_checkpoint):
-    encoder = Encoder(int8_checkpoint(), engine="native", threads=2)
-    asked, done = [], []
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("count", [0, 1, 5, 40])
+def test_a_batch_is_asked_for_when_it_can_be_computed(threads, count):
+    encoder = Encoder.load(engine="native", threads=threads)
+    ahead, done = [], []
 
-    def endless():
-        for batch in batches([np.full(64, 5, np.int32)] * 40, budget=64):
-            asked.append(len(done))
+    def stream():
+        for batch in batches([np.full(64, 5, np.int32)] * count, budget=64):
+            ahead.append(len(ahead) - len(done))
             yield batch
 
-    encoder.run(endless(), lambda *_: done.append(1))
-    assert asked == list(range(40))
+    encoder.run(stream(), lambda batch, _: done.extend(batch.rows))
+    assert sorted(done) == list(range(count))
+    # Three threads look at six batches first: are there enough to share out?
+    assert max(ahead, default=0) < (1 if threads < 3 else 6)
 
 
 @needs_kernels
@@ -175,6 +205,15 @@ def test_without_kernels_openvino_computes_and_asking_for_them_says_why(monkeypa
     assert (encoder.engine, encoder.precision) == ("openvino", "int8")
     with pytest.raises(InputError, match="C compiler"):
         Encoder.load(engine="native")
+
+
+def test_kernels_that_cannot_be_loaded_are_refused(monkeypatch, tmp_path):
+    native_engine._library.cache_clear()
+    monkeypatch.setattr(native_engine, "LIBRARY", tmp_path / "encoder.so")
+    (tmp_path / "encoder.so").write_bytes(b"of another machine")
+    with pytest.raises(InputError, match=r"encoder\.so cannot be loaded here: install corom again"):
+        Encoder.load()
+    native_engine._library.cache_clear()
 
 
 @needs_kernels

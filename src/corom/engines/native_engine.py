@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from ctypes import CDLL, Structure, byref, c_size_t, c_void_p
 from functools import cache, cached_property
+from itertools import chain, islice
 from pathlib import Path
 from threading import Lock
 from weakref import finalize
@@ -25,6 +27,9 @@ INTERFACE = 1
 """As in `native/encoder.c`: of another version, the structures would not fit."""
 # Activations of so many tokens stay in a core's cache, and the weights are read for enough of them.
 BATCH_TOKENS = 512
+_TWO = 2
+# More threads than that would mostly wait for each other: a model has 24 panels, 8 to 12 heads.
+_TEAM = 8
 
 
 class _Batch(Structure):
@@ -39,7 +44,10 @@ class _Batch(Structure):
 
 @cache
 def _library() -> CDLL:
-    library = CDLL(str(LIBRARY))
+    try:
+        library = CDLL(str(LIBRARY))
+    except OSError:
+        raise InputError(f"{LIBRARY} cannot be loaded here: install corom again") from None
     if library.corom_interface() != INTERFACE:
         raise InputError(f"{LIBRARY} belongs to another version of corom: install corom again")
     library.corom_space.restype = c_size_t
@@ -65,6 +73,11 @@ def problem(shape: Shape | None = None) -> str | None:
 def is_best(shape: Shape) -> bool:
     """Whether int8 is fastest on the kernels: they can run, and the chip has no AMX."""
     return problem(shape) is None and not has_flag("amx_int8")
+
+
+def _close(team: int, process: int) -> None:
+    if process == os.getpid():  # a forked process has not the threads to wait for
+        _library().corom_close(c_void_p(team))
 
 
 class _Source:
@@ -103,18 +116,19 @@ class NativeEngine:
         self._packed = pack(shape, int8, pooling=pooling)
         self.dim, self.batch_tokens = shape.hidden, BATCH_TOKENS
         self.threads = threads or available_threads()
+        self._sharing = min(self.threads, _TEAM)
         self._spaces = [space(0)] * self.threads
-        self._lock = Lock()
+        self._lock, self._process = Lock(), os.getpid()
 
     @cached_property
     def _team(self) -> c_void_p | None:
         """The threads that share a batch, started when one comes; None for one thread."""
         if self.threads == 1:
             return None
-        team = _library().corom_team(c_size_t(self.threads))
+        team = _library().corom_team(c_size_t(self._sharing))
         if not team:
-            raise CoromError(f"{self.threads} threads cannot be started")
-        finalize(self, _library().corom_close, c_void_p(team))
+            raise CoromError(f"{self._sharing} threads cannot be started")
+        finalize(self, _close, team, os.getpid())
         return c_void_p(team)
 
     @cached_property
@@ -127,13 +141,32 @@ class NativeEngine:
         Safe to call from several threads: they take turns.
         """
         with self._lock:
-            if self.threads > 1 and isinstance(batches, Sequence):
-                even = len(batches) // self.threads * self.threads
-                if even > self.threads:
-                    self._run_apart(batches[:even], receive)
-                    batches = batches[even:]
-            for batch in batches:
-                receive(batch, self._encode(batch, 0, self._team, self.threads))
+            self._forget_lost_threads()
+            apart, together = self._planned(batches)
+            if apart:
+                self._run_apart(apart, receive)
+            for batch in together:
+                receive(batch, self._encode(batch, 0, self._team, self._sharing))
+
+    def _planned(self, batches: Iterable[Batch]) -> tuple[Iterable[Batch], Iterable[Batch]]:
+        """Return the batches to compute one a thread, and those for all threads together."""
+        least = 2 * self.threads
+        if isinstance(batches, Sequence):
+            even = len(batches) // self.threads * self.threads
+            even = even if self.threads > 1 and even >= least else 0
+            return batches[:even], batches[even:]
+        if self.threads <= _TWO:
+            return (), batches  # nearly as fast, and no batch is asked for ahead
+        iterator = iter(batches)
+        start = list(islice(iterator, least))
+        return (chain(start, iterator), ()) if len(start) == least else ((), start)
+
+    def _forget_lost_threads(self) -> None:
+        """A forked process has none of its parent's threads: let it start its own."""
+        if self._process != os.getpid():
+            self.__dict__.pop("_team", None)
+            self.__dict__.pop("_others", None)
+            self._process = os.getpid()
 
     def _run_apart(
         self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]
