@@ -101,8 +101,8 @@ reproduce-model: .venv-test/installed  ## train the embedded model (its body on 
 	[ -d runs/corom-medical-embedded ] || \
 		$(BIN)/python recipes/embed.py runs/corom-medical-averaged runs/corom-medical-embedded
 
-clean:           ## remove the environments and caches
-	rm -rf .venv .venv-*/ .bench .mypy_cache .ruff_cache .pytest_cache
+clean:           ## remove the environments, caches and compiled kernels
+	rm -rf .venv .venv-*/ .bench .mypy_cache .ruff_cache .pytest_cache src/corom/engines/native/*.so
 
 .venv/installed: $(PACKAGE)
 	$(PYTHON) -m venv .venv

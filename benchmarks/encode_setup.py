@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from corom.engines.compression import bundled_texts, cached_int8
+from corom.engines.openvino_engine import has_bf16
 from corom.errors import CoromError
 from corom.files import check_manifest
 from corom.models.checkpoint import Checkpoint, load_checkpoint
@@ -117,6 +118,9 @@ def set_up(spec: Backend, checkpoint: Checkpoint, *, work: Path, threads: int) -
         if target.exists():
             return SetUp(str(target))
         return SetUp(str(target), _make_form(spec.form, folder, target=target, work=work))
+    if spec.library == "corom" and spec.precision == "bf16" and not has_bf16():
+        # On an Intel Xeon without AMX it took 30 times as long as fp32, which auto takes there.
+        raise BackendError("this chip does not multiply bfloat16 faster than float32")
     if spec.precision != "int8":
         return SetUp(str(folder))
     made = cached_int8(checkpoint)
