@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta
     from torch import Tensor
 
+# MTEB's own names; it has none for corom's kernels.
+_FRAMEWORKS: dict[str, list[Any]] = {"openvino": ["OpenVINO"], "torch": ["PyTorch"], "native": []}
+
 
 class MtebEncoder:
     """An encoder as MTEB calls it; the options are those of `Encoder.load`."""
@@ -121,7 +124,7 @@ class MtebEncoder:
             open_weights=True,
             public_training_code=None,
             public_training_data=None,
-            framework=["OpenVINO" if encoder.engine == "openvino" else "PyTorch"],
+            framework=_FRAMEWORKS[encoder.engine],
             similarity_fn_name="cosine" if encoder.encoding.normalize else "dot",
             use_instructions=bool(encoder.encoding.query_prefix or encoder.encoding.passage_prefix),
             training_datasets=None,
