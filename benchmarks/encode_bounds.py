@@ -26,7 +26,8 @@ from corom.engines.compression import cached_int8
 from corom.engines.graph import GraphBuilder
 from corom.engines.openvino_engine import BATCH_TOKENS, has_bf16
 from corom.files import write_json
-from corom.models.int8 import read_int8
+from corom.models.checkpoint import Checkpoint
+from corom.models.int8 import Int8Weights, read_int8
 from corom.models.weights import INT8
 from encode_machine import describe
 from encode_peak import Peak
@@ -139,16 +140,21 @@ def tokens_per_second(model: ov.Model, runs: int) -> dict[str, float]:
     return {name: 4 * BATCH_TOKENS / seconds for name, seconds in found.items()}
 
 
-def main() -> None:
-    """Measure and write."""
-    options = parser().parse_args()
+def model_of(options: argparse.Namespace) -> tuple[Checkpoint, Int8Weights]:
+    """Return the random model and its int8 form, made unless they are in the work folder."""
     os.environ["COROM_CACHE"] = str((options.work / "cache").resolve())
     folder = options.work.resolve() / f"bert-{options.layers}x768-seed{options.seed}"
     checkpoint = random_model(
         folder, layers=options.layers, seed=options.seed, tokenizer_from=options.base
     )
     Encoder(checkpoint, precision="int8")  # makes the form unless it is in the cache
-    int8 = read_int8(cached_int8(checkpoint) / INT8, shape=checkpoint.shape)
+    return checkpoint, read_int8(cached_int8(checkpoint) / INT8, shape=checkpoint.shape)
+
+
+def main() -> None:
+    """Measure and write."""
+    options = parser().parse_args()
+    checkpoint, int8 = model_of(options)
     model = GraphBuilder(checkpoint.shape, {}, int8=int8).build("cls")
     batch = texts(BATCH_TOKENS // LENGTH, LENGTH)
     needed = needed_operations(checkpoint.shape, batch[1])

@@ -21,19 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from corom.encoder import Encoder
-from corom.engines.compression import cached_int8
 from corom.engines.native_engine import BATCH_TOKENS, NativeEngine, _library
 from corom.engines.native_model import _Linear, aligned, in_panels, space
 from corom.files import write_json
-from corom.models.int8 import read_int8
-from corom.models.weights import INT8
 from corom.tokens import batches
-from encode_bounds import LENGTH, SINGLE, fastest, parser
+from encode_bounds import LENGTH, SINGLE, fastest, model_of, parser
 from encode_machine import describe
 from encode_peak import ROWS, WIDTH, Peak
 from encode_report import needed_operations
-from encode_setup import random_model
 
 ROOT = Path(__file__).parents[1]
 STEPS = {
@@ -99,13 +94,7 @@ def main() -> None:
     asked = parser()
     asked.set_defaults(out=ROOT / "results/encode-kernels.json")
     options = asked.parse_args()
-    os.environ["COROM_CACHE"] = str((options.work / "cache").resolve())
-    folder = options.work.resolve() / f"bert-{options.layers}x768-seed{options.seed}"
-    checkpoint = random_model(
-        folder, layers=options.layers, seed=options.seed, tokenizer_from=options.base
-    )
-    Encoder(checkpoint, precision="int8")  # makes the form unless it is in the cache
-    int8 = read_int8(cached_int8(checkpoint) / INT8, shape=checkpoint.shape)
+    checkpoint, int8 = model_of(options)
     one = NativeEngine(checkpoint.shape, int8, pooling="cls", threads=1)
     count = BATCH_TOKENS // LENGTH
     full = computed(one, count, LENGTH)

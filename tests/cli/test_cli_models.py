@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from corom.encoder import Encoder
+from corom.engines.native_engine import drawback
 from corom.files import check_manifest
 
 
@@ -139,6 +140,9 @@ def test_doctor_finds_everything_in_order(run: Callable, model: Path) -> None:
     assert facts["sound"] is True
     assert facts["model"]["fingerprint"] in done.out
     assert {"numpy", "openvino"} <= set(facts["packages"])
+    assert facts["chip"]["int8"] == (
+        f"openvino: {reason}" if (reason := drawback()) else "corom's own kernels"
+    )
 
 
 @pytest.mark.parametrize("damage", ["flipped", "missing"])

@@ -60,7 +60,7 @@ def test_the_longest_texts_go_first_each_once(queue, job):
 
 
 def test_an_engine_that_skips_padding_gets_full_batches_of_any_lengths(job):
-    queue = JobQueue(batch_tokens=BUDGET, packed=True)
+    queue = JobQueue(batch_tokens=BUDGET)
     one, other, long = (
         job(30, 7, 9, packed=True),
         job(11, 3, 9, 128, packed=True),
@@ -81,7 +81,7 @@ def test_an_engine_that_skips_padding_gets_full_batches_of_any_lengths(job):
 @pytest.mark.parametrize("packed", [False, True])
 def test_every_text_is_taken_once_within_the_budget(job, packed):
     random = np.random.default_rng(5)
-    queue = JobQueue(batch_tokens=BUDGET, packed=packed)
+    queue = JobQueue(batch_tokens=BUDGET)
     jobs = [job(*random.integers(2, 129, random.integers(1, 9)), packed=packed) for _ in range(60)]
     for each in jobs:
         queue.add(each)

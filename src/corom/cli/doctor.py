@@ -84,8 +84,10 @@ def _packages() -> Facts:
 
 
 def _chip() -> Facts:
+    from corom.engines.native_engine import drawback
     from corom.engines.openvino_engine import available_threads, has_bf16
 
+    reason = drawback()
     path = Path("/proc/cpuinfo")
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
@@ -94,15 +96,8 @@ def _chip() -> Facts:
         "threads": available_threads(),
         "features": " ".join(flag for flag in _FLAGS if f" {flag} " in text) or "none known",
         "auto precision of full weights": "bf16" if has_bf16() else "fp32",
-        "int8": f"openvino: {reason}" if (reason := _without_kernels()) else "corom's own kernels",
+        "int8": f"openvino: {reason}" if reason else "corom's own kernels",
     }
-
-
-def _without_kernels() -> str | None:
-    from corom.engines.native_engine import problem
-    from corom.engines.openvino_engine import has_flag
-
-    return problem() or ("this chip has AMX" if has_flag("amx_int8") else None)
 
 
 def _torch() -> str:

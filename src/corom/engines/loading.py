@@ -66,10 +66,10 @@ def _open_torch(checkpoint: Checkpoint, *, precision: Precision, device: str) ->
 
 
 def _is_for_kernels(checkpoint: Checkpoint, precision: Precision) -> bool:
-    from corom.engines.native_engine import is_best
+    from corom.engines.native_engine import drawback
 
     wanted = precision == "int8" or (precision == "auto" and _is_faithful(checkpoint))
-    return wanted and is_best(checkpoint.shape)
+    return wanted and drawback(checkpoint.shape) is None
 
 
 def _open_native(checkpoint: Checkpoint, *, precision: Precision, threads: int | None) -> Engine:

@@ -70,9 +70,9 @@ def problem(shape: Shape | None = None) -> str | None:
     return None
 
 
-def is_best(shape: Shape) -> bool:
-    """Whether int8 is fastest on the kernels: they can run, and the chip has no AMX."""
-    return problem(shape) is None and not has_flag("amx_int8")
+def drawback(shape: Shape | None = None) -> str | None:
+    """Return why int8 is better computed by OpenVINO here; None where the kernels are faster."""
+    return problem(shape) or ("this chip has AMX" if has_flag("amx_int8") else None)
 
 
 def _close(team: int, process: int) -> None:

@@ -86,7 +86,7 @@ class Batcher:
     ) -> None:
         self._encoder, self._observe = encoder, observe
         self._most, self._max_wait_s, self._max_done_s = max_queued_tokens, max_wait_s, max_done_s
-        self._queue = JobQueue(batch_tokens=encoder.batch_tokens, packed=encoder.packs)
+        self._queue = JobQueue(batch_tokens=encoder.batch_tokens)
         self._running: dict[int, tuple[Job, int]] = {}
         self._tickets = count()
         self._spent = 0

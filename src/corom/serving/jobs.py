@@ -18,9 +18,6 @@ from corom.serving.errors import ApiError
 from corom.tokens import Tokens, padded_lengths
 from corom.vectors import Vectors
 
-_SHORTEST = 2
-"""[CLS] and [SEP]: no text has fewer tokens."""
-
 
 class Job:
     """One request: its texts by padded length, and the vectors that have come.
@@ -31,7 +28,7 @@ class Job:
     def __init__(
         self, tokens: list[Tokens], *, dim: int, longest: int, packed: bool = False
     ) -> None:
-        self.tokens = tokens
+        self.tokens, self.packed = tokens, packed
         self.vectors: Vectors = np.empty((len(tokens), dim), np.float32)
         self.missing = len(tokens)
         self.loop = asyncio.get_running_loop()
@@ -42,6 +39,12 @@ class Job:
         self.by_width: dict[int, list[int]] = defaultdict(list)
         for row, width in enumerate(widths.tolist()):
             self.by_width[width].append(row)
+
+    def fitting(self, longest: int) -> list[int]:
+        """Return which lengths may join a batch whose longest text is so long, longest first."""
+        if not self.packed:
+            return [longest] if longest in self.by_width else []
+        return sorted((width for width in self.by_width if width <= longest), reverse=True)
 
     def take(self, width: int, room: int) -> list[int]:
         """Return rows of this padded length for at most `room` tokens; they no longer wait."""
@@ -78,11 +81,11 @@ class Share(NamedTuple):
 class JobQueue:
     """What the engine has not begun; batches of at most `batch_tokens` (at least one text).
 
-    Only texts of one padded length meet, or with `packed` texts of any lengths.
+    Only texts of one padded length meet, or of packed jobs texts of any lengths.
     """
 
-    def __init__(self, *, batch_tokens: int, packed: bool = False) -> None:
-        self._budget, self._packed = batch_tokens, packed
+    def __init__(self, *, batch_tokens: int) -> None:
+        self._budget = batch_tokens
         self._jobs: dict[Job, None] = {}  # in the order they came
         self._owed = 0  # tokens by which the rest is ahead of the first
         self.tokens = 0
@@ -130,24 +133,18 @@ class JobQueue:
         taken: list[tuple[Job, int]] = []
         owed = self._owed
         for job in (head, *(job for job in self._jobs if job is not head)):
-            for width in self._fitting(job, longest):
+            for width in job.fitting(longest):
                 rows = job.take(width, room)
                 taken += [(job, row) for row in rows]
                 room -= width * len(rows)
                 self.tokens -= width * len(rows)
                 owed += (-width if job is first else width) * len(rows)
-            if room < _SHORTEST:
+            if not room:
                 break
         self._owed = min(self._budget, max(-self._budget, owed))
         for job in {job for job, _ in taken if not job.by_width}:
             del self._jobs[job]
         return Share(longest, taken)
-
-    def _fitting(self, job: Job, longest: int) -> list[int]:
-        """Return which of a request's lengths may join a batch whose longest text is so long."""
-        if not self._packed:
-            return [longest] if longest in job.by_width else []
-        return sorted((width for width in job.by_width if width <= longest), reverse=True)
 
     def _size(self, job: Job) -> int:
         return max(job.left, self._budget)
