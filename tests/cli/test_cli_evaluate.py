@@ -131,3 +131,15 @@ def test_wrong_usage_is_told(run: Callable, data: Path, options: tuple, tmp_path
         assert done.err.startswith("corom: ")
     assert not (tmp_path / "work").exists()
     assert run("evaluate", data, "-s", "dev", "-m", "./none").code == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [("-s", "train"), ("--measure", "Hits"), ("--measure", "MRR@10", "--depth", 5)]
+)
+def test_what_cannot_be_measured_is_told_before_a_model_is_loaded(
+    run: Callable, data: Path, wrong: tuple
+) -> None:
+    split = () if "-s" in wrong else ("-s", "dev")
+    done = run("evaluate", data, *split, *wrong, "-m", "./none")
+    assert done.code == 2
+    assert "none" not in done.err

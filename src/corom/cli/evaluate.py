@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from corom.encoder import Encoder
     from corom.evaluation import Dense, PairReport, Report, Retriever
+    from corom.readers import Dataset
 
 BM25 = "bm25"
 EMBEDDED = "corom-medical"
@@ -70,8 +71,9 @@ def command(
     Every passage is scored for every query; figures come with intervals and, from the second model
     on, with significance. Encoding goes on where a killed run stopped.
     """
-    from corom.evaluation import evaluate, pair_files
+    from corom.evaluation import evaluate, pair_files, require_measurable
     from corom.metrics import DEFAULT_MEASURES
+    from corom.readers import open_dataset
 
     names, files = model or ([] if index else [EMBEDDED]), pair_files(source)
     outputs = _Outputs(json_file, markdown, plot, per_query)
@@ -90,9 +92,12 @@ def command(
     if files:
         outputs.write(_measure_pairs(files, models, splits=split or _only(files, source)))
         return
-    measures = measure or DEFAULT_MEASURES
-    job = partial(evaluate, measures=measures, depth=depth, against=against, runs=runs)
-    outputs.write(_measure_retrieval(source, models, split, job))
+    dataset = open_dataset(source)
+    splits, measures = split or _only(dataset.splits, source), measure or DEFAULT_MEASURES
+    require_measurable(dataset, splits=splits, measures=measures, depth=depth)
+    asked = partial(evaluate, dataset, splits=splits, measures=measures, depth=depth)
+    job = partial(asked, against=against, runs=runs)
+    outputs.write(_measure_retrieval(dataset, models, job))
 
 
 class _Models(NamedTuple):
@@ -194,20 +199,16 @@ def _measure_pairs(
 
 
 def _measure_retrieval(
-    source: Path,
+    dataset: Dataset,
     models: _Models,
-    splits: Sequence[str] | None,
-    job: Callable[..., Report],
+    job: Callable[[list[Retriever]], Report],
 ) -> Report:
     from corom.encoder import Progress
-    from corom.readers import open_dataset
 
-    dataset = open_dataset(source)
-    asked = splits or _only(dataset.splits, source)
     encoders = models.encoders()
     with progress_bar(lambda: sum(1 for _ in dataset.passages())) as meter:
         rows = models.retrievers(encoders, progress=lambda done: meter(Progress(done, 0, 0)))
-        return job(dataset, rows, splits=asked)
+        return job(rows)
 
 
 def _stored(place: str, load: Callable[[str], Encoder]) -> Retriever:

@@ -5,7 +5,14 @@ labelled pairs; their reports become JSON, tables, a plot and a file of every qu
 """
 
 from corom.evaluation.dense import Dense
-from corom.evaluation.evaluate import Report, Result, Retriever, evaluate, run_name
+from corom.evaluation.evaluate import (
+    Report,
+    Result,
+    Retriever,
+    evaluate,
+    require_measurable,
+    run_name,
+)
 from corom.evaluation.lexical import Lexical
 from corom.evaluation.pairs import PairReport, evaluate_pairs, pair_files, pair_metrics
 from corom.evaluation.per_query import write_per_query
@@ -25,6 +32,7 @@ __all__ = [
     "pair_files",
     "pair_metrics",
     "plot_recall",
+    "require_measurable",
     "require_plot",
     "run_name",
     "to_json",

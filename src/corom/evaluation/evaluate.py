@@ -89,10 +89,10 @@ def evaluate(
     names = [retriever.name for retriever in retrievers]
     check_names(names, splits)
     base = names[0] if against is None else against
-    _check(names, measures, depth, base)
+    if base not in names:
+        raise InputError(f"cannot compare with {base!r}; models are {', '.join(names)}")
+    require_measurable(dataset, splits=splits, measures=measures, depth=depth)
     files = {} if runs is None else _run_files(runs, splits, names)
-    for split in splits:  # what cannot be measured is told before hours of encoding
-        evaluate_run({}, dataset.qrels(split), measures=measures)
     found: dict[tuple[str, str], Result] = {}
     passages = 0
     for retriever in retrievers:
@@ -175,15 +175,18 @@ def check_names(names: Sequence[str], splits: Sequence[str]) -> None:
             raise InputError(f"a {what} occurs twice in {', '.join(given)}; name each once")
 
 
-def _check(names: Sequence[str], measures: Sequence[str], depth: int, against: str) -> None:
-    if against not in names:
-        raise InputError(f"cannot compare with {against!r}; models are {', '.join(names)}")
+def require_measurable(
+    dataset: Dataset, *, splits: Sequence[str], measures: Sequence[str], depth: int
+) -> None:
+    """Raise InputError for what cannot be measured, before models are loaded or hours encoded."""
     if type(depth) is not int or depth < 1:
         raise InputError(f"depth is {depth!r}; ask for at least 1")
     for measure_ in measures:
         cutoff = measure_.partition("@")[2]
         if cutoff.isdecimal() and int(cutoff) > depth:
             raise InputError(f"{measure_} looks deeper than the {depth} hits; raise the depth")
+    for split in splits:
+        evaluate_run({}, dataset.qrels(split), measures=measures)
 
 
 def run_name(split: str, model: str) -> str:
