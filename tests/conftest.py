@@ -15,6 +15,8 @@ from safetensors.numpy import save_file
 
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.config import Shape
+from corom.models.head import Head
+from corom.models.portable import write_cross_encoder
 
 # Shared machines stall: a deadline would fail tests for what others do.
 settings.register_profile("corom", deadline=None)
@@ -116,3 +118,22 @@ def tiny_checkpoint(tmp_path: Path, tiny_shape: Shape) -> Callable[..., Checkpoi
         return load_checkpoint(folder)
 
     return make
+
+
+@pytest.fixture
+def tiny_reranker(tiny_checkpoint: Callable[..., Checkpoint], tmp_path: Path) -> Path:
+    """Make the folder of a cross-encoder that reads up to 64 tokens."""
+    base, rng = tiny_checkpoint(name="tiny-body"), np.random.default_rng(5)
+    hidden = base.shape.hidden
+    sizes = ((hidden, hidden), (hidden,), (1, hidden), (1,))
+    folder = tmp_path / "reranker"
+    write_cross_encoder(
+        folder,
+        shape=base.shape,
+        weights=base.load_weights(),
+        head=Head(*(rng.normal(0, 0.3, size).astype(np.float32) for size in sizes)),
+        max_length=64,
+        tokenizer_json=base.tokenizer_json,
+        card="# tiny\n",
+    )
+    return folder

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from corom.metrics import evaluate_run
     from corom.readers import open_dataset, open_passages, open_queries
     from corom.records import Hit, Passage, Qrel, Query
+    from corom.reranker import Reranker
     from corom.search import Searcher
     from corom.similarity import rank_passages, score_matrix, score_pairs
 
@@ -29,6 +30,7 @@ _HOMES = {
     "Passage": "records",
     "Qrel": "records",
     "Query": "records",
+    "Reranker": "reranker",
     "Searcher": "search",
     "VectorIndex": "index",
     "evaluate": "evaluation",
@@ -50,6 +52,7 @@ __all__ = [
     "Passage",
     "Qrel",
     "Query",
+    "Reranker",
     "Searcher",
     "VectorIndex",
     "evaluate",

@@ -93,6 +93,34 @@ class TokenCutter:
         return Tokens(np.asarray(ids, np.int32), truncated)
 
 
+class PairCutter:
+    """Queries and passages read together: `[CLS] query [SEP] passage [SEP]`.
+
+    A query has at most three quarters of `max_length`, as FlagEmbedding's rerankers cut it; the
+    passage has what is left.
+    """
+
+    def __init__(self, tokenizer_json: str, *, max_length: int) -> None:
+        self._queries = TokenCutter(tokenizer_json, max_length=max(3, max_length * 3 // 4))
+        self._passages = TokenCutter(tokenizer_json, max_length=max_length)
+        self.max_length = max_length
+
+    def cut(self, queries: Sequence[str], passages: Sequence[str]) -> list[Tokens]:
+        """Return the tokens of each query with the passage of the same place."""
+        # One query comes with many passages.
+        once = dict.fromkeys(queries)
+        known = dict(zip(once, self._queries.cut(list(once)), strict=True))
+        cut = zip(queries, self._passages.cut(passages), strict=True)
+        return [self._joined(known[query], passage) for query, passage in cut]
+
+    def _joined(self, query: Tokens, passage: Tokens) -> Tokens:
+        ids = np.concatenate([query.ids, passage.ids[1:]])
+        over = len(ids) > self.max_length
+        if over:
+            ids = np.append(ids[: self.max_length - 1], ids[-1])
+        return Tokens(ids, query.truncated or passage.truncated or over)
+
+
 def batches(
     tokens: Sequence[TokenIds], *, budget: int, longest: int = 512, packed: bool = False
 ) -> Iterator[Batch]:

@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[2]
         settings.LossSettings,
         settings.MineSettings,
         settings.PretrainSettings,
+        settings.RerankerSettings,
+        settings.RowSettings,
         settings.SampleSettings,
         settings.ScratchSettings,
         settings.TrainSettings,

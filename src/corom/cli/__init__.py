@@ -31,6 +31,7 @@ from corom.cli import (
     serve,
     similarity,
     train,
+    train_reranker,
     two_stage,
 )
 from corom.cli.console import complain
@@ -59,10 +60,10 @@ app = typer.Typer(
 _VERBS = (
     *(encode, rank, similarity, cluster),
     *(index, search, evaluate, serve, plan),
-    *(pretrain, train, two_stage, mine, average),
+    *(pretrain, train, two_stage, train_reranker, mine, average),
     *(convert, download, doctor),
 )
-_TWO_WORDS = {"two_stage": "train two-stage"}
+_TWO_WORDS = {"two_stage": "train two-stage", "train_reranker": "train reranker"}
 for verb in _VERBS:
     module = verb.__name__.rpartition(".")[2]
     app.command(_TWO_WORDS.get(module, module))(verb.command)

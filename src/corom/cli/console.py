@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from corom.cli.options import EngineName, Precision
     from corom.encoder import Encoder, Progress
     from corom.records import Passage, Query
+    from corom.reranker import Reranker
 
 STDIN = "-"
 
@@ -33,9 +34,8 @@ def load_encoder(
     """Return the encoder the flags ask for; what it warns of goes to standard error."""
     from corom.encoder import Encoder
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        encoder = Encoder.load(
+    with _warnings_noted():
+        return Encoder.load(
             model,
             engine=engine,
             precision=precision,
@@ -43,9 +43,38 @@ def load_encoder(
             max_length=max_length,
             threads=threads,
         )
+
+
+def load_reranker(
+    model: str,
+    *,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    device: str = "auto",
+    max_length: int | None = None,
+    threads: int | None = None,
+) -> Reranker:
+    """Return the reranker the flags ask for, as `load_encoder` does."""
+    from corom.reranker import Reranker
+
+    with _warnings_noted():
+        return Reranker.load(
+            model,
+            engine=engine,
+            precision=precision,
+            device=device,
+            max_length=max_length,
+            threads=threads,
+        )
+
+
+@contextmanager
+def _warnings_noted() -> Iterator[None]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
     for warning in caught:
         note(str(warning.message))
-    return encoder
 
 
 def read_passages(source: str) -> Iterator[Passage]:

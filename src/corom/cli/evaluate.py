@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from corom.cli.console import load_encoder, progress_bar, say
+from corom.cli.console import load_encoder, load_reranker, progress_bar, say
 from corom.cli.evaluate_options import (
     AgainstOption,
     DatasetArgument,
@@ -17,6 +17,9 @@ from corom.cli.evaluate_options import (
     ModelsOption,
     PerQueryOption,
     PlotOption,
+    RerankDepthOption,
+    RerankOption,
+    RerankShareOption,
     RunsOption,
     SplitsOption,
     TruncateOption,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from corom.encoder import Encoder
     from corom.evaluation import Dense, PairReport, Report, Retriever
     from corom.readers import Dataset
+    from corom.reranker import Reranker
 
 BM25 = "bm25"
 EMBEDDED = "corom-medical"
@@ -60,6 +64,9 @@ def command(
     work: WorkOption = None,
     normalize: NormalizeOption = None,
     truncate_dim: TruncateOption = None,
+    rerank: RerankOption = None,
+    rerank_depth: RerankDepthOption = 50,
+    rerank_share: RerankShareOption = 0.5,
     engine: EngineOption = "auto",
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
@@ -78,17 +85,15 @@ def command(
     names, files = model or ([] if index else [EMBEDDED]), pair_files(source)
     outputs = _Outputs(json_file, markdown, plot, per_query)
     if files:
-        _refuse_for_pairs(BM25 in names, index, measure, against, plot, runs, per_query)
+        _refuse_for_pairs(BM25 in names, index, measure, against, plot, runs, per_query, rerank)
     outputs.check()
-    load = partial(
-        load_encoder,
-        engine=engine,
-        precision=precision,
-        device=device,
-        max_length=max_length,
-        threads=threads,
-    )
+    on: dict[str, Any] = {"engine": engine, "precision": precision, "device": device}
+    on["threads"] = threads
+    load = partial(load_encoder, max_length=max_length, **on)
     models = _Models(names, index or [], [None, *(truncate_dim or [])], work, normalize, load)
+    second = None
+    if rerank is not None:
+        second = _Second(partial(load_reranker, rerank, **on), rerank_depth, rerank_share)
     if files:
         outputs.write(_measure_pairs(files, models, splits=split or _only(files, source)))
         return
@@ -97,7 +102,7 @@ def command(
     require_measurable(dataset, splits=splits, measures=measures, depth=depth)
     asked = partial(evaluate, dataset, splits=splits, measures=measures, depth=depth)
     job = partial(asked, against=against, runs=runs)
-    outputs.write(_measure_retrieval(dataset, models, job))
+    outputs.write(_measure_retrieval(dataset, models, second, job))
 
 
 class _Models(NamedTuple):
@@ -146,6 +151,20 @@ class _Models(NamedTuple):
             else:
                 rows += self.dense(name, encoders[name], progress=progress)
         return rows + [_stored(place, self.load) for place in self.indexes]
+
+
+class _Second(NamedTuple):
+    """The reranker that reads what every model finds first."""
+
+    load: Callable[[], Reranker]
+    depth: int
+    share: float
+
+    def rows(self, first: Sequence[Retriever]) -> list[Retriever]:
+        from corom.evaluation import Reranked
+
+        reranker = self.load()
+        return [Reranked(row, reranker, depth=self.depth, share=self.share) for row in first]
 
 
 class _Outputs(NamedTuple):
@@ -201,6 +220,7 @@ def _measure_pairs(
 def _measure_retrieval(
     dataset: Dataset,
     models: _Models,
+    second: _Second | None,
     job: Callable[[list[Retriever]], Report],
 ) -> Report:
     from corom.encoder import Progress
@@ -208,7 +228,7 @@ def _measure_retrieval(
     encoders = models.encoders()
     with progress_bar(lambda: sum(1 for _ in dataset.passages())) as meter:
         rows = models.retrievers(encoders, progress=lambda done: meter(Progress(done, 0, 0)))
-        return job(rows)
+        return job(rows + (second.rows(rows) if second else []))
 
 
 def _stored(place: str, load: Callable[[str], Encoder]) -> Retriever:
@@ -225,7 +245,7 @@ def _refuse_for_pairs(*given: object) -> None:
     if any(given):
         raise InputError(
             "pairs of texts have AUC and Spearman only: leave out bm25, --index, --measure, "
-            "--against, --plot, --runs and --per-query"
+            "--against, --plot, --runs, --per-query and --rerank"
         )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from corom.cli.console import load_encoder, read_passages, say, say_json
+from corom.cli.console import load_encoder, load_reranker, read_passages, say, say_json
 from corom.cli.options import JsonOption, LengthOption, ModelOption, PrecisionOption
 
 
@@ -23,13 +23,21 @@ def command(
     ] = None,
     k: Annotated[int | None, typer.Option("-k", help="Show the best K only.")] = None,
     model: ModelOption = "corom-medical",
+    reranker: Annotated[
+        str | None,
+        typer.Option(
+            "--reranker",
+            metavar="MODEL",
+            help="Rank with this cross-encoder (corom train reranker) instead of --model.",
+        ),
+    ] = None,
     precision: PrecisionOption = "auto",
     max_length: LengthOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rank passages for a query.
 
-    Best first; the score is the dot product of the vectors.
+    Best first; the score is the dot product of the vectors, or a reranker's logit.
     """
     from corom.errors import InputError
     from corom.records import Passage
@@ -41,8 +49,13 @@ def command(
         candidates = list(read_passages(file))
     else:
         candidates = [Passage(str(n), text) for n, text in enumerate(passages or [], 1)]
-    encoder = load_encoder(model, precision=precision, max_length=max_length)
-    hits = rank_passages(encoder, query, candidates, k=k)
+    if reranker is not None:
+        hits = load_reranker(reranker, precision=precision, max_length=max_length).rank(
+            query, candidates, k=k
+        )
+    else:
+        encoder = load_encoder(model, precision=precision, max_length=max_length)
+        hits = rank_passages(encoder, query, candidates, k=k)
     texts = {passage.id: passage.content for passage in candidates}
     if as_json:
         say_json([{"id": hit.id, "score": hit.score, "text": texts[hit.id]} for hit in hits])

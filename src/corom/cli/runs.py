@@ -15,7 +15,8 @@ from corom.cli.console import note, say, say_json
 if TYPE_CHECKING:
     from corom.training.finish import Finished
     from corom.training.progress import Counted, Progress
-    from corom.training.settings import PretrainSettings, TrainSettings
+    from corom.training.run_settings import DevSettings
+    from corom.training.settings import PretrainSettings, RerankerSettings, TrainSettings
 
 SettingsArgument = Annotated[
     Path | None,
@@ -121,15 +122,16 @@ def _described(name: str, now: Progress | Counted) -> tuple[str, int, int, str]:
 
 def follow(
     name: str,
-    chosen: TrainSettings | PretrainSettings,
+    chosen: TrainSettings | PretrainSettings | RerankerSettings,
     run: Callable[..., Finished],
     *,
     as_json: bool,
+    dev: DevSettings | None = None,
 ) -> None:
     """Run a training verb under its bars, say what came of it, and leave the other processes."""
     from corom.training.loop import part
 
-    measure = chosen.dev.measure if chosen.dev else "dev"
+    measure = dev.measure if dev else "dev"
     with run_bars(measure) as show:
         finished = run(chosen, progress=lambda now: show(name, now))
     say_finished(finished, measure=measure, as_json=as_json)

@@ -17,6 +17,7 @@ from corom.evaluation.lexical import Lexical
 from corom.evaluation.pairs import PairReport, evaluate_pairs, pair_files, pair_metrics
 from corom.evaluation.per_query import write_per_query
 from corom.evaluation.report import plot_recall, require_plot, to_json, to_markdown, to_text
+from corom.evaluation.reranked import Reranked
 from corom.evaluation.stored import Stored
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Lexical",
     "PairReport",
     "Report",
+    "Reranked",
     "Result",
     "Retriever",
     "Stored",

@@ -29,7 +29,7 @@ class Retriever(Protocol):
     settings: Describing
 
     def index(self, passages: Iterable[Passage]) -> PassageIndex:
-        """Return the index of the passages."""
+        """Return the index of the passages, every one of which is read."""
 
 
 class Seconds(NamedTuple):

@@ -15,6 +15,7 @@ import numpy as np
 from corom.errors import ArtifactError, InputError
 from corom.files import atomic_folder, write_bytes, write_json
 from corom.models.config import Encoding, Shape
+from corom.models.head import TOKEN_TYPES, Head
 from corom.models.layouts import CONFIG_KEYS
 from corom.models.tokenizer import SPECIAL, vocabulary
 from corom.models.weights import SINGLE, Weights, canonical
@@ -63,6 +64,50 @@ def write_portable(
             _write_sentence_transformers(folder, encoding, hidden=shape.hidden)
         text = card or _card(target.name, shape=shape, encoding=encoding)
         write_bytes(folder / "README.md", text.encode("utf-8"))
+
+
+def write_cross_encoder(
+    target: Path,
+    *,
+    shape: Shape,
+    weights: Weights,
+    head: Head,
+    max_length: int,
+    tokenizer_json: str,
+    card: str,
+) -> None:
+    """Write a cross-encoder's folder `target`, all of it or nothing; an existing one is refused.
+
+    It is a BertForSequenceClassification of one label: transformers, sentence-transformers'
+    CrossEncoder and FlagEmbedding read it. Those give query and passage token types of their own;
+    all types are written with the vector of the first, which corom's engines add to every token.
+    """
+    target, tokenizer = Path(target), json.loads(tokenizer_json)
+    _refuse_foreign(tokenizer, target)
+    checked = canonical(weights, shape=shape, source=target)
+    types = checked[TOKEN_TYPES]
+    checked = {**checked, TOKEN_TYPES: np.tile(types[:1], (len(types), 1))}
+    encoding = Encoding(max_length=max_length)
+    from safetensors.numpy import save_file
+
+    with atomic_folder(target) as folder:
+        stored = {f"bert.{name}": weight for name, weight in checked.items()}
+        save_file({**stored, **head.named()}, folder / SINGLE, metadata={"format": "pt"})
+        one_label = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+        kind = {"architectures": ["BertForSequenceClassification"]}
+        write_json(folder / "config.json", {**_config(shape, encoding), **kind, **one_label})
+        write_json(
+            folder / "configuration.json",
+            {
+                "framework": "pytorch",
+                "task": "text-ranking",
+                "model": {"type": "bert"},
+                "pipeline": {"type": "text-ranking"},
+                "preprocessor": {"type": "text-ranking", "max_length": max_length},
+            },
+        )
+        _write_tokenizer(folder, tokenizer, max_length=max_length)
+        write_bytes(folder / "README.md", card.encode("utf-8"))
 
 
 def is_expressible(encoding: Encoding) -> bool:

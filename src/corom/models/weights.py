@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -56,19 +56,25 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise ArtifactError(f"{path} is corrupt or cut short ({error}); fetch it again") from None
 
 
-def read_safetensors(paths: list[Path]) -> Weights:
-    """Return every tensor of the files as float32 (about 1 s per GB)."""
-    return {name: tensor for path in paths for name, tensor in _tensors(path)}
+def read_safetensors(paths: list[Path], *, wanted: Callable[[str], bool] | None = None) -> Weights:
+    """Return the encoder's tensors in the files as float32 (about 1 s per GB).
+
+    `wanted` picks others, by canonical name.
+    """
+    pick = _is_wanted if wanted is None else wanted
+    return {name: tensor for path in paths for name, tensor in _tensors(path, pick)}
 
 
-def _tensors(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _tensors(
+    path: Path, wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
     read_metadata(path)  # the library checks that header and data fit
     data = np.memmap(path, mode="r", dtype=np.uint8)
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     header: dict[str, Any] = json.loads(data[8:start].tobytes())
     header.pop("__metadata__", None)
     for name, entry in header.items():
-        if not _is_wanted(_canonical_name(name)):
+        if not wanted(_canonical_name(name)):
             continue
         if entry["dtype"] not in _DTYPES:
             raise ArtifactError(f"{path}: {name} has type {entry['dtype']}, not F32, F16 or BF16")

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from corom.training.finetune import train
     from corom.training.mining import mine
     from corom.training.pretraining import pretrain
+    from corom.training.reranking import train_reranker
     from corom.training.sampling import sample
     from corom.training.soup import average
     from corom.training.stages import two_stage
 
-__all__ = ["average", "mine", "pretrain", "sample", "train", "two_stage"]
+__all__ = ["average", "mine", "pretrain", "sample", "train", "train_reranker", "two_stage"]
 
 _HOMES = {
     "average": "soup",
@@ -26,6 +27,7 @@ _HOMES = {
     "pretrain": "pretraining",
     "sample": "sampling",
     "train": "finetune",
+    "train_reranker": "reranking",
     "two_stage": "stages",
 }
 _LIGHT = ("average", "mine", "sample")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,63 @@ def model_card(
     return "\n".join(parts)
 
 
+_RERANKER_HEAD = """\
+---
+language:
+- zh
+license: {licence}
+library_name: sentence-transformers
+pipeline_tag: text-ranking
+tags:
+- sentence-transformers
+- cross-encoder
+- reranker
+- medical
+---
+
+# {name}
+
+中文医疗文本重排模型（交叉编码器），由 corom 训练。仅供检索研究，不构成医疗建议。
+
+A Chinese medical reranker (cross-encoder) trained with corom. For retrieval research; not medical
+advice.
+"""
+_RERANKER_USE = """\
+## 使用 / How to load
+
+```python
+from corom import Reranker
+
+reranker = Reranker.load("PATH/TO/THIS/FOLDER")
+scores = reranker.score(["胃胀怎么办"], ["胃胀可以先调整饮食，必要时做胃镜。"])
+```
+
+文件夹也可由 sentence-transformers 的 CrossEncoder 读取。
+sentence-transformers' CrossEncoder reads the folder too.
+"""
+
+
+def reranker_card(folder: Path, *, base: Checkpoint, max_length: int) -> str:
+    """Return the README.md of the cross-encoder trained in `folder`, as `model_card` does."""
+    made, data = read_json(folder / SETTINGS), read_json(folder / "data.json")
+    licence = made["settings"]["licence"]
+    facts = [
+        *_base_facts(base),
+        ("最大长度", "Longest pair", f"{max_length} tokens"),
+        *_terms(licence, made),
+    ]
+    parts = (
+        _RERANKER_HEAD.format(licence=licence or "other", name=folder.resolve().name),
+        _table(facts),
+        _RERANKER_USE,
+        _data(made["inputs"], data),
+        f"## 设置 / Settings\n\n{_json(made['settings'])}",
+        f"## 版本 / Versions\n\n{_json(made['versions'])}",
+        _LIMITS,
+    )
+    return "\n".join(parts)
+
+
 def _facts(
     made: dict[str, Any], *, base: Checkpoint, encoding: Encoding, final_dev: float | None
 ) -> str:
@@ -83,15 +141,29 @@ def _facts(
     settings = made["settings"]
     licence = settings["finish"]["licence"]
     facts = [
-        ("基础模型", "Base model", f"`{base.name}` (`{base.fingerprint}`)"),
-        ("结构", "Shape", f"BERT, {base.shape.layers} × {base.shape.hidden}"),
+        *_base_facts(base),
         ("池化", "Pooling", encoding.pooling),
         ("相似度", "Similarity", "余弦 / cosine" if encoding.normalize else "点积 / dot product"),
         ("最大长度", "Longest text", f"{encoding.max_length} tokens"),
         ("开发集", "Dev set", _figure(settings, final_dev)),
-        ("许可", "Licence", licence or "见数据与基础模型的条款 / the terms of data and base model"),
-        ("代码提交", "Commit", made["git"] or "-"),
+        *_terms(licence, made),
     ]
+    return _table(facts)
+
+
+def _base_facts(base: Checkpoint) -> list[tuple[str, str, str]]:
+    return [
+        ("基础模型", "Base model", f"`{base.name}` (`{base.fingerprint}`)"),
+        ("结构", "Shape", f"BERT, {base.shape.layers} × {base.shape.hidden}"),
+    ]
+
+
+def _terms(licence: str, made: dict[str, Any]) -> list[tuple[str, str, str]]:
+    terms = licence or "见数据与基础模型的条款 / the terms of data and base model"
+    return [("许可", "Licence", terms), ("代码提交", "Commit", made["git"] or "-")]
+
+
+def _table(facts: Sequence[tuple[str, str, str]]) -> str:
     rows = "\n".join(f"| {zh} / {en} | {value} |" for zh, en, value in facts)
     return f"| | |\n|---|---|\n{rows}\n"
 

@@ -164,7 +164,7 @@ def _take_weights(
 
 def _write(finished: Finished, bert: TorchBert, *, base: Checkpoint, encoding: Encoding) -> None:
     folder = finished.model.parent
-    if not finished.model.exists():
+    if not finished.model.exists():  # a kill may have come between the two writes
         write_portable(
             finished.model,
             shape=base.shape,
@@ -173,4 +173,10 @@ def _write(finished: Finished, bert: TorchBert, *, base: Checkpoint, encoding: E
             tokenizer_json=base.tokenizer_json,
             card=model_card(folder, base=base, encoding=encoding, final_dev=finished.final_dev),
         )
-    write_json(folder / RESULT, {**asdict(finished), "model": "model"})
+    write_finished(finished)
+
+
+def write_finished(finished: Finished) -> None:
+    """Write the run's result, the last of its files."""
+    folder = finished.model.parent
+    write_json(folder / RESULT, {**asdict(finished), "model": finished.model.name})

@@ -23,17 +23,13 @@ from corom.training.run_settings import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings:
-    """What is trained on."""
+class RowSettings:
+    """The rows that are trained on: queries with passages that answer them and others."""
 
     train: tuple[str, ...]
     """Files of groups or pairs, or dataset folders (queries, qrels and corpus)."""
     split: str = "train"
     """The queries of a dataset folder."""
-    graded: tuple[str, ...] = ()
-    """Files of graded pairs; `loss.graded_weight` says how much they count."""
-    graded_batch: int = 32
-    """Graded pairs that join each batch, all of one source."""
     weights: dict[str, float] = field(default_factory=dict)
     """Pattern of source names -> how often a row is used per epoch (1 where none matches)."""
     negatives: int = 1
@@ -47,6 +43,28 @@ class DataSettings:
     """A row that cannot be used stops the run, or is skipped and counted."""
     unique: bool = True
     """No two rows of a batch share their query or their positive."""
+
+    def __post_init__(self) -> None:
+        check(bool(self.train), "data.train names no file")
+        check(self.negatives >= 0, f"data.negatives is {self.negatives}; expected 0 or more")
+        for name, weight in self.weights.items():
+            check(weight >= 0, f"data.weights.{name} is {weight}; expected 0 or more")
+        check(
+            not self.pool or self.fill == "random",
+            "data.pool says what random negatives are drawn from: set data.fill = 'random' too",
+        )
+        for name, share in self.pool.items():
+            check(0 <= share <= 1, f"data.pool.{name} is {share}; expected a share, 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(RowSettings):
+    """What an encoder is trained on: rows and graded pairs."""
+
+    graded: tuple[str, ...] = ()
+    """Files of graded pairs; `loss.graded_weight` says how much they count."""
+    graded_batch: int = 32
+    """Graded pairs that join each batch, all of one source."""
     topics: int = 0
     """Fill each batch from one of so many topics of the queries (TAS); 0: from all alike."""
     query_length: int = 128
@@ -57,18 +75,9 @@ class DataSettings:
     """Put before every text, by the finished model too; None: as the model has it."""
 
     def __post_init__(self) -> None:
-        check(bool(self.train), "data.train names no file")
+        super().__post_init__()
         check(self.topics >= 0, f"data.topics is {self.topics}; expected 0 or more")
-        check(self.negatives >= 0, f"data.negatives is {self.negatives}; expected 0 or more")
         check(self.graded_batch > 1, "data.graded_batch: an order takes at least 2 pairs")
-        for name, weight in self.weights.items():
-            check(weight >= 0, f"data.weights.{name} is {weight}; expected 0 or more")
-        check(
-            not self.pool or self.fill == "random",
-            "data.pool says what random negatives are drawn from: set data.fill = 'random' too",
-        )
-        for name, share in self.pool.items():
-            check(0 <= share <= 1, f"data.pool.{name} is {share}; expected a share, 0 to 1")
         for length in (self.query_length, self.passage_length):
             check(length >= 3, f"a length of {length} tokens leaves no room for text")
 
@@ -141,6 +150,31 @@ class TrainSettings:
             "data.graded and loss.graded_weight go together: set both or none",
         )
         check(self.finish.average_last <= self.run.keep, "finish.average_last exceeds run.keep")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RerankerSettings:
+    """The training of a cross-encoder: `model`, an encoder, in, `output`/model out."""
+
+    model: str
+    output: str
+    data: RowSettings
+    max_length: int = 256
+    """Tokens of query and passage together."""
+    optimizer: OptimizerSettings = field(
+        default_factory=lambda: OptimizerSettings(epochs=1.0, batch=32, learning_rate=1e-4)
+    )
+    run: RunSettings = field(default_factory=RunSettings)
+    licence: str = ""
+    """For the model card: what the data and the base allow. Empty: "see the data's terms"."""
+
+    def __post_init__(self) -> None:
+        check(self.data.negatives > 0, "data.negatives: a reranker needs passages to tell apart")
+        check(self.max_length >= 8, f"max_length {self.max_length} leaves no room for a pair")
+        check(
+            self.optimizer.trained == "all",
+            f"optimizer.trained is {self.optimizer.trained!r}; of a reranker every weight learns",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +311,7 @@ class SampleSettings:
             check(0 <= weight <= 1, f"weights.{name} is {weight}; expected a share, 0 to 1")
 
 
-S = TypeVar("S", TrainSettings, PretrainSettings, MineSettings, SampleSettings)
+S = TypeVar("S", TrainSettings, RerankerSettings, PretrainSettings, MineSettings, SampleSettings)
 
 
 def load_settings(

@@ -1,0 +1,237 @@
+"""Training a cross-encoder: queries with passages in, a reranker's folder out.
+
+A query and a passage are read together, and the score of the passage that answers is told from
+those of the others by their softmax (Nogueira and Cho, 1901.04085; listwise as Gao, Dai and Callan,
+2101.08751): negatives that an encoder ranks high teach most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from corom.engines.torch_bert import TorchBert
+from corom.errors import InputError
+from corom.files import write_json
+from corom.models.checkpoint import Checkpoint
+from corom.models.head import Head
+from corom.models.portable import write_cross_encoder
+from corom.tokens import PairCutter
+from corom.training.batches import Chunk, Chunks, States, by_length, chunk, restored
+from corom.training.card import reranker_card
+from corom.training.examples import draw, row_keys
+from corom.training.finish import Finished, read_finished, write_finished
+from corom.training.loop import Loop, start_accelerator
+from corom.training.loss import info_nce
+from corom.training.plan import plan_run, row_weights
+from corom.training.progress import Report
+from corom.training.provenance import begin, checksums
+from corom.training.rows import Rows, read_rows
+from corom.training.settings import RerankerSettings
+from corom.training.tower import open_checkpoint
+
+
+class CrossEncoder(nn.Module):  # type: ignore[misc]
+    """An encoder whose [CLS] vector a head turns into a score.
+
+    The head begins as the identity with a classifier of zeros: all passages score alike, and the
+    first steps teach the classifier what the encoder knows.
+    """
+
+    def __init__(self, bert: TorchBert, *, dropout: float) -> None:
+        super().__init__()
+        hidden = bert.shape.hidden
+        self.bert, self.dropout = bert, nn.Dropout(dropout)
+        self.head = nn.ModuleDict({"pooler": nn.Linear(hidden, hidden)})
+        self.head["classifier"] = nn.Linear(hidden, 1)
+        nn.init.eye_(self.head["pooler"].weight)
+        for rest in (self.head["pooler"].bias, *self.head["classifier"].parameters()):
+            nn.init.zeros_(rest)
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Return (pairs, 1) float32 scores."""
+        vectors = self.bert.encode(ids, lengths, pooling="cls", normalize=False)
+        pooled = self.dropout(torch.tanh(self.head["pooler"](vectors)))
+        found: Tensor = self.head["classifier"](pooled)
+        return found.float()
+
+    def export_head(self) -> Head:
+        """Return copies of the head's weights."""
+        parts = (self.head["pooler"], self.head["classifier"])
+        tensors = [getattr(part, kind) for part in parts for kind in ("weight", "bias")]
+        return Head(*(one.detach().to("cpu", torch.float32, copy=True).numpy() for one in tensors))
+
+
+class PairBatch(NamedTuple):
+    """One process's share of a batch: b queries, each with its passages, the positive first."""
+
+    chunks: Chunks
+    passages: Tensor
+    """(b,) int64: how many each query has."""
+
+
+class Reranking:
+    """The `Task` of training a cross-encoder on rows."""
+
+    def __init__(
+        self,
+        settings: RerankerSettings,
+        checkpoint: Checkpoint,
+        *,
+        rows: Rows,
+        accelerator: Accelerator,
+    ) -> None:
+        data, optimizer = settings.data, settings.optimizer
+        self.settings, self.accelerator, self.rows = settings, accelerator, rows
+        self.layers = checkpoint.shape.layers
+        self.cutter = PairCutter(checkpoint.tokenizer_json, max_length=settings.max_length)
+        self.plan = plan_run(
+            row_weights([row.source for row in rows.rows], data.weights),
+            size=optimizer.batch,
+            seed=settings.run.seed,
+            epochs=optimizer.epochs,
+            most=optimizer.max_steps and optimizer.max_steps * optimizer.accumulate,
+            keys=row_keys(rows.rows) if data.unique else None,
+        )
+        self.batches = len(self.plan.rows)
+        bert = TorchBert(checkpoint.shape, dropout=settings.run.dropout)
+        bert.load_weights(checkpoint.load_weights())
+        self.model = CrossEncoder(bert, dropout=settings.run.dropout)
+
+    def batch(self, number: int) -> PairBatch:
+        """Return this process's share of a batch."""
+        share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+        data, epoch = self.settings.data, int(self.plan.epochs[number])
+        queries: list[str] = []
+        passages: list[str] = []
+        sizes = []
+        for row in self.plan.rows[number, share].tolist():
+            drawn = draw(
+                self.rows.rows,
+                row,
+                negatives=data.negatives,
+                seed=self.settings.run.seed,
+                epoch=epoch,
+                pool=self.rows.pool if data.fill == "random" else (),
+            )
+            sizes.append(1 + len(drawn.negatives))
+            queries += [drawn.query] * sizes[-1]
+            passages += [drawn.positive, *drawn.negatives]
+        tokens = [item.ids for item in self.cutter.cut(queries, passages)]
+        order = by_length(list(map(len, tokens)), at_once=self.settings.optimizer.chunk)
+        cpu = torch.device("cpu")
+        parts: list[Chunk | States] = [chunk([tokens[n] for n in one], device=cpu) for one in order]
+        return PairBatch(Chunks(parts, order), torch.tensor(sizes))
+
+    def texts(self, batch: PairBatch) -> int:
+        """Return the pairs of the joint batch (of this process's share, times the processes)."""
+        return int(batch.passages.sum()) * int(self.accelerator.num_processes)
+
+    def chunks(self, batch: PairBatch) -> Sequence[Chunk | States]:
+        """Return the batch's pairs, as many at once as the settings say."""
+        return batch.chunks.on(self.accelerator.device)
+
+    def encode(
+        self,
+        model: nn.Module,
+        chunk: Chunk,
+        *,
+        vectors_only: bool = False,  # noqa: ARG002 - there is nothing else
+    ) -> tuple[Tensor, None]:
+        """Return the scores of a chunk, (pairs, 1)."""
+        return model(*chunk), None
+
+    def objective(self, vectors: Tensor, batch: PairBatch) -> Tensor:
+        """Return the cross entropy of each query's positive among its own passages."""
+        scores = restored(vectors, batch.chunks.order)[:, 0]
+        sizes = batch.passages.to(scores.device)
+        places = torch.arange(int(batch.passages.max()), device=scores.device)
+        there = places[None, :] < sizes[:, None]
+        table = scores.new_zeros(there.shape).masked_scatter(there, scores)
+        first = torch.zeros(len(sizes), dtype=torch.int64, device=scores.device)
+        return info_nce(table, first, temperature=1.0, hidden=~there)
+
+
+def train_reranker(settings: RerankerSettings, *, progress: Report | None = None) -> Finished:
+    """Train as `settings` say and return where the finished cross-encoder lies.
+
+    It starts from an encoder's weights. Entering the same run again resumes it from its newest
+    checkpoint, or returns at once when it is finished; under `torchrun` all processes share the
+    work. Raises InputError for settings or data that cannot be used, TrainingError when the loss
+    breaks.
+    """
+    folder, accelerator = Path(settings.output), start_accelerator(settings.run)
+    checkpoint = open_checkpoint(settings.model)
+    _check(settings, checkpoint, processes=accelerator.num_processes)
+    if accelerator.is_main_process:
+        inputs = {settings.model: checkpoint.fingerprint, **checksums(settings.data.train)}
+        begin(folder, settings, inputs=inputs)
+    accelerator.wait_for_everyone()
+    if (done := read_finished(folder)) is not None:
+        return done
+    rows = _read(settings)
+    if accelerator.is_main_process:
+        left_out = {"left out": rows.skips.counts, "first left out": rows.skips.first}
+        write_json(folder / "data.json", {**rows.counts, **left_out})
+    task = Reranking(settings, checkpoint, rows=rows, accelerator=accelerator)
+    optimizer, run = settings.optimizer, settings.run
+    loop = Loop(task, folder, accelerator=accelerator, optimizer=optimizer, run=run)
+    progressed = loop.run(progress)
+    finished = Finished(
+        model=folder / "model",
+        steps=progressed.step,
+        best_step=0,
+        dev={},
+        final_dev=None,
+        seconds=round(progressed.seconds, 1),
+    )
+    if accelerator.is_main_process:
+        _write(finished, task.model, settings=settings, base=checkpoint)
+    accelerator.wait_for_everyone()
+    accelerator.free_memory()
+    return finished
+
+
+def _check(settings: RerankerSettings, checkpoint: Checkpoint, *, processes: int) -> None:
+    if (batch := settings.optimizer.batch) % processes:
+        raise InputError(f"optimizer.batch = {batch} cannot be shared evenly by {processes}")
+    if settings.max_length > checkpoint.shape.positions:
+        raise InputError(
+            f"max_length {settings.max_length} is more than the {checkpoint.shape.positions} "
+            f"positions of {checkpoint.name}"
+        )
+
+
+def _read(settings: RerankerSettings) -> Rows:
+    data = settings.data
+    skip_bad = data.bad_rows == "skip"
+    rows = read_rows(data.train, split=data.split, skip_bad=skip_bad, pool=data.pool)
+    if data.fill == "random" and not rows.pool:
+        raise InputError("data.pool leaves no passage to draw random negatives from")
+    if data.fill == "none" and (alone := rows.counts["rows without negatives"]):
+        raise InputError(
+            f"{alone} of {len(rows.rows)} rows have no negatives, which teach a reranker nothing; "
+            "mine some (corom mine), or set data.fill = 'random'"
+        )
+    return rows
+
+
+def _write(
+    finished: Finished, model: CrossEncoder, *, settings: RerankerSettings, base: Checkpoint
+) -> None:
+    if not finished.model.exists():  # a kill may have come between the two writes
+        write_cross_encoder(
+            finished.model,
+            shape=base.shape,
+            weights=model.bert.export_weights(),
+            head=model.export_head(),
+            max_length=settings.max_length,
+            tokenizer_json=base.tokenizer_json,
+            card=reranker_card(finished.model.parent, base=base, max_length=settings.max_length),
+        )
+    write_finished(finished)

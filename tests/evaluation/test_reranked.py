@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from corom import Reranker
+from corom.errors import InputError
+from corom.evaluation import Reranked
+from corom.records import Hit, Passage, Query
+
+TEXTS = ["糖尿病饮食", "头痛吃药", "高血压检查", "咳嗽发热", "心肺手术"]
+PASSAGES = [Passage(str(n), text) for n, text in enumerate(TEXTS)]
+QUERIES = [Query("1", "糖尿病"), Query("2", "咳嗽")]
+
+
+class Listed:
+    """Finds the passages in the order of their ids, but the query `2` nothing."""
+
+    def __init__(self) -> None:
+        self.name, self.settings = "listed", {"order": "id"}
+
+    def index(self, passages: Iterable[Passage]) -> Listed:
+        self.ids = [passage.id for passage in passages]
+        return self
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
+        hits = [Hit(id_, 0.9 - 0.1 * n) for n, id_ in enumerate(self.ids)]
+        return [[] if query.id == "2" else hits[:depth] for query in queries]
+
+
+@pytest.fixture
+def reranker(tiny_reranker: Path) -> Reranker:
+    return Reranker.load(tiny_reranker, precision="fp32")
+
+
+def test_the_head_is_ranked_anew_and_the_tail_stays_below(reranker: Reranker) -> None:
+    row = Reranked(Listed(), reranker, depth=3, share=1.0)
+    found, nothing = row.index(iter(PASSAGES)).search(QUERIES, 5)
+    expected = [hit.id for hit in reranker.rank("糖尿病", PASSAGES[:3])]
+    assert [hit.id for hit in found] == [*expected, "3", "4"]
+    scores = [hit.score for hit in found]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[3] - scores[4] == pytest.approx(0.1)
+    assert nothing == []
+    assert len(row.index(PASSAGES)) == 5
+    assert row.name.startswith("listed+")
+    assert row.settings["order"] == "id"
+
+
+def test_both_scores_count_by_their_shares(reranker: Reranker) -> None:
+    scores = reranker.score(["糖尿病"] * 5, TEXTS).tolist()
+    best, worst = max(scores), min(scores)
+    expected = {
+        str(n): 0.75 * (4 - n) / 4 + 0.25 * (score - worst) / (best - worst)
+        for n, score in enumerate(scores)
+    }
+    row = Reranked(Listed(), reranker, share=0.25)
+    found = row.index(PASSAGES).search(QUERIES[:1], 5)[0]
+    assert {hit.id: pytest.approx(hit.score, abs=1e-5) for hit in found} == expected
+
+
+def test_a_depth_below_the_rerankers_still_lets_it_read_all_of_its_own(reranker: Reranker) -> None:
+    row = Reranked(Listed(), reranker, depth=5, share=1.0)
+    found = row.index(PASSAGES).search(QUERIES[:1], 1)[0]
+    assert [hit.id for hit in found] == [reranker.rank("糖尿病", PASSAGES)[0].id]
+
+
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"depth": 1.5}, {"share": 0}, {"share": 1.1}])
+def test_wrong_options_are_refused(reranker: Reranker, wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        Reranked(Listed(), reranker, **wrong)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from corom import Encoder, Passage, Reranker
+from corom.errors import ArtifactError, InputError
+from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models.head import read_head
+from corom.tokens import PairCutter
+
+QUERIES = ["糖尿病吃什么药", "头痛", "头痛", ""]
+PASSAGES = ["患者要注意饮食，休息多久", "发热咳嗽检查" * 30, "高血压", "手术"]
+
+
+@pytest.fixture
+def reranker(tiny_reranker: Path) -> Reranker:
+    return Reranker.load(tiny_reranker, precision="fp32")
+
+
+def test_scores_are_the_heads_of_the_encoders_vectors(
+    reranker: Reranker, tiny_reranker: Path
+) -> None:
+    # Without a query the pair is [CLS] [SEP] passage [SEP], which no encoder reads by itself; a
+    # passage that is empty gives [CLS] query [SEP] [SEP]. So the ids are laid by hand.
+    head = read_head(load_checkpoint(tiny_reranker))
+    encoder = Encoder.load(tiny_reranker, precision="fp32", max_length=64)
+    query, passage = (encoder.cut([text])[0].ids for text in ("糖尿病", "注意饮食"))
+    from corom.tokens import Batch
+
+    ids = np.concatenate([query, passage[1:]])[None]
+    found = []
+    batch = Batch(np.array([0]), ids, np.array([ids.shape[1]], np.int32))
+    encoder.run([batch], lambda _, vectors: found.append(vectors.copy()))
+    pooled = np.tanh(found[0] @ head.pooler.T + head.pooler_bias)
+    expected = pooled @ head.classifier.T + head.classifier_bias
+    assert reranker.score(["糖尿病"], ["注意饮食"]) == pytest.approx(expected[0], abs=1e-5)
+
+
+def test_a_pairs_score_does_not_depend_on_its_neighbours(reranker: Reranker) -> None:
+    together = reranker.score(QUERIES, PASSAGES)
+    assert together.shape == (4,)
+    assert together.dtype == np.float32
+    for query, passage, score in zip(QUERIES, PASSAGES, together, strict=True):
+        assert reranker.score([query], [passage])[0] == pytest.approx(score, abs=1e-5)
+    assert len(set(together.tolist())) == 4
+
+
+def test_both_sides_matter_and_so_does_their_order(reranker: Reranker) -> None:
+    one, other, turned = reranker.score(["头痛", "发热", "咳嗽"], ["咳嗽", "咳嗽", "头痛"])
+    assert len({float(one), float(other), float(turned)}) == 3
+
+
+def test_engines_agree(tiny_reranker: Path, reranker: Reranker) -> None:
+    pytest.importorskip("torch")
+    torch = Reranker.load(tiny_reranker, engine="torch", precision="fp32")
+    assert torch.engine == "torch"
+    np.testing.assert_allclose(
+        torch.score(QUERIES, PASSAGES), reranker.score(QUERIES, PASSAGES), atol=1e-4
+    )
+
+
+def test_a_ranking_follows_the_one_rule(reranker: Reranker) -> None:
+    passages = [Passage(str(n), text) for n, text in enumerate([*PASSAGES, PASSAGES[0]])]
+    hits = reranker.rank("糖尿病", passages)
+    assert sorted(hit.id for hit in hits) == ["0", "1", "2", "3", "4"]
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    ids = [hit.id for hit in hits]
+    assert ids.index("4") == ids.index("0") + 1  # equal text, equal score: by id
+    assert reranker.rank("糖尿病", passages, k=2) == hits[:2]
+    assert reranker.rank("糖尿病", []) == []
+    titled = [Passage("1", "饮食", title="糖尿病")]
+    assert reranker.rank("药", titled)[0].score == reranker.score(["药"], ["糖尿病 饮食"])[0]
+
+
+def test_progress_counts_pairs(reranker: Reranker) -> None:
+    seen: list[int] = []
+    reranker.score(QUERIES, PASSAGES, progress=seen.append)
+    assert seen[-1] == 4
+
+
+def test_wrong_input_is_refused(reranker: Reranker, tiny_reranker: Path) -> None:
+    assert reranker.score([], []).shape == (0,)
+    with pytest.raises(InputError, match="2 queries for 1 passages"):
+        reranker.score(["头痛", "发热"], ["药"])
+    with pytest.raises(InputError):
+        reranker.score("头痛", "发热")
+    with pytest.raises(InputError):
+        reranker.score([1], ["药"])
+    with pytest.raises(InputError, match="twice"):
+        reranker.rank("头痛", [Passage("1", "药"), Passage("1", "手术")])
+    with pytest.raises(InputError, match="k is 0"):
+        reranker.rank("头痛", [Passage("1", "药")], k=0)
+    for length in (3, 513):
+        with pytest.raises(InputError, match=f"max_length is {length}"):
+            Reranker.load(tiny_reranker, max_length=length)
+
+
+def test_what_is_no_cross_encoder_is_refused(
+    tiny_checkpoint: Callable[..., Checkpoint], tiny_reranker: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ArtifactError, match=r"no cross-encoder.*corom train reranker"):
+        Reranker.load(tiny_checkpoint().folder)
+    for name, change, said in (
+        ("classifier.weight", lambda w: np.tile(w, (3, 1)), r"must hold \(1, 32\)"),
+        ("bert.pooler.dense.bias", lambda w: w * np.nan, "finite"),
+        (
+            "bert.embeddings.token_type_embeddings.weight",
+            lambda w: w * np.array([[1], [2]], np.float32),
+            "token types",
+        ),
+    ):
+        folder = tmp_path / name
+        shutil.copytree(tiny_reranker, folder)
+        (folder / "manifest.json").unlink()
+        tensors = load_file(folder / "model.safetensors")
+        tensors[name] = np.ascontiguousarray(change(tensors[name]))
+        save_file(tensors, folder / "model.safetensors")
+        with pytest.raises(ArtifactError, match=said):
+            Reranker.load(folder)
+
+
+def test_a_pair_is_cut_in_the_passage_and_a_long_query_at_three_quarters(
+    tiny_checkpoint: Callable[..., Checkpoint],
+) -> None:
+    checkpoint = tiny_checkpoint()
+    cutter = PairCutter(checkpoint.tokenizer_json, max_length=16)
+    short, long_passage, long_query, both = cutter.cut(
+        ["头痛", "头痛", "头" * 40, "头" * 40], ["药", "药" * 40, "药", "药" * 40]
+    )
+    vocabulary = json.loads(checkpoint.tokenizer_json)["model"]["vocab"]
+    cls, sep, head, drug = (vocabulary[token] for token in ("[CLS]", "[SEP]", "头", "药"))
+    pain = vocabulary["痛"]
+    assert short.ids.tolist() == [cls, head, pain, sep, drug, sep]
+    assert not short.truncated
+    assert long_passage.ids.tolist() == [cls, head, pain, sep, *[drug] * 11, sep]
+    assert long_query.ids.tolist() == [cls, *[head] * 10, sep, drug, sep]
+    assert both.ids.tolist() == [cls, *[head] * 10, sep, *[drug] * 3, sep]
+    assert long_passage.truncated
+    assert long_query.truncated
+    assert cutter.cut([], []) == []
+
+
+def test_transformers_gives_the_same_scores(tiny_reranker: Path, reranker: Reranker) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_reranker)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_reranker).eval()
+    rows = tokenizer(
+        QUERIES[:3],
+        PASSAGES[:3],
+        truncation="only_second",
+        max_length=64,
+        padding=True,
+        return_tensors="pt",
+    )
+    assert rows["token_type_ids"].max() == 1
+    with torch.inference_mode():
+        logits = model(**rows).logits[:, 0].numpy()
+    np.testing.assert_allclose(reranker.score(QUERIES[:3], PASSAGES[:3]), logits, atol=1e-4)
