@@ -374,6 +374,23 @@ def test_imitating_oneself_costs_nothing(settings, table):
         assert losses(finished)[0] == pytest.approx(0, abs=1e-6)
 
 
+def test_a_reranker_is_imitated(settings, tiny_reranker):
+    loss = {"contrast_weight": 0.0, "reranker": str(tiny_reranker), "reranker_weight": 1.0}
+    finished = train(
+        settings(
+            data={"negatives": 4, "fill": "random"},
+            loss=loss,
+            optimizer={"max_steps": 60, "epochs": 30, "learning_rate": 2e-3},
+            run={"dropout": 0.0},
+        )
+    )
+    found = losses(finished)
+    # Random passages come anew each epoch, so what is left is more than what was learned by heart.
+    assert np.mean(found[-5:]) < 0.7 * np.mean(found[:5])
+    noted = json.loads((finished.model.parent / "settings.json").read_text(encoding="utf-8"))
+    assert load_checkpoint(tiny_reranker).fingerprint in noted["inputs"].values()
+
+
 def test_graded_pairs_join_in(settings, tmp_path):
     path = tmp_path / "graded.jsonl"
     lines = [

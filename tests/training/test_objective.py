@@ -150,11 +150,19 @@ def joint_gradient(folder):
         teachers=("t",),
         teacher_weight=0.5,
         teacher_temperature=0.2,
+        reranker="r",
+        reranker_weight=0.6,
         base_weight=0.7,
         graded_weight=0.9,
     )
     objective = Objective(settings, accelerator=accelerator)
-    loss = objective(vectors(0), batch, teachers=[vectors(1).detach()], base=vectors(2).detach())
+    loss = objective(
+        vectors(0),
+        batch,
+        teachers=[vectors(1).detach()],
+        base=vectors(2).detach(),
+        reranked=(batch.passage_keys % 7).double(),
+    )
     loss.backward()
     gradient = accelerator.reduce(weight.grad, "mean")
     return [loss.item(), gradient.tolist()] if accelerator.is_main_process else None

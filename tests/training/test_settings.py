@@ -36,6 +36,15 @@ def test_defaults_are_the_cards():
         ({"loss": {"matryoshka": [0]}}, r"loss\.matryoshka"),
         ({"loss": {"teachers": ["t"]}}, "go together"),
         ({"loss": {"teacher_weight": 1}}, "go together"),
+        ({"loss": {"reranker": "r"}}, r"loss\.reranker and loss\.reranker_weight"),
+        ({"loss": {"reranker_temperature": 0}}, r"loss\.reranker_temperature"),
+        (
+            {
+                "data": {"train": ["a"], "negatives": 0},
+                "loss": {"reranker": "r", "reranker_weight": 1},
+            },
+            r"set data\.negatives too",
+        ),
         (
             {"loss": {"teachers": ["t", "u"], "teacher_weight": 1, "teacher_loss": "mse"}},
             "one teacher only",

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from corom.errors import InputError
 from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
+from corom.reranker import Reranker
 from corom.training.batches import (
     Chunk,
     States,
@@ -31,6 +33,7 @@ from corom.training.frozen import Frozen
 from corom.training.learning import LastPart, Learner, WholeEncoder
 from corom.training.loop import start_accelerator, uses_bf16
 from corom.training.objective import Objective
+from corom.training.pair_scores import PairScores
 from corom.training.plan import graded_batches, plan_run, row_weights
 from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
@@ -79,6 +82,9 @@ class FineTuning:
         )
         self.batches = len(self.plan.rows)
         self.teachers = [frozen(open_checkpoint(one)) for one in settings.loss.teachers]
+        self.reranker: PairScores | None = None
+        if settings.loss.reranker:
+            self.reranker = PairScores(_load_reranker(settings.loss.reranker, accelerator.device))
         self.learner: Learner
         if optimizer.trained != "all":
             states = KeptStates(
@@ -175,11 +181,12 @@ class FineTuning:
 
     def objective(self, vectors: Tensor, batch: TrainBatch) -> Tensor:
         """Return the loss of the joint batch."""
-        at_once = self.settings.optimizer.chunk
+        at_once, device = self.settings.optimizer.chunk, self.accelerator.device
         vectors = restored(vectors, batch.chunks.order)
         return self.judge(
             vectors,
-            batch.on(self.accelerator.device),
+            batch.on(device),
+            reranked=self.reranker.of(batch).to(device) if self.reranker else None,
             teachers=[one.vectors(batch.texts, at_once=at_once) for one in self.teachers],
             base=self.learner.base_vectors(batch) if self.settings.loss.base_weight else None,
         )
@@ -225,6 +232,12 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
     )
 
 
+def _load_reranker(name: str, device: torch.device) -> Reranker:
+    if device.type == "cpu":
+        return Reranker.load(name, device="cpu", threads=torch.get_num_threads())
+    return Reranker.load(name, device=str(device))
+
+
 def _prefixed(checkpoint: Checkpoint, data: DataSettings) -> Checkpoint:
     """Return the checkpoint with the prefixes that are asked for."""
     own, query, passage = checkpoint.encoding, data.query_prefix, data.passage_prefix
@@ -246,7 +259,9 @@ def _check_shares(settings: TrainSettings, *, processes: int) -> None:
 
 
 def _inputs(settings: TrainSettings, checkpoint: Checkpoint) -> dict[str, str]:
-    models = {one: open_checkpoint(one).fingerprint for one in settings.loss.teachers}
+    chosen = settings.loss
+    others = [*chosen.teachers, *([chosen.reranker] if chosen.reranker else [])]
+    models = {one: open_checkpoint(one).fingerprint for one in others}
     data = [*settings.data.train, *settings.data.graded]
     if settings.dev:
         data.append(settings.dev.folder)

@@ -87,9 +87,18 @@ class Objective:
         self.settings, self.accelerator = settings, accelerator
 
     def __call__(
-        self, vectors: Tensor, batch: TrainBatch, *, teachers: Sequence[Tensor], base: Tensor | None
+        self,
+        vectors: Tensor,
+        batch: TrainBatch,
+        *,
+        teachers: Sequence[Tensor],
+        base: Tensor | None,
+        reranked: Tensor | None = None,
     ) -> Tensor:
-        """Return the joint loss; `teachers` and `base` are vectors of the same texts."""
+        """Return the joint loss; `teachers` and `base` are vectors of the same texts.
+
+        `reranked` holds a cross-encoder's score of every passage of the batch, (b, s).
+        """
         chosen = self.settings
         if chosen.similarity == "cosine":
             vectors = F.normalize(vectors, dim=1)
@@ -101,6 +110,9 @@ class Objective:
             total = total + chosen.contrast_weight * self._contrast(joint, where)
         if taught:
             total = total + chosen.teacher_weight * self._teacher(joint, where, taught)
+        if reranked is not None:
+            wanted = gather(self.accelerator, reranked)
+            total = total + chosen.reranker_weight * self._reranked(joint, where, wanted)
         if base is not None:
             old = joined(base, batch, accelerator=self.accelerator)
             total = total + chosen.base_weight * _imitate(joint, where, old, kind="cosine")
@@ -163,6 +175,20 @@ class Objective:
                 temperature=chosen.temperature,
                 teacher_temperature=chosen.teacher_temperature,
                 hidden=hidden,
+            )
+            for scores in self._scores(joint)
+        ]
+        return torch.stack(found).mean()
+
+    def _reranked(self, joint: Joint, where: Cells, wanted: Tensor) -> Tensor:
+        chosen = self.settings
+        found = [
+            loss.imitate_shares(
+                scores.gather(1, where.groups),
+                wanted,
+                temperature=chosen.temperature,
+                teacher_temperature=chosen.reranker_temperature,
+                hidden=~where.shown,
             )
             for scores in self._scores(joint)
         ]

@@ -101,20 +101,32 @@ class LossSettings:
     teacher_weight: float = 0.0
     teacher_loss: Literal["kl", "margin_mse", "cosine", "mse"] = "kl"
     teacher_temperature: float = 0.02
+    reranker: str = ""
+    """A cross-encoder whose scores of a query's own passages are imitated (KL of softmaxes)."""
+    reranker_weight: float = 0.0
+    reranker_temperature: float = 1.0
+    """What its scores are divided by; ours are by `temperature`."""
     base_weight: float = 0.0
     """Pull every vector towards the one the model gave before training (1 - cosine)."""
     graded_weight: float = 0.0
     graded_scale: float = 20.0
 
     def __post_init__(self) -> None:
-        for name in ("contrast_weight", "teacher_weight", "base_weight", "graded_weight"):
-            check(getattr(self, name) >= 0, f"loss.{name} is negative")
-        for name in ("temperature", "teacher_temperature", "graded_scale"):
+        for part in ("contrast", "teacher", "reranker", "base", "graded"):
+            check(getattr(self, f"{part}_weight") >= 0, f"loss.{part}_weight is negative")
+        for name in (
+            *("temperature", "teacher_temperature", "reranker_temperature"),
+            "graded_scale",
+        ):
             check(getattr(self, name) > 0, f"loss.{name} must be above 0")
         check(all(dim > 0 for dim in self.matryoshka), "loss.matryoshka: sizes must be above 0")
         check(
             bool(self.teachers) == (self.teacher_weight > 0),
             "loss.teachers and loss.teacher_weight go together: set both or none",
+        )
+        check(
+            bool(self.reranker) == (self.reranker_weight > 0),
+            "loss.reranker and loss.reranker_weight go together: set both or none",
         )
         vectors = self.teacher_loss in ("cosine", "mse")
         check(
@@ -148,6 +160,10 @@ class TrainSettings:
         check(
             bool(self.data.graded) == (self.loss.graded_weight > 0),
             "data.graded and loss.graded_weight go together: set both or none",
+        )
+        check(
+            not self.loss.reranker or self.data.negatives > 0,
+            "loss.reranker tells a query's own passages apart: set data.negatives too",
         )
         check(self.finish.average_last <= self.run.keep, "finish.average_last exceeds run.keep")
 
