@@ -9,8 +9,16 @@ import pytest
 import corom
 
 NAMES = [
-    *("BM25Index", "CoromError", "Encoder", "Hit", "Passage", "Qrel", "Query", "Searcher"),
-    *("VectorIndex", "evaluate", "evaluate_run", "open_dataset", "open_index", "open_passages"),
+    *("BM25Index", "CoromError", "Encoder", "Hit", "Passage", "Qrel", "Query", "Reranker"),
+    *(
+        "Searcher",
+        "VectorIndex",
+        "evaluate",
+        "evaluate_run",
+        "open_dataset",
+        "open_index",
+        "open_passages",
+    ),
     *("open_queries", "rank_passages", "score_matrix", "score_pairs"),
 ]
 

@@ -115,6 +115,27 @@ def test_pairs(run: Callable, options: tuple, tmp_path: Path) -> None:
         assert run("evaluate", folder, "-s", "one", *options, *wrong).code == 2
 
 
+def test_a_reranker_adds_a_row_for_every_model(
+    run: Callable, data: Path, options: tuple, tiny_reranker: Path, tmp_path: Path
+) -> None:
+    rerank = ("--rerank", tiny_reranker, "--rerank-depth", 2, "--rerank-share", 1)
+    report = tmp_path / "o.json"
+    done = run("evaluate", data, "-s", "dev", "-m", "bm25", *options, *rerank, "--json", report)
+    assert done.code == 0
+    found = json.loads(report.read_text(encoding="utf-8"))["results"]
+    names = ["bm25", str(options[1])]
+    assert [each["model"] for each in found] == [*names, *(f"{n}+{tiny_reranker}" for n in names)]
+    assert found[2]["settings"]["rerank_depth"] == 2
+    assert found[2]["settings"]["rerank_share"] == 1
+    # Only the first two change places: as many are found as before.
+    for before, after in zip(found[:2], found[2:], strict=True):
+        assert after["metrics"]["Recall@1000"] == before["metrics"]["Recall@1000"]
+    for wrong in (("--rerank-depth", 0), ("--rerank-share", 2), ("--rerank", options[1])):
+        done = run("evaluate", data, "-s", "dev", "-m", "bm25", *rerank, *wrong)
+        assert done.code in (1, 2)
+        assert done.err.startswith("corom: ")
+
+
 def test_wrong_usage_is_told(run: Callable, data: Path, options: tuple, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for wrong in (

@@ -22,6 +22,11 @@ from corom.training.stages import (
 pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).parents[2]
+KINDS = {
+    "reranker": settings.RerankerSettings,
+    "reranker-mine": settings.MineSettings,
+    "reranker-sample": settings.SampleSettings,
+}
 
 
 @pytest.mark.parametrize(
@@ -56,5 +61,6 @@ def test_every_recipe_is_valid(path):
         steps = steps_of(load_recipe(path))
         assert steps.stage2.data.train != steps.stage1.data.train
     else:
-        assert settings.load_settings(settings.TrainSettings, path).data.train
+        kind = KINDS.get(path.stem, settings.TrainSettings)
+        assert settings.load_settings(kind, path).data
     assert str(path.name) in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
