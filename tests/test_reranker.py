@@ -13,6 +13,8 @@ from corom import Encoder, Passage, Reranker
 from corom.errors import ArtifactError, InputError
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.head import read_head
+from corom.records import Hit
+from corom.reranker import SecondPass
 from corom.tokens import PairCutter
 
 QUERIES = ["糖尿病吃什么药", "头痛", "头痛", ""]
@@ -164,3 +166,29 @@ def test_transformers_gives_the_same_scores(tiny_reranker: Path, reranker: Reran
     with torch.inference_mode():
         logits = model(**rows).logits[:, 0].numpy()
     np.testing.assert_allclose(reranker.score(QUERIES[:3], PASSAGES[:3]), logits, atol=1e-4)
+
+
+def test_in_a_second_pass_both_scores_count_by_their_shares(reranker: Reranker) -> None:
+    first = [Hit(str(n), -n) for n in range(3)]
+    scores = reranker.score(["头痛"] * 3, PASSAGES[:3]).tolist()
+    best, worst = max(scores), min(scores)
+    expected = {
+        str(n): 0.75 * (2 - n) / 2 + 0.25 * (score - worst) / (best - worst)
+        for n, score in enumerate(scores)
+    }
+    second = SecondPass(reranker=reranker, share=0.25)
+    texts = {str(n): text for n, text in enumerate(PASSAGES)}
+    reorder = lambda found: second.reorder(  # noqa: E731
+        ["头痛"] * len(found), found, texts=lambda ids: [texts[id_] for id_ in ids]
+    )
+    found = reorder([first])[0]
+    assert {hit.id: pytest.approx(hit.score, abs=1e-5) for hit in found} == expected
+    assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
+    assert reorder([[], first[:1]]) == [[], [Hit("0", 1.0)]]
+    assert reorder([]) == []
+
+
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"depth": 1.5}, {"share": 0}, {"share": 1.1}])
+def test_a_second_pass_refuses_wrong_options(reranker: Reranker, wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="rerank"):
+        SecondPass(reranker=reranker, **wrong)

@@ -7,6 +7,7 @@ from corom.errors import ArtifactError, InputError
 from corom.index import BM25Index, BM25Options, VectorIndex
 from corom.ranking import fuse_rrf, fuse_weighted
 from corom.records import Passage, Query
+from corom.reranker import Reranker, SecondPass
 from corom.search import FoundPassage, Fusion, Searcher
 from corom.text import check_texts
 from corom.vectors import normalized, truncated
@@ -116,6 +117,31 @@ class TestBoth:
             Searcher(vectors, encoder=CharacterEncoder(), words=words)
         with pytest.raises(InputError, match="give all three"):
             Searcher(words=words, fusion=Fusion())
+
+
+class TestSecondPass:
+    """A reranker reads what is found first."""
+
+    @pytest.fixture
+    def second(self, tiny_reranker):
+        return SecondPass(reranker=Reranker.load(tiny_reranker, precision="fp32"), share=1.0)
+
+    def test_it_orders_what_was_found_by_its_own_scores(self, vectors, second):
+        searcher = Searcher(vectors, encoder=CharacterEncoder(), second=second)
+        found = searcher.search(["糖尿病", "高血压"], k=4)
+        for query, hits in zip(("糖尿病", "高血压"), found, strict=True):
+            ranked = second.reranker.rank(query, PASSAGES)
+            assert [hit.id for hit in hits] == [hit.id for hit in ranked]
+        run = searcher.run([Query("1", "糖尿病")], k=2)
+        assert [hit.id for hit in run["1"]] == [hit.id for hit in found[0][:2]]
+
+    def test_it_reads_words_too_and_no_more_than_there_is(self, words, second):
+        plain, read = Searcher(words=words), Searcher(words=words, second=second)
+        assert {h.id for h in read.search(["高血压"])[0]} == {
+            h.id for h in plain.search(["高血压"])[0]
+        }
+        assert read.search(["龘"]) == [[]]
+        assert read.search([]) == []
 
 
 class TestRefused:

@@ -1,8 +1,9 @@
-"""The reranker: a query and a passage read together in, a score out."""
+"""The reranker: a query and a passage read together in, a score out; and hits in new order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.head import read_head
 from corom.models.names import resolve
-from corom.ranking import rank_hits
+from corom.ranking import fuse_weighted, rank_hits
 from corom.records import Hit, Passage
 from corom.text import check_texts
 from corom.tokens import Batch, PairCutter, batches
@@ -124,3 +125,46 @@ class Reranker:
         scores = self.score([query] * len(listed), [passage.content for passage in listed])
         pairs = zip(listed, scores.tolist(), strict=True)
         return rank_hits((Hit(passage.id, score) for passage, score in pairs), k)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondPass:
+    """How a reranker orders anew what was found first.
+
+    It reads the first `depth` hits. Within them both scores count, stretched to 0..1 per query: the
+    reranker's by `share`, the first one's by the rest (`fuse_weighted`). Later hits stay behind.
+    """
+
+    reranker: Reranker
+    depth: int = 50
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if type(self.depth) is not int or self.depth < 1:
+            raise InputError(f"rerank depth is {self.depth!r}; ask for at least 1")
+        if not 0 < self.share <= 1:
+            raise InputError(f"rerank share is {self.share}; expected more than 0, at most 1")
+
+    def reorder(
+        self,
+        queries: Sequence[str],
+        found: Sequence[Sequence[Hit]],
+        *,
+        texts: Callable[[Sequence[str]], Sequence[str]],
+    ) -> list[list[Hit]]:
+        """Return the hits of each query in their new order; `texts` gives those of passage ids."""
+        ids = [[hit.id for hit in hits[: self.depth]] for hits in found]
+        left = [query for query, own in zip(queries, ids, strict=True) for _ in own]
+        right = [text for own in ids for text in texts(own)]
+        scores = iter(self.reranker.score(left, right).tolist())
+        return [self._joined(hits[: self.depth], hits[self.depth :], scores) for hits in found]
+
+    def _joined(
+        self, head: Sequence[Hit], tail: Sequence[Hit], scores: Iterator[float]
+    ) -> list[Hit]:
+        """Return the head in its new order; the tail below 0, as far apart as before."""
+        if not head:
+            return []
+        read = [Hit(hit.id, next(scores)) for hit in head]
+        fused = fuse_weighted([{"": head}, {"": read}], [1 - self.share, self.share])[""]
+        return [*fused, *(Hit(hit.id, hit.score - tail[0].score - 1) for hit in tail)]

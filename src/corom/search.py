@@ -6,7 +6,7 @@ tuned ranks worse than vectors alone (see docs/indexes.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from corom.text import check_texts
 from corom.vectors import Vectors
 
 if TYPE_CHECKING:
+    from corom.reranker import SecondPass
     from corom.stores import Store, WordStore
 
 
@@ -75,9 +76,11 @@ class Searcher:
         encoder: QueryEncoder | None = None,
         words: WordStore | None = None,
         fusion: Fusion | None = None,
+        second: SecondPass | None = None,
     ) -> None:
         """An index of vectors needs the `encoder` it was made with, both indexes a `fusion`.
 
+        `second`: a reranker that reads the first hits, whose scores it changes.
         An index is one of `open_index`, of a server (`corom.stores`), or anything like them.
         Raises InputError for another combination, ArtifactError for another encoder.
         """
@@ -92,7 +95,7 @@ class Searcher:
             raise InputError("nothing to search in: give an index")
         self._first = first
         self._vectors, self._encoder, self._words = vectors, encoder, words
-        self._fusion = fusion
+        self._fusion, self._second = fusion, second
 
     def search(self, queries: Iterable[str], k: int = 10) -> list[list[FoundPassage]]:
         """Return the best `k` passages of each query with their texts, best first."""
@@ -108,6 +111,15 @@ class Searcher:
         return dict(zip(ids, hits, strict=True))
 
     def _hits(self, texts: list[str], k: int) -> list[list[Hit]]:
+        if self._second is None:
+            return self._found(texts, k)
+        found = self._found(texts, max(k, self._second.depth))
+        return [hits[:k] for hits in self._second.reorder(texts, found, texts=self._contents)]
+
+    def _contents(self, ids: Sequence[str]) -> list[str]:
+        return [passage.content for passage in self._first.passages(list(ids))]
+
+    def _found(self, texts: list[str], k: int) -> list[list[Hit]]:
         if self._fusion is None:
             return self._by_words(texts, k) if self._vectors is None else self._by_vectors(texts, k)
         depth = max(self._fusion.depth, k)

@@ -84,6 +84,18 @@ def test_another_model_or_length_is_refused(run: Callable, index: Path, corpus: 
     assert run("search", "-i", to, "头痛", "--max-length", 8).code == 0
 
 
+def test_a_reranker_reads_the_first_hits(run: Callable, index: Path, tiny_reranker: Path) -> None:
+    asked = ("search", "糖尿病吃什么药", "--index", index, "-k", 3, "--json")
+    plain = json.loads(run(*asked).out)
+    done = run(*asked, "--rerank", tiny_reranker, "--rerank-depth", 3, "--rerank-share", 1)
+    found = json.loads(done.out)
+    assert {hit["id"] for hit in found} == {hit["id"] for hit in plain}
+    texts = [hit["text"] for hit in plain]
+    ranked = run("rank", "糖尿病吃什么药", *texts, "--reranker", tiny_reranker, "--json")
+    assert [hit["text"] for hit in found] == [one["text"] for one in json.loads(ranked.out)]
+    assert run(*asked, "--rerank", tiny_reranker, "--rerank-share", 0).code == 2
+
+
 def test_words_and_both_together(run: Callable, index: Path, corpus: Path, tmp_path: Path) -> None:
     pytest.importorskip("tantivy")
     pytest.importorskip("rjieba")

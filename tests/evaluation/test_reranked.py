@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from corom import Reranker
-from corom.errors import InputError
 from corom.evaluation import Reranked
 from corom.records import Hit, Passage, Query
+from corom.reranker import SecondPass
 
 TEXTS = ["糖尿病饮食", "头痛吃药", "高血压检查", "咳嗽发热", "心肺手术"]
 PASSAGES = [Passage(str(n), text) for n, text in enumerate(TEXTS)]
@@ -39,7 +39,7 @@ def reranker(tiny_reranker: Path) -> Reranker:
 
 
 def test_the_head_is_ranked_anew_and_the_tail_stays_below(reranker: Reranker) -> None:
-    row = Reranked(Listed(), reranker, depth=3, share=1.0)
+    row = Reranked(Listed(), SecondPass(reranker=reranker, depth=3, share=1.0))
     found, nothing = row.index(iter(PASSAGES)).search(QUERIES, 5)
     expected = [hit.id for hit in reranker.rank("糖尿病", PASSAGES[:3])]
     assert [hit.id for hit in found] == [*expected, "3", "4"]
@@ -52,25 +52,7 @@ def test_the_head_is_ranked_anew_and_the_tail_stays_below(reranker: Reranker) ->
     assert row.settings["order"] == "id"
 
 
-def test_both_scores_count_by_their_shares(reranker: Reranker) -> None:
-    scores = reranker.score(["糖尿病"] * 5, TEXTS).tolist()
-    best, worst = max(scores), min(scores)
-    expected = {
-        str(n): 0.75 * (4 - n) / 4 + 0.25 * (score - worst) / (best - worst)
-        for n, score in enumerate(scores)
-    }
-    row = Reranked(Listed(), reranker, share=0.25)
-    found = row.index(PASSAGES).search(QUERIES[:1], 5)[0]
-    assert {hit.id: pytest.approx(hit.score, abs=1e-5) for hit in found} == expected
-
-
 def test_a_depth_below_the_rerankers_still_lets_it_read_all_of_its_own(reranker: Reranker) -> None:
-    row = Reranked(Listed(), reranker, depth=5, share=1.0)
+    row = Reranked(Listed(), SecondPass(reranker=reranker, depth=5, share=1.0))
     found = row.index(PASSAGES).search(QUERIES[:1], 1)[0]
     assert [hit.id for hit in found] == [reranker.rank("糖尿病", PASSAGES)[0].id]
-
-
-@pytest.mark.parametrize("wrong", [{"depth": 0}, {"depth": 1.5}, {"share": 0}, {"share": 1.1}])
-def test_wrong_options_are_refused(reranker: Reranker, wrong: dict[str, float]) -> None:
-    with pytest.raises(InputError):
-        Reranked(Listed(), reranker, **wrong)

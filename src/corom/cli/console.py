@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from corom.cli.options import EngineName, Precision
     from corom.encoder import Encoder, Progress
     from corom.records import Passage, Query
-    from corom.reranker import Reranker
+    from corom.reranker import Reranker, SecondPass
 
 STDIN = "-"
 
@@ -66,6 +66,13 @@ def load_reranker(
             max_length=max_length,
             threads=threads,
         )
+
+
+def load_second_pass(model: str, *, depth: int, share: float, **options: Any) -> SecondPass:  # noqa: ANN401
+    """Return the second pass the flags ask for; `options` are those of `load_reranker`."""
+    from corom.reranker import SecondPass
+
+    return SecondPass(reranker=load_reranker(model, **options), depth=depth, share=share)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from corom.cli.console import load_encoder, load_reranker, progress_bar, say
+from corom.cli.console import load_encoder, load_second_pass, progress_bar, say
 from corom.cli.evaluate_options import (
     AgainstOption,
     DatasetArgument,
@@ -17,9 +17,6 @@ from corom.cli.evaluate_options import (
     ModelsOption,
     PerQueryOption,
     PlotOption,
-    RerankDepthOption,
-    RerankOption,
-    RerankShareOption,
     RunsOption,
     SplitsOption,
     TruncateOption,
@@ -31,6 +28,9 @@ from corom.cli.options import (
     LengthOption,
     NormalizeOption,
     PrecisionOption,
+    RerankDepthOption,
+    RerankOption,
+    RerankShareOption,
     ThreadsOption,
 )
 from corom.errors import InputError
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from corom.encoder import Encoder
     from corom.evaluation import Dense, PairReport, Report, Retriever
     from corom.readers import Dataset
-    from corom.reranker import Reranker
+    from corom.reranker import SecondPass
 
 BM25 = "bm25"
 EMBEDDED = "corom-medical"
@@ -93,7 +93,7 @@ def command(
     models = _Models(names, index or [], [None, *(truncate_dim or [])], work, normalize, load)
     second = None
     if rerank is not None:
-        second = _Second(partial(load_reranker, rerank, **on), rerank_depth, rerank_share)
+        second = partial(load_second_pass, rerank, depth=rerank_depth, share=rerank_share, **on)
     if files:
         outputs.write(_measure_pairs(files, models, splits=split or _only(files, source)))
         return
@@ -153,20 +153,6 @@ class _Models(NamedTuple):
         return rows + [_stored(place, self.load) for place in self.indexes]
 
 
-class _Second(NamedTuple):
-    """The reranker that reads what every model finds first."""
-
-    load: Callable[[], Reranker]
-    depth: int
-    share: float
-
-    def rows(self, first: Sequence[Retriever]) -> list[Retriever]:
-        from corom.evaluation import Reranked
-
-        reranker = self.load()
-        return [Reranked(row, reranker, depth=self.depth, share=self.share) for row in first]
-
-
 class _Outputs(NamedTuple):
     """The files that are asked for."""
 
@@ -220,15 +206,17 @@ def _measure_pairs(
 def _measure_retrieval(
     dataset: Dataset,
     models: _Models,
-    second: _Second | None,
+    second: Callable[[], SecondPass] | None,
     job: Callable[[list[Retriever]], Report],
 ) -> Report:
     from corom.encoder import Progress
+    from corom.evaluation import Reranked
 
     encoders = models.encoders()
+    reads = None if second is None else second()
     with progress_bar(lambda: sum(1 for _ in dataset.passages())) as meter:
         rows = models.retrievers(encoders, progress=lambda done: meter(Progress(done, 0, 0)))
-        return job(rows + (second.rows(rows) if second else []))
+        return job([*rows, *(Reranked(row, reads) for row in rows if reads)])
 
 
 def _stored(place: str, load: Callable[[str], Encoder]) -> Retriever:

@@ -51,24 +51,6 @@ TruncateOption = Annotated[
         help="Repeatable: one more row with only so many numbers (Matryoshka models).",
     ),
 ]
-RerankOption = Annotated[
-    str | None,
-    typer.Option(
-        "--rerank",
-        metavar="MODEL",
-        help="Also a row per model whose first hits this reranker reads (corom train reranker).",
-    ),
-]
-RerankDepthOption = Annotated[
-    int, typer.Option("--rerank-depth", help="Hits that the reranker reads.")
-]
-RerankShareOption = Annotated[
-    float,
-    typer.Option(
-        "--rerank-share",
-        help="What the reranker's scores count, above 0 to 1; the model's the rest.",
-    ),
-]
 WorkOption = Annotated[
     Path | None,
     typer.Option(

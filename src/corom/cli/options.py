@@ -50,3 +50,21 @@ NormalizeOption = Annotated[
 DimOption = Annotated[
     int | None, typer.Option("--dim", help="Keep the first DIM numbers (Matryoshka models).")
 ]
+RerankOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank",
+        metavar="MODEL",
+        help="A reranker that reads the first hits with the query (corom train reranker).",
+    ),
+]
+RerankDepthOption = Annotated[
+    int, typer.Option("--rerank-depth", help="Hits that the reranker reads.")
+]
+RerankShareOption = Annotated[
+    float,
+    typer.Option(
+        "--rerank-share",
+        help="What the reranker's scores count, above 0 to 1; the model's the rest.",
+    ),
+]

@@ -6,12 +6,19 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from corom.cli.console import load_encoder, read_queries, say, say_json
-from corom.cli.options import JsonOption, PrecisionOption, ThreadsOption
+from corom.cli.console import load_encoder, load_second_pass, read_queries, say, say_json
+from corom.cli.options import (
+    JsonOption,
+    PrecisionOption,
+    RerankDepthOption,
+    RerankOption,
+    RerankShareOption,
+    ThreadsOption,
+)
 from corom.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,6 +67,9 @@ def command(
         str | None,
         typer.Option("--model", "-m", help="Where the model is now; default: what the index says."),
     ] = None,
+    rerank: RerankOption = None,
+    rerank_depth: RerankDepthOption = 50,
+    rerank_share: RerankShareOption = 0.5,
     precision: PrecisionOption = "auto",
     max_length: Annotated[
         int | None, typer.Option("--max-length", help="As given to corom index, if it was.")
@@ -82,13 +92,18 @@ def command(
 
     if queries and file is not None:
         raise InputError("give queries, or a file of queries with --file (one of the two)")
-    load = partial(load_encoder, precision=precision, max_length=max_length, threads=threads)
+    on: dict[str, Any] = {"precision": precision, "threads": threads}
+    load = partial(load_encoder, max_length=max_length, **on)
+    second = None
+    if rerank is not None:
+        second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
     found = partial(open_any, deadline=deadline)
     if words is None:
-        searcher, encoder = _one(found(index), model=model, load=load)
+        search, encoder = _one(found(index), model=model, load=load)
     else:
         both = Fusion(method=fusion, vectors=weight)
-        searcher, encoder = _both(index, words, found, model=model, load=load, fusion=both)
+        search, encoder = _both(index, words, found, model=model, load=load, fusion=both)
+    searcher = search(second=second)
     asked = iter([Query("", text) for text in queries or []])
     if file is not None:
         asked = read_queries(file)
@@ -107,16 +122,16 @@ def command(
 
 def _one(
     index: Store | WordStore, *, model: str | None, load: Callable[[str], Encoder]
-) -> tuple[Searcher, Encoder | None]:
+) -> tuple[Callable[..., Searcher], Encoder | None]:
     """Return what searches one index, and the encoder of its queries if it is one of vectors."""
     from corom.search import Searcher
     from corom.stores import by_kind
 
     vectors, words = by_kind(index)
     if vectors is None:
-        return Searcher(words=words), None
+        return partial(Searcher, words=words), None
     encoder = load(model or vectors.spec.model)
-    return Searcher(vectors, encoder=encoder), encoder
+    return partial(Searcher, vectors, encoder=encoder), encoder
 
 
 def _both(
@@ -127,7 +142,7 @@ def _both(
     model: str | None,
     load: Callable[[str], Encoder],
     fusion: Fusion,
-) -> tuple[Searcher, Encoder]:
+) -> tuple[Callable[..., Searcher], Encoder]:
     """Return what searches an index of vectors and one of words, and the encoder."""
     from corom.search import Searcher
     from corom.stores import by_kind
@@ -139,7 +154,7 @@ def _both(
     if lexical is None:
         raise InputError(f"{words} is not an index of words; make one with --model bm25")
     encoder = load(model or vectors.spec.model)
-    return Searcher(vectors, encoder=encoder, words=lexical, fusion=fusion), encoder
+    return partial(Searcher, vectors, encoder=encoder, words=lexical, fusion=fusion), encoder
 
 
 def _ask() -> Iterator[Query]:
