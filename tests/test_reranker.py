@@ -149,25 +149,6 @@ def test_a_pair_is_cut_in_the_passage_and_a_long_query_at_three_quarters(
     assert cutter.cut([], []) == []
 
 
-def test_transformers_gives_the_same_scores(tiny_reranker: Path, reranker: Reranker) -> None:
-    transformers = pytest.importorskip("transformers")
-    torch = pytest.importorskip("torch")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_reranker)
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_reranker).eval()
-    rows = tokenizer(
-        QUERIES[:3],
-        PASSAGES[:3],
-        truncation="only_second",
-        max_length=64,
-        padding=True,
-        return_tensors="pt",
-    )
-    assert rows["token_type_ids"].max() == 1
-    with torch.inference_mode():
-        logits = model(**rows).logits[:, 0].numpy()
-    np.testing.assert_allclose(reranker.score(QUERIES[:3], PASSAGES[:3]), logits, atol=1e-4)
-
-
 def test_in_a_second_pass_both_scores_count_by_their_shares(reranker: Reranker) -> None:
     first = [Hit(str(n), -n) for n in range(3)]
     scores = reranker.score(["头痛"] * 3, PASSAGES[:3]).tolist()

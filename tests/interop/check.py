@@ -29,6 +29,14 @@ def modelscope_vectors(folder: Path, texts: list[str]) -> dict:
     return {"query": vectors[: len(texts)], "passage": vectors[len(texts) :]}
 
 
+def pair_scores(folder: Path, pairs: list[list[str]]) -> np.ndarray:
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    model = CrossEncoder(str(folder), device="cpu")
+    return model.predict(pairs, activation_fn=torch.nn.Identity())
+
+
 def main(library: str, folder: Path) -> None:
     texts = json.loads((folder / "texts.json").read_text())
     truth = np.load(folder / "truth.npz")
@@ -45,8 +53,14 @@ def main(library: str, folder: Path) -> None:
             difference = float(np.abs(found - truth[f"{name}.{kind}"]).max())
             failed |= not difference <= TOLERANCE
             sys.stdout.write(f"{library} {name} {kind}: off by at most {difference:.1e}\n")
+    if library != "modelscope":
+        wanted = json.loads((folder / "pairs.json").read_text())
+        found = pair_scores(folder / "reranker", wanted["pairs"])
+        difference = float(np.abs(found - wanted["scores"]).max())
+        failed |= not difference <= TOLERANCE
+        sys.stdout.write(f"{library} reranker: off by at most {difference:.1e}\n")
     if failed:
-        sys.exit(f"{library} gives other vectors")
+        sys.exit(f"{library} gives other vectors or scores")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,10 @@ from conftest import VOCABULARY, random_weights  # noqa: E402
 from corom.encoder import Encoder  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.models.config import Encoding, Shape  # noqa: E402
-from corom.models.portable import write_portable  # noqa: E402
+from corom.models.head import Head  # noqa: E402
+from corom.models.portable import write_cross_encoder, write_portable  # noqa: E402
 from corom.models.tokenizer import read_tokenizer  # noqa: E402
+from corom.reranker import Reranker  # noqa: E402
 from models.numpy_bert import embed  # noqa: E402
 
 TORCH = "torch==2.13.0"
@@ -83,6 +85,26 @@ def make_cases(folder: Path) -> None:
     (folder / "texts.json").write_text(json.dumps(TEXTS))
 
 
+def make_reranker(folder: Path) -> None:
+    """Write a cross-encoder, and pairs with corom's scores of them."""
+    rng, hidden = np.random.default_rng(3), SHAPE.hidden
+    sizes = ((hidden, hidden), (hidden,), (1, hidden), (1,))
+    plain = load_checkpoint(folder / "plain")
+    write_cross_encoder(
+        folder / "reranker",
+        shape=SHAPE,
+        weights=plain.load_weights(),
+        head=Head(*(rng.normal(0, 0.3, size).astype(np.float32) for size in sizes)),
+        max_length=64,
+        tokenizer_json=plain.tokenizer_json,
+        card="# reranker\n",
+    )
+    reranker = Reranker.load(folder / "reranker", precision="fp32")
+    pairs = [(query, TEXTS[1]) for query in TEXTS if len(query) < 60]
+    scores = reranker.score([query for query, _ in pairs], [passage for _, passage in pairs])
+    (folder / "pairs.json").write_text(json.dumps({"pairs": pairs, "scores": scores.tolist()}))
+
+
 def check_own(folder: Path) -> None:
     """Compare corom's own engines with the truth."""
     truth = np.load(folder / "truth.npz")
@@ -130,6 +152,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make_cases(folder)
+        make_reranker(folder)
         check_own(folder)
         offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
         for name in sys.argv[1:] or ENVIRONMENTS:
