@@ -23,6 +23,7 @@ pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).parents[2]
 KINDS = {
+    "corom-medical-reranker": settings.RerankerSettings,
     "reranker": settings.RerankerSettings,
     "reranker-mine": settings.MineSettings,
     "reranker-sample": settings.SampleSettings,
