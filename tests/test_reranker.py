@@ -15,7 +15,7 @@ from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.head import read_head
 from corom.records import Hit
 from corom.reranker import SecondPass
-from corom.tokens import PairCutter
+from corom.tokens import Batch, PairCutter
 
 QUERIES = ["糖尿病吃什么药", "头痛", "头痛", ""]
 PASSAGES = ["患者要注意饮食，休息多久", "发热咳嗽检查" * 30, "高血压", "手术"]
@@ -27,22 +27,23 @@ def reranker(tiny_reranker: Path) -> Reranker:
 
 
 def test_scores_are_the_heads_of_the_encoders_vectors(
-    reranker: Reranker, tiny_reranker: Path
+    reranker: Reranker, tiny_reranker: Path, tiny_checkpoint: Callable[..., Checkpoint]
 ) -> None:
-    # Without a query the pair is [CLS] [SEP] passage [SEP], which no encoder reads by itself; a
-    # passage that is empty gives [CLS] query [SEP] [SEP]. So the ids are laid by hand.
     head = read_head(load_checkpoint(tiny_reranker))
-    encoder = Encoder.load(tiny_reranker, precision="fp32", max_length=64)
+    encoder = Encoder(tiny_checkpoint(), precision="fp32")  # of the same weights
     query, passage = (encoder.cut([text])[0].ids for text in ("糖尿病", "注意饮食"))
-    from corom.tokens import Batch
-
     ids = np.concatenate([query, passage[1:]])[None]
-    found = []
+    found: list[np.ndarray] = []
     batch = Batch(np.array([0]), ids, np.array([ids.shape[1]], np.int32))
     encoder.run([batch], lambda _, vectors: found.append(vectors.copy()))
     pooled = np.tanh(found[0] @ head.pooler.T + head.pooler_bias)
     expected = pooled @ head.classifier.T + head.classifier_bias
     assert reranker.score(["糖尿病"], ["注意饮食"]) == pytest.approx(expected[0], abs=1e-5)
+
+
+def test_an_encoder_is_not_made_of_a_reranker(tiny_reranker: Path) -> None:
+    with pytest.raises(ArtifactError, match="is a reranker"):
+        Encoder.load(tiny_reranker)
 
 
 def test_a_pairs_score_does_not_depend_on_its_neighbours(reranker: Reranker) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from corom.engines.base import Engine, EngineName, Precision
 from corom.engines.loading import open_engine
-from corom.errors import InputError
+from corom.errors import ArtifactError, InputError
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.config import Encoding
 from corom.models.names import resolve
@@ -58,6 +58,11 @@ class Encoder:
     ) -> None:
         if threads is not None and (type(threads) is not int or threads < 1):
             raise InputError(f"threads must be a whole number above 0, not {threads!r}")
+        if checkpoint.is_classifier:
+            raise ArtifactError(
+                f"{checkpoint.name} is a reranker or another classifier, no encoder: its vectors "
+                "mean nothing; load a reranker with corom.Reranker or --rerank"
+            )
         self.name, self.folder = checkpoint.name, checkpoint.folder
         self.fingerprint = checkpoint.fingerprint
         self.encoding = checkpoint.encoding

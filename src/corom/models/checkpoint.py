@@ -52,6 +52,13 @@ class Checkpoint:
         path = self.folder / INT8
         return path if path.is_file() else None
 
+    @property
+    def is_classifier(self) -> bool:
+        """Whether a head on top gives labels or scores, by config.json: a reranker, no encoder."""
+        path = self.folder / "config.json"
+        named = read_object(path).get("architectures") if path.is_file() else None
+        return "ForSequenceClassification" in str(named)
+
     def load_weights(self) -> Weights:
         """Return the weights as float32 by canonical name (about 2 s per GB, manifest checked).
 
