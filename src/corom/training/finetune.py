@@ -38,7 +38,7 @@ from corom.training.plan import graded_batches, plan_run, row_weights
 from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
 from corom.training.rows import Rows, read_graded, read_rows
-from corom.training.settings import DataSettings, TrainSettings
+from corom.training.settings import DataSettings, LossSettings, TrainSettings
 from corom.training.states import KeptStates
 from corom.training.topics import Topics, query_topics
 from corom.training.tower import open_checkpoint
@@ -84,7 +84,7 @@ class FineTuning:
         self.teachers = [frozen(open_checkpoint(one)) for one in settings.loss.teachers]
         self.reranker: PairScores | None = None
         if settings.loss.reranker:
-            self.reranker = PairScores(_load_reranker(settings.loss.reranker, accelerator.device))
+            self.reranker = PairScores(_load_reranker(settings.loss, accelerator.device))
         self.learner: Learner
         if optimizer.trained != "all":
             states = KeptStates(
@@ -232,10 +232,10 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
     )
 
 
-def _load_reranker(name: str, device: torch.device) -> Reranker:
-    if device.type == "cpu":
-        return Reranker.load(name, device="cpu", threads=torch.get_num_threads())
-    return Reranker.load(name, device=str(device))
+def _load_reranker(chosen: LossSettings, device: torch.device) -> Reranker:
+    threads = torch.get_num_threads() if device.type == "cpu" else None
+    precision = chosen.reranker_precision
+    return Reranker.load(chosen.reranker, precision=precision, device=str(device), threads=threads)
 
 
 def _prefixed(checkpoint: Checkpoint, data: DataSettings) -> Checkpoint:
