@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from corom.encoder import Encoder
-from corom.engines.compression import bundled_texts, compress, measure
+from corom.engines import compression
+from corom.engines.compression import bundled_texts, cached_int8, compress, measure
 from corom.errors import ArtifactError, InputError
+from corom.files import atomic_folder
 from corom.models.int8 import read_fidelity, read_int8, restored_weights, save_int8
 from corom.vectors import cosines
 
@@ -105,3 +107,22 @@ def test_fidelity_of_the_same_is_whole():
     assert not other.passed()
     assert "calibrate" in other.advice()
     assert "calibrate" not in same.advice()
+
+
+@pytest.mark.filterwarnings("ignore:tiny")
+def test_a_form_that_another_process_keeps_meanwhile_is_used(made, tmp_path, monkeypatch):
+    checkpoint, int8 = made
+    monkeypatch.setenv("COROM_CACHE", str(tmp_path / "cache"))
+    kept = cached_int8(checkpoint) / "model.int8.safetensors"
+
+    def slow(*_args, **_options):
+        with atomic_folder(kept.parent) as draft:
+            save_int8(draft / kept.name, int8)
+        return int8
+
+    monkeypatch.setattr(compression, "compress", slow)
+    first = Encoder(checkpoint, precision="int8").encode_passages(HELD_OUT[:5])
+    before = kept.read_bytes()
+    again = Encoder(checkpoint, precision="int8").encode_passages(HELD_OUT[:5])
+    np.testing.assert_array_equal(first, again)
+    assert kept.read_bytes() == before

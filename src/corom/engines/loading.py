@@ -6,7 +6,7 @@ import warnings
 from typing import get_args
 
 from corom.engines.base import Engine, EngineName, Part, Precision
-from corom.errors import InputError
+from corom.errors import ArtifactError, InputError
 from corom.extras import need
 from corom.files import atomic_folder, check_manifest
 from corom.models.checkpoint import Checkpoint
@@ -127,8 +127,14 @@ def _int8_weights(checkpoint: Checkpoint, threads: int | None) -> Int8Weights:
         return read_int8(folder / INT8, shape=checkpoint.shape)
     calibration, held_out = bundled_texts()
     made = compress(checkpoint, calibration=calibration, held_out=held_out, threads=threads)
-    with atomic_folder(folder) as draft:
-        save_int8(draft / INT8, made)
+    try:
+        with atomic_folder(folder) as draft:
+            save_int8(draft / INT8, made)
+    except (ArtifactError, OSError):
+        # Another process that met the same model first has kept its form meanwhile: all use that.
+        if not folder.is_dir():
+            raise
+        return read_int8(folder / INT8, shape=checkpoint.shape)
     if made.fidelity and not made.fidelity.passed():
         warnings.warn(f"{checkpoint.name}: {made.fidelity.advice()}", stacklevel=2)
     return made
