@@ -100,9 +100,20 @@ def test_wrong_input_is_refused(reranker: Reranker, tiny_reranker: Path) -> None
         reranker.rank("头痛", [Passage("1", "药"), Passage("1", "手术")])
     with pytest.raises(InputError, match="k is 0"):
         reranker.rank("头痛", [Passage("1", "药")], k=0)
-    for length in (3, 513):
-        with pytest.raises(InputError, match=f"max_length is {length}"):
+    for length in (3, 513, "9"):
+        with pytest.raises(InputError, match=f"max_length is {length!r}"):
             Reranker.load(tiny_reranker, max_length=length)
+    with pytest.raises(InputError, match="threads"):
+        Reranker.load(tiny_reranker, threads=0)
+
+
+def test_a_flipped_bit_in_the_head_is_refused(tiny_reranker: Path) -> None:
+    path = tiny_reranker / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match="corrupt"):
+        read_head(load_checkpoint(tiny_reranker))
 
 
 def test_what_is_no_cross_encoder_is_refused(

@@ -56,8 +56,6 @@ class Encoder:
         threads: int | None = None,
         device: str = "auto",
     ) -> None:
-        if threads is not None and (type(threads) is not int or threads < 1):
-            raise InputError(f"threads must be a whole number above 0, not {threads!r}")
         if checkpoint.is_classifier:
             raise ArtifactError(
                 f"{checkpoint.name} is a reranker or another classifier, no encoder: its vectors "

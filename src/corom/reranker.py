@@ -41,9 +41,10 @@ class Reranker:
     ) -> None:
         own = min(checkpoint.encoding.max_length, checkpoint.shape.positions)
         self.max_length = own if max_length is None else max_length
-        if not 4 <= self.max_length <= checkpoint.shape.positions:
+        fits = type(self.max_length) is int and 4 <= self.max_length <= checkpoint.shape.positions
+        if not fits:
             raise InputError(
-                f"max_length is {self.max_length}; {checkpoint.name} reads 4 to "
+                f"max_length is {self.max_length!r}; {checkpoint.name} reads 4 to "
                 f"{checkpoint.shape.positions} tokens"
             )
         self.name, self.fingerprint = checkpoint.name, checkpoint.fingerprint

@@ -45,27 +45,12 @@ def load_encoder(
         )
 
 
-def load_reranker(
-    model: str,
-    *,
-    engine: EngineName = "auto",
-    precision: Precision = "auto",
-    device: str = "auto",
-    max_length: int | None = None,
-    threads: int | None = None,
-) -> Reranker:
-    """Return the reranker the flags ask for, as `load_encoder` does."""
+def load_reranker(model: str, **options: Any) -> Reranker:  # noqa: ANN401
+    """Return the reranker the flags ask for; `options` are those of `load_encoder`."""
     from corom.reranker import Reranker
 
     with _warnings_noted():
-        return Reranker.load(
-            model,
-            engine=engine,
-            precision=precision,
-            device=device,
-            max_length=max_length,
-            threads=threads,
-        )
+        return Reranker.load(model, **options)
 
 
 def load_second_pass(model: str, *, depth: int, share: float, **options: Any) -> SecondPass:  # noqa: ANN401

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from corom.encoder import Encoder
     from corom.highlight import Snippet
     from corom.records import Query
+    from corom.reranker import SecondPass
     from corom.search import FoundPassage, Fusion, Searcher
     from corom.stores import Store, WordStore
 
@@ -99,11 +100,12 @@ def command(
         second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
     found = partial(open_any, deadline=deadline)
     if words is None:
-        search, encoder = _one(found(index), model=model, load=load)
+        searcher, encoder = _one(found(index), model=model, load=load, second=second)
     else:
         both = Fusion(method=fusion, vectors=weight)
-        search, encoder = _both(index, words, found, model=model, load=load, fusion=both)
-    searcher = search(second=second)
+        searcher, encoder = _both(
+            index, words, found, model=model, load=load, fusion=both, second=second
+        )
     asked = iter([Query("", text) for text in queries or []])
     if file is not None:
         asked = read_queries(file)
@@ -121,17 +123,21 @@ def command(
 
 
 def _one(
-    index: Store | WordStore, *, model: str | None, load: Callable[[str], Encoder]
-) -> tuple[Callable[..., Searcher], Encoder | None]:
+    index: Store | WordStore,
+    *,
+    model: str | None,
+    load: Callable[[str], Encoder],
+    second: SecondPass | None,
+) -> tuple[Searcher, Encoder | None]:
     """Return what searches one index, and the encoder of its queries if it is one of vectors."""
     from corom.search import Searcher
     from corom.stores import by_kind
 
     vectors, words = by_kind(index)
     if vectors is None:
-        return partial(Searcher, words=words), None
+        return Searcher(words=words, second=second), None
     encoder = load(model or vectors.spec.model)
-    return partial(Searcher, vectors, encoder=encoder), encoder
+    return Searcher(vectors, encoder=encoder, second=second), encoder
 
 
 def _both(
@@ -142,7 +148,8 @@ def _both(
     model: str | None,
     load: Callable[[str], Encoder],
     fusion: Fusion,
-) -> tuple[Callable[..., Searcher], Encoder]:
+    second: SecondPass | None,
+) -> tuple[Searcher, Encoder]:
     """Return what searches an index of vectors and one of words, and the encoder."""
     from corom.search import Searcher
     from corom.stores import by_kind
@@ -154,7 +161,8 @@ def _both(
     if lexical is None:
         raise InputError(f"{words} is not an index of words; make one with --model bm25")
     encoder = load(model or vectors.spec.model)
-    return partial(Searcher, vectors, encoder=encoder, words=lexical, fusion=fusion), encoder
+    searcher = Searcher(vectors, encoder=encoder, words=lexical, fusion=fusion, second=second)
+    return searcher, encoder
 
 
 def _ask() -> Iterator[Query]:

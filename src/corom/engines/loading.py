@@ -29,6 +29,8 @@ def open_engine(
     ):
         if value not in known:
             raise InputError(f"{option} {value!r} is none of {', '.join(known)}")
+    if threads is not None and (type(threads) is not int or threads < 1):
+        raise InputError(f"threads must be a whole number above 0, not {threads!r}")
     on_cpu = device in ("auto", "cpu")
     if engine == "torch" or (engine == "auto" and not on_cpu):
         return _open_torch(checkpoint, precision=precision, device=device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from corom.models.weights import (
     SHARDED,
     Weights,
     canonical,
+    canonical_name,
     read_metadata,
     read_safetensors,
     weight_files,
@@ -72,6 +74,16 @@ class Checkpoint:
             return restored_weights(self.read_int8())
         _check_hashes(self.folder, {path.name for path in files})
         return canonical(read_safetensors(files), shape=self.shape, source=self.folder)
+
+    def read_tensors(self, names: Container[str]) -> Weights:
+        """Return tensors beside or of the encoder by canonical name, manifest checked.
+
+        A name that is not there is left out.
+        """
+        files = weight_files(self.folder)
+        _check_hashes(self.folder, {path.name for path in files})
+        found = read_safetensors(files, wanted=names.__contains__)
+        return {canonical_name(name): tensor for name, tensor in found.items()}
 
     def read_int8(self) -> Int8Weights:
         """Return the int8 form in the folder, manifest checked; ArtifactError if there is none."""

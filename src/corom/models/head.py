@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from corom.errors import ArtifactError
 from corom.models.checkpoint import Checkpoint
-from corom.models.weights import read_safetensors, weight_files
 
 TOKEN_TYPES = "embeddings.token_type_embeddings.weight"  # noqa: S105 - the name of a tensor
 
@@ -52,9 +51,7 @@ def read_head(checkpoint: Checkpoint) -> Head:
     tells query and passage apart by token types: corom's engines give every token the first type.
     """
     names = {name.removeprefix("bert."): field for field, name in _NAMES.items()}
-    files = weight_files(checkpoint.folder)
-    stored = read_safetensors(files, wanted=lambda name: name in (*names, TOKEN_TYPES))
-    found = {name.removeprefix("bert."): tensor for name, tensor in stored.items()}
+    found = checkpoint.read_tensors((*names, TOKEN_TYPES))
     hidden = checkpoint.shape.hidden
     shapes: dict[str, Any] = {
         "pooler": (hidden, hidden),
@@ -73,8 +70,8 @@ def read_head(checkpoint: Checkpoint) -> Head:
                 f"{checkpoint.folder}: {name} must hold {shapes[field]} finite numbers, not "
                 f"{found[name].shape}"
             )
-    types = found[TOKEN_TYPES]
-    if len(types) > 1 and not np.array_equal(types[0], types[1]):
+    types = found.get(TOKEN_TYPES)  # where there are none, the engine says so
+    if types is not None and len(types) > 1 and not np.array_equal(types[0], types[1]):
         raise ArtifactError(
             f"{checkpoint.folder} tells query and passage apart by token types, which corom's "
             "engines do not; use a cross-encoder that corom train reranker made"

@@ -78,8 +78,8 @@ def write_cross_encoder(
 ) -> None:
     """Write a cross-encoder's folder `target`, all of it or nothing; an existing one is refused.
 
-    It is a BertForSequenceClassification of one label: transformers, sentence-transformers'
-    CrossEncoder and FlagEmbedding read it. Those give query and passage token types of their own;
+    It is a BertForSequenceClassification of one label, which transformers and
+    sentence-transformers' CrossEncoder read. Those give query and passage token types of their own;
     all types are written with the vector of the first, which corom's engines add to every token.
     """
     target, tokenizer = Path(target), json.loads(tokenizer_json)

@@ -74,7 +74,7 @@ def _tensors(
     header: dict[str, Any] = json.loads(data[8:start].tobytes())
     header.pop("__metadata__", None)
     for name, entry in header.items():
-        if not wanted(_canonical_name(name)):
+        if not wanted(canonical_name(name)):
             continue
         if entry["dtype"] not in _DTYPES:
             raise ArtifactError(f"{path}: {name} has type {entry['dtype']}, not F32, F16 or BF16")
@@ -95,7 +95,7 @@ def canonical(weights: Weights, *, shape: Shape, source: Path) -> Weights:
     is missing, too many, of another shape, or not finite.
     """
     expected = shape.weight_shapes()
-    found = {_canonical_name(name): tensor for name, tensor in weights.items()}
+    found = {canonical_name(name): tensor for name, tensor in weights.items()}
     if surplus := sorted(name for name in found.keys() - expected.keys() if _is_wanted(name)):
         raise ArtifactError(
             f"{source}: {surplus[0]} has no place in a BERT encoder of {shape.layers} layers"
@@ -121,7 +121,8 @@ def _is_wanted(name: str) -> bool:
     return encoder and name != "embeddings.position_ids"
 
 
-def _canonical_name(name: str) -> str:
+def canonical_name(name: str) -> str:
+    """Return what a tensor of any BERT folder is called here."""
     name = name.removeprefix("bert.")
     for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
         if name.endswith(old):
