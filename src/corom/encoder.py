@@ -13,7 +13,7 @@ import numpy as np
 
 from corom.engines.base import Engine, EngineName, Precision
 from corom.engines.loading import open_engine
-from corom.errors import ArtifactError, InputError
+from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.config import Encoding
 from corom.models.names import resolve
@@ -56,11 +56,7 @@ class Encoder:
         threads: int | None = None,
         device: str = "auto",
     ) -> None:
-        if checkpoint.is_classifier:
-            raise ArtifactError(
-                f"{checkpoint.name} is a reranker or another classifier, no encoder: its vectors "
-                "mean nothing; load a reranker with corom.Reranker or --rerank"
-            )
+        checkpoint.require_encoder()
         self.name, self.folder = checkpoint.name, checkpoint.folder
         self.fingerprint = checkpoint.fingerprint
         self.encoding = checkpoint.encoding

@@ -13,12 +13,12 @@ pytest.importorskip("accelerate")
 
 from corom import Reranker
 from corom.cli import main
-from corom.errors import InputError
+from corom.errors import ArtifactError, InputError
 from corom.models.checkpoint import load_checkpoint
 from corom.models.head import read_head
-from corom.training import train_reranker
+from corom.training import train, train_reranker
 from corom.training.recipe import from_table
-from corom.training.settings import RerankerSettings
+from corom.training.settings import RerankerSettings, TrainSettings
 
 from .conftest import log_of, texts
 
@@ -110,6 +110,27 @@ def test_a_chunk_at_once_changes_nothing(settings):
     whole = train_reranker(settings(run={"dropout": 0.0}))
     parts = train_reranker(settings("parts", run={"dropout": 0.0}, optimizer={"chunk": 5}))
     assert losses(parts) == pytest.approx(losses(whole), rel=1e-4)
+
+
+def test_a_reranker_goes_on_from_where_it_was(settings):
+    once = train_reranker(settings(run={"dropout": 0.0}))
+    still = {"max_steps": 1, "learning_rate": 1e-9}
+    again = train_reranker(
+        settings("again", model=str(once.model), optimizer=still, run={"dropout": 0.0})
+    )
+    assert losses(again)[0] != pytest.approx(losses(once)[0], abs=1e-3)  # not a new head's
+    queries, passages = zip(*texts()[:20], strict=True)
+    first, second = (Reranker.load(done.model, precision="fp32") for done in (once, again))
+    np.testing.assert_allclose(
+        second.score(queries, passages), first.score(queries, passages), atol=1e-5
+    )
+
+
+def test_no_encoder_goes_on_from_a_reranker(tiny_reranker, tmp_path):
+    table = {"model": str(tiny_reranker), "output": str(tmp_path / "encoder")}
+    data = {"train": [str(tmp_path / "none.jsonl")]}
+    with pytest.raises(ArtifactError, match="is a reranker"):
+        train(from_table(TrainSettings, {**table, "data": data}))
 
 
 def test_a_killed_run_goes_on_and_ends_alike(settings, table, tmp_path):

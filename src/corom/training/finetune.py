@@ -27,21 +27,22 @@ from corom.training.batches import (
     make_cutters,
     restored,
 )
-from corom.training.examples import GradedRow, draw, row_keys
+from corom.training.drawing import RowBatches
+from corom.training.examples import GradedRow
 from corom.training.finish import Finished, read_finished, run_to_end
 from corom.training.frozen import Frozen
 from corom.training.learning import LastPart, Learner, WholeEncoder
 from corom.training.loop import start_accelerator, uses_bf16
 from corom.training.objective import Objective
 from corom.training.pair_scores import PairScores
-from corom.training.plan import graded_batches, plan_run, row_weights
+from corom.training.plan import graded_batches
 from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
 from corom.training.rows import Rows, read_graded, read_rows
 from corom.training.settings import DataSettings, LossSettings, TrainSettings
 from corom.training.states import KeptStates
 from corom.training.topics import Topics, query_topics
-from corom.training.tower import open_checkpoint
+from corom.training.tower import open_body, open_checkpoint
 
 
 class FineTuning:
@@ -71,16 +72,9 @@ class FineTuning:
 
         compared = settings.loss.base_weight > 0 and optimizer.trained == "all"
         start = frozen(checkpoint) if data.topics or compared else None
-        self.plan = plan_run(
-            row_weights([row.source for row in rows.rows], data.weights),
-            size=optimizer.batch,
-            seed=settings.run.seed,
-            epochs=optimizer.epochs,
-            most=optimizer.max_steps and optimizer.max_steps * optimizer.accumulate,
-            keys=row_keys(rows.rows) if data.unique else None,
-            topics=self._topics(start) if start and data.topics else None,
-        )
-        self.batches = len(self.plan.rows)
+        topics = self._topics(start) if start and data.topics else None
+        self.drawing = RowBatches(rows, data, optimizer, seed=settings.run.seed, topics=topics)
+        self.batches = len(self.drawing)
         self.teachers = [frozen(open_checkpoint(one)) for one in settings.loss.teachers]
         self.reranker: PairScores | None = None
         if settings.loss.reranker:
@@ -114,7 +108,7 @@ class FineTuning:
 
     def _texts(self) -> Texts:
         """Return every text that a batch of the run may hold."""
-        rows = [self.rows.rows[number] for number in np.unique(self.plan.rows)]
+        rows = [self.rows.rows[number] for number in np.unique(self.drawing.plan.rows)]
         passages = [text for row in rows for text in (*row.positives, *row.negatives)]
         if self.settings.data.fill == "random":
             passages += self.rows.pool
@@ -125,23 +119,10 @@ class FineTuning:
     def batch(self, number: int) -> TrainBatch:
         """Return this process's share of a batch."""
         share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
-        data, seed = self.settings.data, self.settings.run.seed
-        rows, epoch = self.plan.rows[number, share].tolist(), int(self.plan.epochs[number])
-        drawn = [
-            draw(
-                self.rows.rows,
-                row,
-                negatives=data.negatives,
-                seed=seed,
-                epoch=epoch,
-                pool=self.rows.pool if data.fill == "random" else (),
-            )
-            for row in rows
-        ]
         return make_batch(
-            drawn,
-            [self.rows.rows[row].positives for row in rows],
-            negatives=data.negatives,
+            self.drawing.drawn(number, share),
+            [row.positives for row in self.drawing.rows(number, share)],
+            negatives=self.settings.data.negatives,
             feed=self.learner.feed,
             graded=self._graded(number)[share],
         )
@@ -261,7 +242,7 @@ def _check_shares(settings: TrainSettings, *, processes: int) -> None:
 def _inputs(settings: TrainSettings, checkpoint: Checkpoint) -> dict[str, str]:
     chosen = settings.loss
     others = [*chosen.teachers, *([chosen.reranker] if chosen.reranker else [])]
-    models = {one: open_checkpoint(one).fingerprint for one in others}
+    models = {one: open_body(one).fingerprint for one in others}
     data = [*settings.data.train, *settings.data.graded]
     if settings.dev:
         data.append(settings.dev.folder)

@@ -19,28 +19,28 @@ from corom.engines.torch_bert import TorchBert
 from corom.errors import InputError
 from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
-from corom.models.head import Head
+from corom.models.head import Head, read_head
 from corom.models.portable import write_cross_encoder
+from corom.models.token_types import require_one_type, with_one_type
 from corom.tokens import PairCutter
 from corom.training.batches import Chunk, Chunks, States, by_length, chunk, restored
 from corom.training.card import reranker_card
-from corom.training.examples import draw, row_keys
+from corom.training.drawing import RowBatches
 from corom.training.finish import Finished, read_finished, write_finished
 from corom.training.loop import Loop, start_accelerator
 from corom.training.loss import info_nce
-from corom.training.plan import plan_run, row_weights
 from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
 from corom.training.rows import Rows, read_rows
 from corom.training.settings import RerankerSettings
-from corom.training.tower import open_checkpoint
+from corom.training.tower import open_body
 
 
 class CrossEncoder(nn.Module):  # type: ignore[misc]
     """An encoder whose [CLS] vector a head turns into a score.
 
-    The head begins as the identity with a classifier of zeros: all passages score alike, and the
-    first steps teach the classifier what the encoder knows.
+    A new head is the identity with a classifier of zeros: all passages score alike, and the first
+    steps teach the classifier what the encoder knows.
     """
 
     def __init__(self, bert: TorchBert, *, dropout: float) -> None:
@@ -60,11 +60,20 @@ class CrossEncoder(nn.Module):  # type: ignore[misc]
         found: Tensor = self.head["classifier"](pooled)
         return found.float()
 
+    def load_head(self, head: Head) -> None:
+        """Set the head's weights."""
+        with torch.no_grad():
+            for own, given in zip(self._head_tensors(), head, strict=True):
+                own.copy_(torch.from_numpy(given))
+
     def export_head(self) -> Head:
         """Return copies of the head's weights."""
-        parts = (self.head["pooler"], self.head["classifier"])
-        tensors = [getattr(part, kind) for part in parts for kind in ("weight", "bias")]
+        tensors = self._head_tensors()
         return Head(*(one.detach().to("cpu", torch.float32, copy=True).numpy() for one in tensors))
+
+    def _head_tensors(self) -> list[Tensor]:
+        parts = (self.head["pooler"], self.head["classifier"])
+        return [getattr(part, kind) for part in parts for kind in ("weight", "bias")]
 
 
 class PairBatch(NamedTuple):
@@ -86,42 +95,25 @@ class Reranking:
         rows: Rows,
         accelerator: Accelerator,
     ) -> None:
-        data, optimizer = settings.data, settings.optimizer
-        self.settings, self.accelerator, self.rows = settings, accelerator, rows
+        self.settings, self.accelerator = settings, accelerator
         self.layers = checkpoint.shape.layers
         self.cutter = PairCutter(checkpoint.tokenizer_json, max_length=settings.max_length)
-        self.plan = plan_run(
-            row_weights([row.source for row in rows.rows], data.weights),
-            size=optimizer.batch,
-            seed=settings.run.seed,
-            epochs=optimizer.epochs,
-            most=optimizer.max_steps and optimizer.max_steps * optimizer.accumulate,
-            keys=row_keys(rows.rows) if data.unique else None,
-        )
-        self.batches = len(self.plan.rows)
+        self.rows = RowBatches(rows, settings.data, settings.optimizer, seed=settings.run.seed)
+        self.batches = len(self.rows)
         bert = TorchBert(checkpoint.shape, dropout=settings.run.dropout)
         bert.load_weights(checkpoint.load_weights())
         self.model = CrossEncoder(bert, dropout=settings.run.dropout)
+        if checkpoint.is_classifier:
+            require_one_type(checkpoint)
+            self.model.load_head(read_head(checkpoint))
 
     def batch(self, number: int) -> PairBatch:
         """Return this process's share of a batch."""
         share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
-        data, epoch = self.settings.data, int(self.plan.epochs[number])
-        queries: list[str] = []
-        passages: list[str] = []
-        sizes = []
-        for row in self.plan.rows[number, share].tolist():
-            drawn = draw(
-                self.rows.rows,
-                row,
-                negatives=data.negatives,
-                seed=self.settings.run.seed,
-                epoch=epoch,
-                pool=self.rows.pool if data.fill == "random" else (),
-            )
-            sizes.append(1 + len(drawn.negatives))
-            queries += [drawn.query] * sizes[-1]
-            passages += [drawn.positive, *drawn.negatives]
+        drawn = self.rows.drawn(number, share)
+        sizes = [1 + len(one.negatives) for one in drawn]
+        queries = [one.query for one, size in zip(drawn, sizes, strict=True) for _ in range(size)]
+        passages = [text for one in drawn for text in (one.positive, *one.negatives)]
         tokens = [item.ids for item in self.cutter.cut(queries, passages)]
         order = by_length(list(map(len, tokens)), at_once=self.settings.optimizer.chunk)
         cpu = torch.device("cpu")
@@ -160,13 +152,13 @@ class Reranking:
 def train_reranker(settings: RerankerSettings, *, progress: Report | None = None) -> Finished:
     """Train as `settings` say and return where the finished cross-encoder lies.
 
-    It starts from an encoder's weights. Entering the same run again resumes it from its newest
-    checkpoint, or returns at once when it is finished; under `torchrun` all processes share the
-    work. Raises InputError for settings or data that cannot be used, TrainingError when the loss
-    breaks.
+    It starts from an encoder's weights, or goes on from a reranker's. Entering the same run again
+    resumes it from its newest checkpoint, or returns at once when it is finished; under `torchrun`
+    all processes share the work. Raises InputError for settings or data that cannot be used,
+    TrainingError when the loss breaks.
     """
     folder, accelerator = Path(settings.output), start_accelerator(settings.run)
-    checkpoint = open_checkpoint(settings.model)
+    checkpoint = open_body(settings.model)
     _check(settings, checkpoint, processes=accelerator.num_processes)
     if accelerator.is_main_process:
         inputs = {settings.model: checkpoint.fingerprint, **checksums(settings.data.train)}
@@ -228,7 +220,7 @@ def _write(
         write_cross_encoder(
             finished.model,
             shape=base.shape,
-            weights=model.bert.export_weights(),
+            weights=with_one_type(model.bert.export_weights()),
             head=model.export_head(),
             max_length=settings.max_length,
             tokenizer_json=base.tokenizer_json,

@@ -22,9 +22,16 @@ class Tower(nn.Module):  # type: ignore[misc]
         return self.bert.encode(ids, lengths, pooling=self.pooling, normalize=False)
 
 
-def open_checkpoint(name: str) -> Checkpoint:
-    """Return the checkpoint called `name`: a folder, the embedded model, or one of a hub."""
+def open_body(name: str) -> Checkpoint:
+    """Return the encoder or reranker called `name`: a folder, embedded, or one of a hub."""
     return load_checkpoint(resolve(name), name=name)
+
+
+def open_checkpoint(name: str) -> Checkpoint:
+    """Return the encoder called `name`; raise ArtifactError if it is a reranker."""
+    checkpoint = open_body(name)
+    checkpoint.require_encoder()
+    return checkpoint
 
 
 def load_tower(checkpoint: Checkpoint, *, dropout: float = 0.0) -> Tower:

@@ -1,0 +1,60 @@
+"""What is drawn of the rows for each batch: the plan of a run, and one process's share of it."""
+
+from __future__ import annotations
+
+from corom.training.examples import Drawn, Row, draw, row_keys
+from corom.training.plan import Keys, plan_run, row_weights
+from corom.training.rows import Rows
+from corom.training.run_settings import OptimizerSettings
+from corom.training.settings import RowSettings
+
+
+class RowBatches:
+    """The batches of a run over rows: which rows, and a query with passages of each.
+
+    A pure function of the settings and `seed`, the same after every resume. `topics` as in
+    `plan_epoch`.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        data: RowSettings,
+        optimizer: OptimizerSettings,
+        *,
+        seed: int,
+        topics: Keys | None = None,
+    ) -> None:
+        self._rows, self._data, self._seed = rows, data, seed
+        self.plan = plan_run(
+            row_weights([row.source for row in rows.rows], data.weights),
+            size=optimizer.batch,
+            seed=seed,
+            epochs=optimizer.epochs,
+            most=optimizer.max_steps and optimizer.max_steps * optimizer.accumulate,
+            keys=row_keys(rows.rows) if data.unique else None,
+            topics=topics,
+        )
+
+    def __len__(self) -> int:
+        return len(self.plan.rows)
+
+    def rows(self, number: int, share: slice) -> list[Row]:
+        """Return the rows of a share of batch `number`."""
+        return [self._rows.rows[row] for row in self.plan.rows[number, share]]
+
+    def drawn(self, number: int, share: slice) -> list[Drawn]:
+        """Return what each row of a share of batch `number` contributes to it."""
+        pool = self._rows.pool if self._data.fill == "random" else ()
+        epoch = int(self.plan.epochs[number])
+        return [
+            draw(
+                self._rows.rows,
+                row,
+                negatives=self._data.negatives,
+                seed=self._seed,
+                epoch=epoch,
+                pool=pool,
+            )
+            for row in self.plan.rows[number, share].tolist()
+        ]
