@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
 
 from corom import Encoder, Passage, Reranker
+from corom.engines.base import EngineName, Precision
 from corom.errors import ArtifactError, InputError
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.head import read_head
+from corom.models.token_types import TOKEN_TYPES
 from corom.records import Hit
 from corom.reranker import SecondPass
 from corom.tokens import Batch, PairCutter
+from models.numpy_bert import hidden_states
 
 QUERIES = ["糖尿病吃什么药", "头痛", "头痛", ""]
 PASSAGES = ["患者要注意饮食，休息多久", "发热咳嗽检查" * 30, "高血压", "手术"]
@@ -124,11 +127,6 @@ def test_what_is_no_cross_encoder_is_refused(
     for name, change, said in (
         ("classifier.weight", lambda w: np.tile(w, (3, 1)), r"must hold \(1, 32\)"),
         ("bert.pooler.dense.bias", lambda w: w * np.nan, "finite"),
-        (
-            "bert.embeddings.token_type_embeddings.weight",
-            lambda w: w * np.array([[1], [2]], np.float32),
-            "token types",
-        ),
     ):
         folder = tmp_path / name
         shutil.copytree(tiny_reranker, folder)
@@ -140,25 +138,57 @@ def test_what_is_no_cross_encoder_is_refused(
             Reranker.load(folder)
 
 
-def test_a_pair_is_cut_in_the_passage_and_a_long_query_at_three_quarters(
+def test_a_pair_is_cut_as_the_tokenizers_library_does(
     tiny_checkpoint: Callable[..., Checkpoint],
 ) -> None:
-    checkpoint = tiny_checkpoint()
-    cutter = PairCutter(checkpoint.tokenizer_json, max_length=16)
-    short, long_passage, long_query, both = cutter.cut(
-        ["头痛", "头痛", "头" * 40, "头" * 40], ["药", "药" * 40, "药", "药" * 40]
-    )
-    vocabulary = json.loads(checkpoint.tokenizer_json)["model"]["vocab"]
-    cls, sep, head, drug = (vocabulary[token] for token in ("[CLS]", "[SEP]", "头", "药"))
-    pain = vocabulary["痛"]
-    assert short.ids.tolist() == [cls, head, pain, sep, drug, sep]
-    assert not short.truncated
-    assert long_passage.ids.tolist() == [cls, head, pain, sep, *[drug] * 11, sep]
-    assert long_query.ids.tolist() == [cls, *[head] * 10, sep, drug, sep]
-    assert both.ids.tolist() == [cls, *[head] * 10, sep, *[drug] * 3, sep]
-    assert long_passage.truncated
-    assert long_query.truncated
+    tokenizer_json = tiny_checkpoint().tokenizer_json
+    library = Tokenizer.from_str(tokenizer_json)
+    vocabulary = library.get_vocab_size()
+    rng = np.random.default_rng(1)
+    for length, left, right in rng.integers((4, 0, 0), (40, 60, 60), (500, 3)).tolist():
+        if min(left, right) > length - 3:
+            continue
+        library.enable_truncation(length, strategy="longest_first")
+        found = PairCutter(tokenizer_json, max_length=length, second_type=vocabulary).cut(
+            ["头" * left], ["药" * right]
+        )[0]
+        wanted = library.encode("头" * left, "药" * right)
+        ids = np.array(wanted.ids) + vocabulary * np.array(wanted.type_ids)
+        assert found.ids.tolist() == ids.tolist()
+        assert found.truncated == (left + right > length - 3)
+    cutter = PairCutter(tokenizer_json, max_length=16)
+    both = cutter.cut(["头" * 40], ["药" * 39])[0]
+    assert both.ids.tolist() == library.encode("头" * 6, "药" * 7).ids
+    assert both.truncated
     assert cutter.cut([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "close"),
+    [("openvino", "fp32", 1e-4), ("openvino", "int8", 0.1), ("torch", "fp32", 1e-4)],
+)
+@pytest.mark.filterwarnings("ignore:.*int8 keeps")
+def test_query_and_passage_may_have_token_types(
+    tiny_reranker: Path, engine: EngineName, precision: Precision, close: float
+) -> None:
+    if engine == "torch":
+        pytest.importorskip("torch")
+    (tiny_reranker / "manifest.json").unlink()
+    path = tiny_reranker / "model.safetensors"
+    tensors, name = load_file(path), f"bert.{TOKEN_TYPES}"
+    tensors[name] = np.random.default_rng(2).normal(0, 0.5, tensors[name].shape).astype(np.float32)
+    save_file(tensors, path)
+    checkpoint = load_checkpoint(tiny_reranker)
+    weights, head = checkpoint.load_weights(), read_head(checkpoint)
+    expected = []
+    for query, passage in zip(QUERIES[:3], PASSAGES[:3], strict=True):
+        wanted = Tokenizer.from_str(checkpoint.tokenizer_json)
+        wanted.enable_truncation(64, strategy="longest_first")
+        pair = wanted.encode(query, passage)
+        states = hidden_states(weights, checkpoint.shape, ids=pair.ids, types=pair.type_ids)
+        expected.append(head.scores(states[-1][:1].astype(np.float32))[0])
+    found = Reranker.load(tiny_reranker, engine=engine, precision=precision)
+    np.testing.assert_allclose(found.score(QUERIES[:3], PASSAGES[:3]), expected, atol=close)
 
 
 def test_in_a_second_pass_both_scores_count_by_their_shares(reranker: Reranker) -> None:

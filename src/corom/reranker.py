@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.head import read_head
 from corom.models.names import resolve
+from corom.models.token_types import has_token_types, with_twins
 from corom.ranking import fuse_weighted, rank_hits
 from corom.records import Hit, Passage
 from corom.text import check_texts
-from corom.tokens import Batch, PairCutter, batches
+from corom.tokens import Batch, PairCutter, Tokens, batches
 from corom.vectors import Vectors
 
 
@@ -49,11 +51,18 @@ class Reranker:
             )
         self.name, self.fingerprint = checkpoint.name, checkpoint.fingerprint
         self._head = read_head(checkpoint)
-        self._cutter = PairCutter(checkpoint.tokenizer_json, max_length=self.max_length)
+        if has_token_types(checkpoint):
+            checkpoint = with_twins(checkpoint)
+        self._cutter = PairCutter(
+            checkpoint.tokenizer_json,
+            max_length=self.max_length,
+            second_type=checkpoint.second_type,
+        )
         self._engine = open_engine(
             checkpoint, engine=engine, precision=precision, threads=threads, device=device
         )
         self.engine, self.precision = self._engine.name, self._engine.precision
+        self.batch_tokens, self.packs = self._engine.batch_tokens, self._engine.packs
 
     @classmethod
     def load(
@@ -94,28 +103,39 @@ class Reranker:
         `progress` is told how many pairs are done. Raises InputError for lists of different
         length and for what is not text.
         """
-        left, right = list(check_texts(queries)), list(check_texts(passages))
-        if len(left) != len(right):
-            raise InputError(f"{len(left)} queries for {len(right)} passages; give pairs")
-        tokens = [item.ids for item in self._cutter.cut(left, right)]
+        tokens = [item.ids for item in self.cut(queries, passages)]
         scores, done = np.empty(len(tokens), np.float32), 0
 
-        def receive(batch: Batch, vectors: Vectors) -> None:
+        def receive(batch: Batch, own: NDArray[np.float32]) -> None:
             nonlocal done
-            scores[batch.rows] = self._head.scores(vectors)
+            scores[batch.rows] = own
             done += len(batch.rows)
             if progress:
                 progress(done)
 
-        engine = self._engine
         # A list: the engine may choose by how long it is.
         work = list(
-            batches(
-                tokens, budget=engine.batch_tokens, longest=self.max_length, packed=engine.packs
-            )
+            batches(tokens, budget=self.batch_tokens, longest=self.max_length, packed=self.packs)
         )
-        engine.run(work, receive)
+        self.run(work, receive)
         return scores
+
+    def cut(self, queries: Sequence[str], passages: Sequence[str]) -> list[Tokens]:
+        """Return the tokens of each pair, for a caller that plans its own batches (`run`)."""
+        left, right = list(check_texts(queries)), list(check_texts(passages))
+        if len(left) != len(right):
+            raise InputError(f"{len(left)} queries for {len(right)} passages; give pairs")
+        return self._cutter.cut(left, right)
+
+    def run(
+        self, batches: Iterable[Batch], receive: Callable[[Batch, NDArray[np.float32]], None]
+    ) -> None:
+        """Hand every batch to `receive` with its scores, (b,); as `Encoder.run` does vectors."""
+
+        def scored(batch: Batch, vectors: Vectors) -> None:
+            receive(batch, self._head.scores(vectors))
+
+        self._engine.run(batches, scored)
 
     def rank(self, query: str, passages: Iterable[Passage], *, k: int | None = None) -> list[Hit]:
         """Return the `k` (default: all) passages that fit `query` best, best first.
@@ -126,6 +146,12 @@ class Reranker:
         scores = self.score([query] * len(listed), [passage.content for passage in listed])
         pairs = zip(listed, scores.tolist(), strict=True)
         return rank_hits((Hit(passage.id, score) for passage, score in pairs), k)
+
+
+def squashed(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return logits as numbers from 0 to 1: their logistic function."""
+    # In the form that no large number overflows.
+    return ((1 + np.tanh(logits / 2)) / 2).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,14 +184,19 @@ class SecondPass:
         left = [query for query, own in zip(queries, ids, strict=True) for _ in own]
         right = [text for own in ids for text in texts(own)]
         scores = iter(self.reranker.score(left, right).tolist())
-        return [self._joined(hits[: self.depth], hits[self.depth :], scores) for hits in found]
+        return [
+            self.joined(hits, list(islice(scores, len(own))))
+            for hits, own in zip(found, ids, strict=True)
+        ]
 
-    def _joined(
-        self, head: Sequence[Hit], tail: Sequence[Hit], scores: Iterator[float]
-    ) -> list[Hit]:
-        """Return the head in its new order; the tail below 0, as far apart as before."""
+    def joined(self, hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
+        """Return a query's hits in their new order, given the scores of the first `depth`.
+
+        The later ones come below 0, as far apart as before.
+        """
+        head, tail = hits[: self.depth], hits[self.depth :]
         if not head:
             return []
-        read = [Hit(hit.id, next(scores)) for hit in head]
+        read = [Hit(hit.id, score) for hit, score in zip(head, scores, strict=True)]
         fused = fuse_weighted([{"": head}, {"": read}], [1 - self.share, self.share])[""]
         return [*fused, *(Hit(hit.id, hit.score - tail[0].score - 1) for hit in tail)]

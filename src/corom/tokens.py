@@ -96,29 +96,41 @@ class TokenCutter:
 class PairCutter:
     """Queries and passages read together: `[CLS] query [SEP] passage [SEP]`.
 
-    A query has at most three quarters of `max_length`, as FlagEmbedding's rerankers cut it; the
-    passage has what is left.
+    What is over `max_length` is cut from the longer of the two ("longest first", as transformers,
+    sentence-transformers and ModelScope do; of two that are both longer than that, a passage gets
+    the odd token). `second_type` is added to the ids of a passage and its [SEP]: the vocabulary's
+    size where those have a token type of their own, else 0.
     """
 
-    def __init__(self, tokenizer_json: str, *, max_length: int) -> None:
-        self._queries = TokenCutter(tokenizer_json, max_length=max(3, max_length * 3 // 4))
-        self._passages = TokenCutter(tokenizer_json, max_length=max_length)
-        self.max_length = max_length
+    def __init__(self, tokenizer_json: str, *, max_length: int, second_type: int = 0) -> None:
+        self._cutter = TokenCutter(tokenizer_json, max_length=max_length)
+        self.max_length, self._second_type = max_length, second_type
 
     def cut(self, queries: Sequence[str], passages: Sequence[str]) -> list[Tokens]:
         """Return the tokens of each query with the passage of the same place."""
         # One query comes with many passages.
         once = dict.fromkeys(queries)
-        known = dict(zip(once, self._queries.cut(list(once)), strict=True))
-        cut = zip(queries, self._passages.cut(passages), strict=True)
+        known = dict(zip(once, self._cutter.cut(list(once)), strict=True))
+        cut = zip(queries, self._cutter.cut(passages), strict=True)
         return [self._joined(known[query], passage) for query, passage in cut]
 
     def _joined(self, query: Tokens, passage: Tokens) -> Tokens:
-        ids = np.concatenate([query.ids, passage.ids[1:]])
-        over = len(ids) > self.max_length
-        if over:
-            ids = np.append(ids[: self.max_length - 1], ids[-1])
-        return Tokens(ids, query.truncated or passage.truncated or over)
+        sizes = len(query.ids) - 2, len(passage.ids) - 2
+        left, right = _longest_first(*sizes, room=self.max_length - 3)
+        last = query.ids[-1:]
+        second = np.concatenate([passage.ids[1 : 1 + right], last]) + np.int32(self._second_type)
+        ids = np.concatenate([query.ids[: 1 + left], last, second])
+        return Tokens(ids, query.truncated or passage.truncated or (left, right) != sizes)
+
+
+def _longest_first(left: int, right: int, *, room: int) -> tuple[int, int]:
+    """Return how much of two texts is kept, as the Rust library `tokenizers` counts it."""
+    if left + right <= room:
+        return left, right
+    half = room // 2
+    if min(left, right) <= half:
+        return (left, room - left) if left <= right else (room - right, right)
+    return (half, room - half) if left <= right else (room - half, half)
 
 
 def batches(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,24 @@ def modelscope_vectors(folder: Path, texts: list[str]) -> dict:
     return {"query": vectors[: len(texts)], "passage": vectors[len(texts) :]}
 
 
-def pair_scores(folder: Path, pairs: list[list[str]]) -> np.ndarray:
+def sentence_transformers_scores(folder: Path, texts: list[str]) -> np.ndarray:
     import torch
     from sentence_transformers import CrossEncoder
 
     model = CrossEncoder(str(folder), device="cpu")
-    return model.predict(pairs, activation_fn=torch.nn.Identity())
+    return model.predict(list(product(texts, texts)), activation_fn=torch.nn.Identity())
+
+
+def modelscope_scores(folder: Path, texts: list[str]) -> np.ndarray:
+    from modelscope.pipelines import pipeline
+    from modelscope.utils.constant import Tasks
+
+    rank = pipeline(Tasks.text_ranking, model=str(folder), device="cpu")
+    scores = []
+    for query in texts:
+        scores += rank(input={"source_sentence": [query], "sentences_to_compare": texts})["scores"]
+    squashed = np.array(scores)
+    return np.log(squashed / (1 - squashed))
 
 
 def main(library: str, folder: Path) -> None:
@@ -53,12 +66,11 @@ def main(library: str, folder: Path) -> None:
             difference = float(np.abs(found - truth[f"{name}.{kind}"]).max())
             failed |= not difference <= TOLERANCE
             sys.stdout.write(f"{library} {name} {kind}: off by at most {difference:.1e}\n")
-    if library != "modelscope":
-        wanted = json.loads((folder / "pairs.json").read_text())
-        found = pair_scores(folder / "reranker", wanted["pairs"])
-        difference = float(np.abs(found - wanted["scores"]).max())
+    scores_of = modelscope_scores if library == "modelscope" else sentence_transformers_scores
+    for name, wanted in json.loads((folder / "scores.json").read_text()).items():
+        difference = float(np.abs(scores_of(folder / name, texts) - wanted).max())
         failed |= not difference <= TOLERANCE
-        sys.stdout.write(f"{library} reranker: off by at most {difference:.1e}\n")
+        sys.stdout.write(f"{library} {name}: off by at most {difference:.1e}\n")
     if failed:
         sys.exit(f"{library} gives other vectors or scores")
 

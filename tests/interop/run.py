@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
@@ -26,6 +29,7 @@ from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.models.config import Encoding, Shape  # noqa: E402
 from corom.models.head import Head  # noqa: E402
 from corom.models.portable import write_cross_encoder, write_portable  # noqa: E402
+from corom.models.token_types import TOKEN_TYPES, with_one_type  # noqa: E402
 from corom.models.tokenizer import read_tokenizer  # noqa: E402
 from corom.reranker import Reranker  # noqa: E402
 from models.numpy_bert import embed  # noqa: E402
@@ -85,24 +89,32 @@ def make_cases(folder: Path) -> None:
     (folder / "texts.json").write_text(json.dumps(TEXTS))
 
 
-def make_reranker(folder: Path) -> None:
-    """Write a cross-encoder, and pairs with corom's scores of them."""
+def make_rerankers(folder: Path) -> None:
+    """Write a cross-encoder, one with token types, and pairs with corom's scores of them."""
     rng, hidden = np.random.default_rng(3), SHAPE.hidden
     sizes = ((hidden, hidden), (hidden,), (1, hidden), (1,))
     plain = load_checkpoint(folder / "plain")
     write_cross_encoder(
         folder / "reranker",
         shape=SHAPE,
-        weights=plain.load_weights(),
+        weights=with_one_type(plain.load_weights()),
         head=Head(*(rng.normal(0, 0.3, size).astype(np.float32) for size in sizes)),
         max_length=64,
         tokenizer_json=plain.tokenizer_json,
         card="# reranker\n",
     )
-    reranker = Reranker.load(folder / "reranker", precision="fp32")
-    pairs = [(query, TEXTS[1]) for query in TEXTS if len(query) < 60]
-    scores = reranker.score([query for query, _ in pairs], [passage for _, passage in pairs])
-    (folder / "pairs.json").write_text(json.dumps({"pairs": pairs, "scores": scores.tolist()}))
+    shutil.copytree(folder / "reranker", folder / "reranker-types")
+    (folder / "reranker-types" / "manifest.json").unlink()
+    weights = folder / "reranker-types" / "model.safetensors"
+    tensors = load_file(weights)
+    tensors[f"bert.{TOKEN_TYPES}"] = rng.normal(0, 0.5, (2, hidden)).astype(np.float32)
+    save_file(tensors, weights, metadata={"format": "pt"})
+    queries, passages = zip(*product(TEXTS, TEXTS), strict=True)
+    scores = {
+        name: Reranker.load(folder / name, precision="fp32").score(queries, passages).tolist()
+        for name in ("reranker", "reranker-types")
+    }
+    (folder / "scores.json").write_text(json.dumps(scores))
 
 
 def check_own(folder: Path) -> None:
@@ -152,7 +164,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make_cases(folder)
-        make_reranker(folder)
+        make_rerankers(folder)
         check_own(folder)
         offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
         for name in sys.argv[1:] or ENVIRONMENTS:

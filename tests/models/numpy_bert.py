@@ -19,7 +19,9 @@ ACTIVATIONS = {
 }
 
 
-def hidden_states(weights: dict, shape: Shape, *, ids: list[int]) -> list[np.ndarray]:
+def hidden_states(
+    weights: dict, shape: Shape, *, ids: list[int], types: list[int] | None = None
+) -> list[np.ndarray]:
     """The embeddings' output and every layer's, each (tokens, hidden) float64."""
     w = {name: array.astype(np.float64) for name, array in weights.items()}
 
@@ -32,7 +34,8 @@ def hidden_states(weights: dict, shape: Shape, *, ids: list[int]) -> list[np.nda
 
     x = w["embeddings.word_embeddings.weight"][ids]
     x = x + w["embeddings.position_embeddings.weight"][: len(ids)]
-    states = [norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")]
+    kinds = w["embeddings.token_type_embeddings.weight"][types or [0] * len(ids)]
+    states = [norm(x + kinds, "embeddings.LayerNorm")]
     for layer in range(shape.layers):
         x, at = states[-1], f"encoder.layer.{layer}"
         query, key, value = (

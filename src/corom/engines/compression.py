@@ -19,8 +19,9 @@ from corom.models.checkpoint import Checkpoint, load_checkpoint, weights_identit
 from corom.models.convert import convert
 from corom.models.int8 import Fidelity, Int8Weights, save_int8
 from corom.models.portable import Dtype
+from corom.models.token_types import has_token_types
 from corom.models.weights import INT8
-from corom.tokens import TokenCutter, TokenIds, batches
+from corom.tokens import PairCutter, TokenCutter, TokenIds, batches
 from corom.vectors import Vectors, cosines, normalized
 
 RECIPE = 2
@@ -46,8 +47,7 @@ def compress(
         if len(texts) < _LEAST:
             raise InputError(f"{name} needs at least {_LEAST} texts, got {len(texts)}")
     weights, encoding, shape = checkpoint.load_weights(), checkpoint.encoding, checkpoint.shape
-    cutter = TokenCutter(checkpoint.tokenizer_json, max_length=encoding.max_length)
-    seen = [tokens.ids for tokens in cutter.cut(calibration)]
+    seen = _cut(checkpoint, calibration)
     int8 = quantise(
         shape,
         weights,
@@ -56,7 +56,7 @@ def compress(
         source_sha256=weights_identity(checkpoint.folder),
         progress=progress,
     )
-    unseen = [tokens.ids for tokens in cutter.cut(held_out)]
+    unseen = _cut(checkpoint, held_out)
     exact = OpenVinoEngine(
         shape, weights, pooling=encoding.pooling, precision="fp32", threads=threads
     )
@@ -68,6 +68,18 @@ def compress(
         run_all(quick, unseen, longest=encoding.max_length),
     )
     return replace(int8, fidelity=fidelity)
+
+
+def _cut(checkpoint: Checkpoint, texts: Sequence[str]) -> list[TokenIds]:
+    """Return what the model will meet: texts; for a reranker each with the next one."""
+    encoding, tokenizer = checkpoint.encoding, checkpoint.tokenizer_json
+    if checkpoint.is_classifier:
+        pairs = PairCutter(
+            tokenizer, max_length=encoding.max_length, second_type=checkpoint.second_type
+        )
+        return [tokens.ids for tokens in pairs.cut(texts, [*texts[1:], *texts[:1]])]
+    cutter = TokenCutter(tokenizer, max_length=encoding.max_length)
+    return [tokens.ids for tokens in cutter.cut(texts)]
 
 
 def convert_to_int8(
@@ -90,8 +102,14 @@ def convert_to_int8(
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
         draft = Path(scratch) / target.name
+        made = convert(source, draft, dtype=dtype)
+        if made.is_classifier and has_token_types(made):
+            raise ArtifactError(
+                f"{source} tells query and passage apart by token types: no folder can hold its "
+                "int8 form, which is made and kept where it is first used with precision int8"
+            )
         int8 = compress(
-            convert(source, draft, dtype=dtype),
+            made,
             calibration=calibration,
             held_out=held_out,
             threads=threads,
@@ -139,7 +157,8 @@ def _neighbours(vectors: Vectors, count: int) -> list[list[int]]:
 
 def cached_int8(checkpoint: Checkpoint) -> Path:
     """Return the folder the int8 form of a checkpoint is kept in when its own has none."""
-    return cache_folder() / "int8" / f"{checkpoint.fingerprint}-{RECIPE}"
+    name = f"{checkpoint.fingerprint}-{RECIPE}" + ("-pairs" if checkpoint.is_classifier else "")
+    return cache_folder() / "int8" / name
 
 
 def bundled_texts() -> tuple[list[str], list[str]]:

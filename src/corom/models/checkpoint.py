@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from corom.errors import ArtifactError
 from corom.files import MANIFEST, check_manifest, sha256
 from corom.models.config import Encoding, Shape
-from corom.models.layouts import read_encoding, read_object, read_shape
+from corom.models.layouts import is_classifier, read_encoding, read_object, read_shape
 from corom.models.tokenizer import read_tokenizer
 from corom.models.weights import (
     INT8,
@@ -56,10 +56,21 @@ class Checkpoint:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether a head on top gives labels or scores, by config.json: a reranker, no encoder."""
-        path = self.folder / "config.json"
-        named = read_object(path).get("architectures") if path.is_file() else None
-        return "ForSequenceClassification" in str(named)
+        """Whether a head on top gives labels or scores: a reranker, no encoder."""
+        return is_classifier(self.folder)
+
+    @property
+    def second_type(self) -> int:
+        """What to add to token ids of the second type: see `token_types.TwinCheckpoint`."""
+        return 0
+
+    def require_encoder(self) -> None:
+        """Raise ArtifactError if this is a reranker or another classifier."""
+        if self.is_classifier:
+            raise ArtifactError(
+                f"{self.name} is a reranker or another classifier, no encoder: its vectors mean "
+                "nothing; load a reranker with corom.Reranker or --rerank"
+            )
 
     def load_weights(self) -> Weights:
         """Return the weights as float32 by canonical name (about 2 s per GB, manifest checked).

@@ -10,10 +10,19 @@ from corom.errors import ArtifactError, MissingExtraError
 from corom.extras import need
 from corom.files import write_bytes
 from corom.models.checkpoint import Checkpoint, load_checkpoint
-from corom.models.layouts import read_encoding, read_shape
-from corom.models.portable import Dtype, write_portable
+from corom.models.head import Head, head_of, read_head
+from corom.models.layouts import is_classifier, read_encoding, read_shape
+from corom.models.portable import Dtype, write_cross_encoder, write_portable
 from corom.models.tokenizer import read_tokenizer
-from corom.models.weights import INT8, PICKLED, SINGLE, Weights, canonical, weight_files
+from corom.models.weights import (
+    INT8,
+    PICKLED,
+    SINGLE,
+    Weights,
+    canonical,
+    canonical_name,
+    weight_files,
+)
 
 # Before 2.10 torch.load(weights_only=True) could be made to run code: CVE-2025-32434,
 # CVE-2026-24747.
@@ -29,25 +38,39 @@ _UNREADABLE = (
 def convert(source: Path, target: Path, *, dtype: Dtype = "float32") -> Checkpoint:
     """Write the model in `source` to the new portable folder `target` and return it.
 
-    Reads every layout of docs/model-folders.md; a `pytorch_model.bin` through torch (extra
-    torch), weights only. A README.md of the source is kept as the card. Raises ArtifactError
+    Reads every layout of docs/model-folders.md, rerankers too; a `pytorch_model.bin` through torch
+    (extra torch), weights only. A README.md of the source is kept as the card. Raises ArtifactError
     naming what cannot be used, or that `target` exists.
     """
     source, target = Path(source), Path(target)
     if target.exists():
         raise ArtifactError(f"{target} exists already; remove it or choose another name")
-    pickled = (source / PICKLED).is_file() and not (
-        weight_files(source) or (source / INT8).is_file()
-    )
     shape = read_shape(source)
     encoding = read_encoding(source, positions=shape.positions)
+    tokenizer_json = read_tokenizer(source, shape=shape, encoding=encoding)
+    card = _read_card(source / "README.md")
+    if is_classifier(source):
+        head, weights = _cross_encoder(source)
+        write_cross_encoder(
+            target,
+            shape=shape,
+            weights=weights,
+            head=head,
+            max_length=encoding.max_length,
+            tokenizer_json=tokenizer_json,
+            card=card or f"# {target.name}\n",
+            dtype=dtype,
+        )
+        return load_checkpoint(target)
+    pickled = _is_pickled(source)
+    weights = convert_bin(source) if pickled else load_checkpoint(source).load_weights()
     write_portable(
         target,
         shape=shape,
         encoding=encoding,
-        weights=convert_bin(source) if pickled else load_checkpoint(source).load_weights(),
-        tokenizer_json=read_tokenizer(source, shape=shape, encoding=encoding),
-        card=_read_card(source / "README.md"),
+        weights=weights,
+        tokenizer_json=tokenizer_json,
+        card=card,
         dtype=dtype,
     )
     return load_checkpoint(target)
@@ -61,10 +84,32 @@ def add_safetensors(folder: Path) -> Checkpoint:
     folder = Path(folder)
     if weight_files(folder) or (folder / INT8).is_file():
         raise ArtifactError(f"{folder} has safetensors already; name a folder to convert it to")
+    if is_classifier(folder):
+        head, weights = _cross_encoder(folder)
+        tensors = {**{f"bert.{name}": weight for name, weight in weights.items()}, **head.named()}
+    else:
+        tensors = convert_bin(folder)
     from safetensors.numpy import save
 
-    write_bytes(folder / SINGLE, save(convert_bin(folder), metadata={"format": "pt"}))
+    write_bytes(folder / SINGLE, save(tensors, metadata={"format": "pt"}))
     return load_checkpoint(folder)
+
+
+def _is_pickled(folder: Path) -> bool:
+    has_safe = weight_files(folder) or (folder / INT8).is_file()
+    return (folder / PICKLED).is_file() and not has_safe
+
+
+def _cross_encoder(source: Path) -> tuple[Head, Weights]:
+    """Return a cross-encoder's head and the weights below it."""
+    if not _is_pickled(source):
+        checkpoint = load_checkpoint(source)
+        return read_head(checkpoint), checkpoint.load_weights()
+    shape, path = read_shape(source), source / PICKLED
+    tensors = _read_bin(source)
+    named = {canonical_name(name): tensor for name, tensor in tensors.items()}
+    head = head_of(named, hidden=shape.hidden, source=path)
+    return head, canonical(tensors, shape=shape, source=path)
 
 
 def _read_card(path: Path) -> str | None:
@@ -79,6 +124,10 @@ def convert_bin(source: Path) -> Weights:
 
     Needs the torch extra. Code in the file is refused, not run.
     """
+    return canonical(_read_bin(source), shape=read_shape(source), source=Path(source) / PICKLED)
+
+
+def _read_bin(source: Path) -> Weights:
     torch = need("torch", extra="torch")
     if tuple(map(int, torch.__version__.split(".")[:2])) < _SAFE_TORCH:
         raise MissingExtraError(
@@ -97,5 +146,4 @@ def convert_bin(source: Path) -> Weights:
         ) from None
     if not isinstance(state, dict) or not all(torch.is_tensor(part) for part in state.values()):
         raise ArtifactError(f"{path} does not hold a plain dictionary of weights")
-    weights = {name: tensor.to(torch.float32).numpy() for name, tensor in state.items()}
-    return canonical(weights, shape=read_shape(source), source=path)
+    return {name: tensor.to(torch.float32).numpy() for name, tensor in state.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +10,7 @@ from numpy.typing import NDArray
 
 from corom.errors import ArtifactError
 from corom.models.checkpoint import Checkpoint
-
-TOKEN_TYPES = "embeddings.token_type_embeddings.weight"  # noqa: S105 - the name of a tensor
+from corom.models.weights import Weights, canonical_name
 
 
 class Head(NamedTuple):
@@ -45,35 +45,34 @@ _NAMES = {
 
 
 def read_head(checkpoint: Checkpoint) -> Head:
-    """Return the head in a cross-encoder's folder.
+    """Return the head in a cross-encoder's folder; raise ArtifactError as `head_of`."""
+    found = checkpoint.read_tensors([canonical_name(name) for name in _NAMES.values()])
+    return head_of(found, hidden=checkpoint.shape.hidden, source=checkpoint.folder)
 
-    Raises ArtifactError for a folder without one, for more than one label, and for a model that
-    tells query and passage apart by token types: corom's engines give every token the first type.
+
+def head_of(tensors: Weights, *, hidden: int, source: Path) -> Head:
+    """Return the head among tensors by canonical name.
+
+    Raises ArtifactError if there is none, or one of more than one label.
     """
-    names = {name.removeprefix("bert."): field for field, name in _NAMES.items()}
-    found = checkpoint.read_tensors((*names, TOKEN_TYPES))
-    hidden = checkpoint.shape.hidden
     shapes: dict[str, Any] = {
         "pooler": (hidden, hidden),
         "pooler_bias": (hidden,),
         "classifier": (1, hidden),
         "classifier_bias": (1,),
     }
-    for name, field in names.items():
-        if name not in found:
+    parts = {}
+    for field, full_name in _NAMES.items():
+        name = canonical_name(full_name)
+        if name not in tensors:
             raise ArtifactError(
-                f"{checkpoint.folder} holds no {name}: it is no cross-encoder; make one with "
+                f"{source} holds no {name}: it is no cross-encoder; make one with "
                 "corom train reranker"
             )
-        if found[name].shape != shapes[field] or not np.isfinite(found[name]).all():
+        parts[field] = tensors[name]
+        if parts[field].shape != shapes[field] or not np.isfinite(parts[field]).all():
             raise ArtifactError(
-                f"{checkpoint.folder}: {name} must hold {shapes[field]} finite numbers, not "
-                f"{found[name].shape}"
+                f"{source}: {name} must hold {shapes[field]} finite numbers, not "
+                f"{parts[field].shape}"
             )
-    types = found.get(TOKEN_TYPES)  # where there are none, the engine says so
-    if types is not None and len(types) > 1 and not np.array_equal(types[0], types[1]):
-        raise ArtifactError(
-            f"{checkpoint.folder} tells query and passage apart by token types, which corom's "
-            "engines do not; use a cross-encoder that corom train reranker made"
-        )
-    return Head(**{field: found[name] for name, field in names.items()})
+    return Head(**parts)

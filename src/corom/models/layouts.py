@@ -103,6 +103,19 @@ def _refuse_other_models(config: dict[str, Any], path: Path) -> None:
             raise ArtifactError(f"{path}: {key} {found!r} is not supported, only {listed}")
 
 
+def is_classifier(folder: Path) -> bool:
+    """Return whether a head gives labels or scores: a reranker's folder, no encoder's.
+
+    By config.json, or by the task that a ModelScope folder states.
+    """
+    config, stated = (
+        read_object(path) if path.is_file() else {}
+        for path in (folder / "config.json", folder / "configuration.json")
+    )
+    named = "ForSequenceClassification" in str(config.get("architectures"))
+    return named or stated.get("task") == "text-ranking"
+
+
 def read_encoding(folder: Path, *, positions: int) -> Encoding:
     """Return the encoding the files in `folder` state, for a model of that many `positions`."""
     modelscope = _read_modelscope(folder)

@@ -15,7 +15,7 @@ import numpy as np
 from corom.errors import ArtifactError, InputError
 from corom.files import atomic_folder, write_bytes, write_json
 from corom.models.config import Encoding, Shape
-from corom.models.head import TOKEN_TYPES, Head
+from corom.models.head import Head
 from corom.models.layouts import CONFIG_KEYS
 from corom.models.tokenizer import SPECIAL, vocabulary
 from corom.models.weights import SINGLE, Weights, canonical
@@ -75,24 +75,24 @@ def write_cross_encoder(
     max_length: int,
     tokenizer_json: str,
     card: str,
+    dtype: Dtype = "float32",
 ) -> None:
     """Write a cross-encoder's folder `target`, all of it or nothing; an existing one is refused.
 
-    It is a BertForSequenceClassification of one label, which transformers and
-    sentence-transformers' CrossEncoder read. Those give query and passage token types of their own;
-    all types are written with the vector of the first, which corom's engines add to every token.
+    It is a BertForSequenceClassification of one label, which transformers, ModelScope and
+    sentence-transformers' CrossEncoder read. Those give query and passage token types of their own:
+    to a model that knows one type, write `with_one_type`.
     """
     target, tokenizer = Path(target), json.loads(tokenizer_json)
     _refuse_foreign(tokenizer, target)
     checked = canonical(weights, shape=shape, source=target)
-    types = checked[TOKEN_TYPES]
-    checked = {**checked, TOKEN_TYPES: np.tile(types[:1], (len(types), 1))}
+    named = {**{f"bert.{name}": weight for name, weight in checked.items()}, **head.named()}
+    stored = _stored(named, dtype=dtype)
     encoding = Encoding(max_length=max_length)
     from safetensors.numpy import save_file
 
     with atomic_folder(target) as folder:
-        stored = {f"bert.{name}": weight for name, weight in checked.items()}
-        save_file({**stored, **head.named()}, folder / SINGLE, metadata={"format": "pt"})
+        save_file(stored, folder / SINGLE, metadata={"format": "pt"})
         one_label = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
         kind = {"architectures": ["BertForSequenceClassification"]}
         write_json(folder / "config.json", {**_config(shape, encoding), **kind, **one_label})

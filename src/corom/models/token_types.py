@@ -1,0 +1,70 @@
+"""A cross-encoder that tells query and passage apart by token types, for engines that know one.
+
+Every token gets a twin in a vocabulary twice as large, whose vector holds the second type in place
+of the first. A passage is then written in twins, and any engine reads it as it should.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from corom.errors import ArtifactError
+from corom.models.checkpoint import Checkpoint
+from corom.models.weights import Weights
+
+TOKEN_TYPES = "embeddings.token_type_embeddings.weight"  # noqa: S105 - the name of a tensor
+_WORDS = "embeddings.word_embeddings.weight"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinCheckpoint(Checkpoint):
+    """A checkpoint with every token twice: `i` of the first type, `i + vocabulary` of the second.
+
+    An int8 form in its folder knows no twins, so it is not used.
+    """
+
+    int8_file = None
+
+    @property
+    def second_type(self) -> int:
+        """How far behind a token its twin is."""
+        return self.shape.vocabulary // 2
+
+    def load_weights(self) -> Weights:
+        """Return the weights, the table of words twice as long."""
+        own = {field.name: getattr(self, field.name) for field in fields(Checkpoint)}
+        half = replace(self.shape, vocabulary=self.second_type)
+        weights = Checkpoint(**own | {"shape": half}).load_weights()
+        first, second = weights[TOKEN_TYPES][:2]
+        twins = weights[_WORDS] + (second - first)
+        return {**weights, _WORDS: np.concatenate([weights[_WORDS], twins])}
+
+
+def has_token_types(checkpoint: Checkpoint) -> bool:
+    """Return whether the first two token types of a folder differ; one type never does."""
+    types = checkpoint.read_tensors((TOKEN_TYPES,)).get(TOKEN_TYPES)
+    return types is not None and len(types) > 1 and not np.array_equal(types[0], types[1])
+
+
+def with_twins(checkpoint: Checkpoint) -> TwinCheckpoint:
+    """Return a checkpoint whose tokens of the second type stand behind those of the first."""
+    own = {field.name: getattr(checkpoint, field.name) for field in fields(Checkpoint)}
+    shape = replace(checkpoint.shape, vocabulary=2 * checkpoint.shape.vocabulary)
+    return TwinCheckpoint(**own | {"shape": shape})
+
+
+def with_one_type(weights: Weights) -> Weights:
+    """Return the weights with the first token type's vector for every type."""
+    types = weights[TOKEN_TYPES]
+    return {**weights, TOKEN_TYPES: np.tile(types[:1], (len(types), 1))}
+
+
+def require_one_type(checkpoint: Checkpoint) -> None:
+    """Raise ArtifactError if query and passage have different token types: for training."""
+    if has_token_types(checkpoint):
+        raise ArtifactError(
+            f"{checkpoint.folder} tells query and passage apart by token types, which training "
+            "does not; start from an encoder, or from a reranker that corom train reranker made"
+        )
