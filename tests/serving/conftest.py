@@ -13,7 +13,9 @@ pytest.importorskip("fastapi", reason="the serve extra is not installed")
 from fastapi.testclient import TestClient
 
 from corom.encoder import Encoder
+from corom.reranker import SecondPass
 from corom.serving.app import create_app
+from corom.serving.collection import Collection
 from corom.serving.service import Service
 from corom.serving.settings import ServeSettings
 
@@ -28,8 +30,12 @@ def serve(encoder: Encoder) -> Iterator[Callable[..., TestClient]]:
     """Start the application and return a client: `serve(timeout_s=1, …)` as ServeSettings."""
     running: list[TestClient] = []
 
-    def start(**settings: Any) -> TestClient:
-        service = Service(encoder, settings=ServeSettings(**settings))
+    def start(
+        *, collection: Collection | None = None, second: SecondPass | None = None, **settings: Any
+    ) -> TestClient:
+        service = Service(
+            encoder, collection=collection, second=second, settings=ServeSettings(**settings)
+        )
         client = TestClient(
             create_app(service), base_url="http://localhost", raise_server_exceptions=False
         )

@@ -10,24 +10,26 @@ import pytest
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
 from corom.encoder import Encoder
+from corom.reranker import Reranker
 from corom.serving.batching import Batcher
 from corom.serving.errors import ApiError
+from corom.serving.reading import PairReader, TextReader
 from corom.tokens import Tokens
 
 
 class Fake:
-    """An encoder whose vector of a text is (its length, 1); "坏" breaks it, "空" gives NaN."""
+    """A reader whose vector of a text is (its length, 1); "坏" breaks it, "空" gives NaN."""
 
     dim, max_length, batch_tokens, packs = 2, 128, 16, False
 
     def __init__(self, *, gate: Event | None = None) -> None:
         self.gate, self.seen, self.runs = gate, [], 0
 
-    def cut(self, texts, *, side):
+    def cut(self, queries, passages):
         marks = {"坏": 7, "空": 9}
         return [
             Tokens(np.full(len(text), marks.get(text[0], 1), np.int32), len(text) > 100)
-            for text in texts
+            for text in (*queries, *passages)
         ]
 
     def run(self, batches, receive):
@@ -43,10 +45,10 @@ class Fake:
             receive(batch, vectors.astype(np.float32))
 
 
-def run(scenario, encoder=None, *, most=10_000, longest=60.0, done=60.0):
+def run(scenario, reader=None, *, most=10_000, longest=60.0, done=60.0):
     async def main():
         batcher = Batcher(
-            encoder or Fake(),
+            reader or Fake(),
             max_queued_tokens=most,
             max_wait_s=longest,
             max_done_s=done,
@@ -144,6 +146,18 @@ def test_the_worker_goes_on_after_a_failure():
         return await batcher.encode(passages=["好"])
 
     assert run(scenario).vectors.tolist() == [[1, 1]]
+
+
+def test_an_engine_that_takes_nothing_fails_each_request():
+    class Broken(Fake):
+        def run(self, batches, receive):
+            raise RuntimeError("a text of a patient")
+
+    async def scenario(batcher):
+        asked = [batcher.encode(passages=["好" * n] * 3) for n in (1, 40)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [answer.status for answer in run(scenario, Broken())] == [500, 500]
 
 
 def test_texts_of_a_client_that_left_are_skipped():
@@ -265,11 +279,28 @@ def test_vectors_under_load_are_the_encoders(tiny_checkpoint, embedded):
         requests = [batcher.encode(passages=texts[n : n + 3]) for n in range(0, 39, 3)]
         return await asyncio.gather(*requests, *(batcher.encode(passages=[t]) for t in texts))
 
-    answers = run(scenario, encoder)
+    answers = run(scenario, TextReader(encoder))
     truth = encoder.encode_passages(texts, normalize=False)
     for found in (answers[:13], answers[13:]):
         together = np.concatenate([answer.vectors for answer in found])
         assert np.abs(together - truth).max() < 1e-5
+
+
+def test_scores_under_load_are_the_rerankers(tiny_reranker):
+    reranker = Reranker.load(tiny_reranker, precision="fp32")
+    texts = [("头痛发热咳嗽" * 20)[:n] for n in range(1, 64)]
+
+    async def scenario(batcher):
+        return await asyncio.gather(
+            *(batcher.encode(queries=["头痛"], passages=[text]) for text in texts),
+            batcher.encode(queries=["头痛"] * 63, passages=texts),
+        )
+
+    *single, together = run(scenario, PairReader(reranker))
+    truth = reranker.score(["头痛"] * 63, texts)
+    assert np.abs(together.vectors[:, 0] - truth).max() < 1e-5
+    assert np.abs(np.concatenate([one.vectors[:, 0] for one in single]) - truth).max() < 1e-5
+    assert together.truncated == [59, 60, 61, 62]
 
 
 def test_an_idle_batcher_answers_at_once():

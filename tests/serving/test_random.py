@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 NAMES = (
     *("input", "inputs", "query", "texts", "source_sentence", "sentences_to_compare", "sentences"),
     *("model", "dimensions", "encoding_format", "truncate", "k", "mode", "marks", "row", "score"),
+    *("documents", "top_n", "return_documents", "rerank"),
 )
 ROUTES = (
     *("/v1/embeddings", "/embed", "/similarity", "/rerank", "/v1/similarity", "/v1/search"),
-    *("/v1/map/place", "/v1/map/near"),
+    *("/v1/map/place", "/v1/map/near", "/v1/rerank"),
 )
 leaves = (
     st.none()

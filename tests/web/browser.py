@@ -27,7 +27,7 @@ def installed() -> bool:
     return shutil.which("chromium") is not None
 
 
-def service(**settings: Any) -> Any:
+def service(*, second: Any = None, **settings: Any) -> Any:
     """Return the embedded model over the bundled passages, and its card."""
     from corom.encoder import Encoder
     from corom.serving.collection import bundled_collection
@@ -39,6 +39,7 @@ def service(**settings: Any) -> Any:
     return Service(
         encoder,
         collection=bundled_collection(encoder),
+        second=second,
         card=card,
         settings=ServeSettings(port=0, **settings),
     )

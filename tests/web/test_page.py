@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from corom.reranker import Reranker, SecondPass
 from corom.serving.keys import add_key
 from serving.test_protection import MARK
 from web.browser import service, serving
@@ -284,6 +285,32 @@ def test_about_tells_what_runs(visit):
     assert facts[:2] == ["corom-medical", "512"]
     assert "182" in facts[7]
     assert page.locator("#about .card").count() == 1
+
+
+def test_with_a_reranker_its_order_comes_first_and_the_models_is_a_click_away(visit, tiny_reranker):
+    second = SecondPass(reranker=Reranker.load(tiny_reranker, precision="fp32"), depth=10)
+    with serving(service(second=second)) as address:
+        page = visit(address=address)
+        page.wait_for_selector("#search input[value=reranked]:checked", state="attached")
+        with page.expect_response("**/v1/search") as told:
+            page.fill("#search input[name=query]", QUERY)
+            page.press("#search input[name=query]", "Enter")
+        assert told.value.json()["reranked"] is True
+        ids = [f"#{hit['id']}" for hit in told.value.json()["hits"]]
+        assert texts(page, f"{HITS} .id") == ids
+        with page.expect_response("**/v1/search") as told:
+            page.check("#search input[value=dense]", force=True)
+        assert told.value.json()["reranked"] is False
+        page.click("#tab-about")
+        assert "reranker，读最前面的 10 段" in texts(page, "#about .facts dd")
+        page.close()
+
+
+def test_without_a_reranker_it_is_not_offered(visit):
+    page = visit()
+    page.wait_for_load_state("networkidle")
+    assert page.locator("#search input[value=reranked]").is_disabled()
+    assert not page.locator("#search label:has(input[value=reranked])").is_visible()
 
 
 def test_what_is_typed_is_text_and_never_a_command(visit):

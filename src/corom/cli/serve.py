@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corom.cli.console import load_encoder, note, say
+from corom.cli.console import load_encoder, load_second_pass, note, say
 from corom.cli.options import (
     DeviceOption,
     EngineOption,
     LengthOption,
     PrecisionOption,
+    RerankDepthOption,
+    RerankOption,
+    RerankShareOption,
     ThreadsOption,
 )
 from corom.errors import InputError
@@ -48,6 +51,9 @@ def command(
         str | None,
         typer.Option("--model", "-m", help="Default: what the index says, else corom-medical."),
     ] = None,
+    rerank: RerankOption = None,
+    rerank_depth: RerankDepthOption = 50,
+    rerank_share: RerankShareOption = 0.5,
     keys: Annotated[
         Path | None, typer.Option("--keys", help="The file of API keys; reread when it changes.")
     ] = None,
@@ -100,17 +106,22 @@ def command(
     )
     vectors, lexical = _open(index, words)
     name = model or (vectors.spec.model if vectors is not None else EMBEDDED)
-    encoder = load_encoder(
-        name,
-        engine=engine,
-        precision=precision,
-        device=device,
-        max_length=max_length,
-        threads=threads,
-    )
+    on: dict[str, Any] = {
+        "engine": engine,
+        "precision": precision,
+        "device": device,
+        "threads": threads,
+    }
+    encoder = load_encoder(name, max_length=max_length, **on)
+    second = None
+    if rerank is not None:
+        second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
     collection = _collection(encoder, index or words, vectors, lexical)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    Server(Service(encoder, collection=collection, card=_card(name), settings=settings)).run()
+    service = Service(
+        encoder, collection=collection, second=second, card=_card(name), settings=settings
+    )
+    Server(service).run()
 
 
 def _open(index: Path | None, words: Path | None) -> tuple[VectorIndex | None, BM25Index | None]:

@@ -21,7 +21,7 @@ from corom import __version__
 from corom.serving.errors import ErrorAnswer, answer_error
 from corom.serving.gate import Gate
 from corom.serving.intake import Intake
-from corom.serving.routes import atlas, compare, openai, ops, page, search, tei
+from corom.serving.routes import atlas, compare, openai, ops, page, rerank, search, tei
 from corom.serving.service import Service
 from corom.serving.settings import MAX_BODY_BYTES
 from corom.serving.telemetry import Reporting
@@ -34,10 +34,10 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        service.batcher.start()
+        service.start()
         await asyncio.to_thread(service.warm_up)
         yield
-        await asyncio.to_thread(service.batcher.close)
+        await asyncio.to_thread(service.close)
 
     app = FastAPI(
         title="corom",
@@ -50,7 +50,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    for part in (openai, tei, search, compare, atlas, ops, page):
+    for part in (openai, tei, rerank, search, compare, atlas, ops, page):
         app.include_router(part.routes(service))
     for error in (RequestValidationError, HTTPException):
         app.add_exception_handler(error, answer_error)

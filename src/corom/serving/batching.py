@@ -14,15 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from corom.encoder import Side
 from corom.serving.errors import ApiError, draining, internal, overloaded
 from corom.serving.jobs import Job, JobQueue, Share
+from corom.serving.reading import Reader
 from corom.serving.settings import MAX_TOKENS
-from corom.tokens import Batch, Tokens, pad, padded_lengths
+from corom.tokens import Batch, pad, padded_lengths
 from corom.vectors import Vectors
 
 # Cutting so many characters into tokens takes well under a millisecond: not worth a thread.
@@ -32,21 +32,6 @@ _CUT_AT_ONCE = 1000
 _BUSY_S, _SPELL_S = 0.1, 2.0
 # Padded tokens a second, until measured.
 _RATE = 1000.0
-
-
-class BatchEncoder(Protocol):
-    """What the batcher needs of an `Encoder`."""
-
-    dim: int
-    max_length: int
-    batch_tokens: int
-    packs: bool
-
-    def cut(self, texts: Sequence[str], *, side: Side) -> list[Tokens]: ...  # noqa: D102
-
-    def run(  # noqa: D102
-        self, batches: Iterator[Batch], receive: Callable[[Batch, Vectors], None]
-    ) -> None: ...
 
 
 class Encoded(NamedTuple):
@@ -68,7 +53,7 @@ class Waiting(NamedTuple):
 
 
 class Batcher:
-    """The bounded queue in front of an encoder, and the thread that empties it.
+    """The bounded queue in front of a reader's engine, and the thread that empties it.
 
     A request is refused at once if its turn would come later than `max_wait_s`, or its end later
     than `max_done_s`: work that ends after its deadline is done for nobody. `observe` is told texts
@@ -77,16 +62,16 @@ class Batcher:
 
     def __init__(
         self,
-        encoder: BatchEncoder,
+        reader: Reader,
         *,
         max_queued_tokens: int,
         max_wait_s: float,
         max_done_s: float,
         observe: Callable[[int, int], None],
     ) -> None:
-        self._encoder, self._observe = encoder, observe
+        self._reader, self._observe = reader, observe
         self._most, self._max_wait_s, self._max_done_s = max_queued_tokens, max_wait_s, max_done_s
-        self._queue = JobQueue(batch_tokens=encoder.batch_tokens)
+        self._queue = JobQueue(batch_tokens=reader.batch_tokens)
         self._running: dict[int, tuple[Job, int]] = {}
         self._tickets = count()
         self._spent = 0
@@ -115,22 +100,22 @@ class Batcher:
         return min(60, max(1, math.ceil(self._queue.tokens / self._rate)))
 
     async def encode(self, *, queries: Sequence[str] = (), passages: Sequence[str] = ()) -> Encoded:
-        """Return the vectors of `queries`, then of `passages`; cancel the call to give them up.
+        """Return the vectors of what the reader makes of them; cancel the call to give them up.
 
         Raises ApiError: 413 for too many tokens, 429 when the queue is full or too slow, 500 when
         the model fails at one of the texts, 503 when the server shuts down.
         """
         if sum(map(len, queries)) + sum(map(len, passages)) <= _CUT_AT_ONCE:
-            tokens = self._cut(queries, passages)
+            tokens = self._reader.cut(queries, passages)
         else:
-            tokens = await asyncio.to_thread(self._cut, queries, passages)
+            tokens = await asyncio.to_thread(self._reader.cut, queries, passages)
         total = sum(len(item.ids) for item in tokens)
         if total > MAX_TOKENS:
             message = f"{total} tokens in one request; send at most {MAX_TOKENS}"
             raise ApiError(413, message, code="too_many_tokens")
         truncated = [row for row, item in enumerate(tokens) if item.truncated]
-        encoder = self._encoder
-        job = Job(tokens, dim=encoder.dim, longest=encoder.max_length, packed=encoder.packs)
+        reader = self._reader
+        job = Job(tokens, dim=reader.dim, longest=reader.max_length, packed=reader.packs)
         if tokens:
             self._put(job)
             try:
@@ -148,10 +133,6 @@ class Batcher:
         for job in waiting:
             job.finish(draining())
         self._thread.join()
-
-    def _cut(self, queries: Sequence[str], passages: Sequence[str]) -> list[Tokens]:
-        cut = self._encoder.cut
-        return cut(queries, side="query") + cut(passages, side="passage")
 
     def _put(self, job: Job) -> None:
         with self._changed:
@@ -180,7 +161,7 @@ class Batcher:
         while self._wait():
             self._since, self._spent = time.monotonic(), 0
             try:
-                self._encoder.run(self._batches(), self._deliver)
+                self._reader.run(self._batches(), self._deliver)
             except Exception:  # noqa: BLE001 - whatever it is, each request has to hear of it
                 self._run_one_by_one()
 
@@ -211,7 +192,7 @@ class Batcher:
     def _deliver(self, batch: Batch, vectors: Vectors) -> None:
         finite = [bool(np.isfinite(vector).all()) for vector in vectors]
         with self._changed:
-            packs = self._encoder.packs
+            packs = self._reader.packs
             self._spent += int(batch.lengths.sum()) if packs else batch.ids.size
             now = time.monotonic()
             if (elapsed := now - self._since) > _BUSY_S:
@@ -230,20 +211,25 @@ class Batcher:
                     job.finish()
 
     def _run_one_by_one(self) -> None:
-        """Run again what the engine dropped, each text alone, so that only the culprit fails."""
+        """Run again what the engine dropped, each text alone, so that only the culprit fails.
+
+        An engine that failed before it took a batch is given one: else it would fail for ever.
+        """
         with self._changed:
             left = list(self._running.values())
             self._running.clear()
+            if not left and (share := self._queue.take()) is not None:
+                left = share.rows
         for job, row in left:
             if job.done.done():
                 continue
             with self._changed:
                 width = padded_lengths(
-                    np.array([len(job.tokens[row].ids)], np.int32), longest=self._encoder.max_length
+                    np.array([len(job.tokens[row].ids)], np.int32), longest=self._reader.max_length
                 )
                 batch = self._batch(Share(int(width[0]), [(job, row)]))
             try:
-                self._encoder.run(iter([batch]), self._deliver)
+                self._reader.run(iter([batch]), self._deliver)
             except Exception:  # noqa: BLE001 - as above
                 self._running.clear()
                 job.finish(internal())

@@ -135,12 +135,14 @@ class TeiSimilarityRequest(Request):
     parameters: SimilarityParameters | None = None
 
 
-class RerankRequest(_Truncating):
-    """POST /rerank: texts by their cosine with the query."""
+class TeiRerankRequest(_Truncating):
+    """POST /rerank: texts by the reranker's score, or without one by their cosine."""
 
     query: Text
     texts: Texts
-    raw_scores: bool = Field(False, description="without effect: cosines are never squashed")
+    raw_scores: bool = Field(
+        False, description="a reranker's logits, not squashed to 0..1; cosines never are"
+    )
     return_text: bool = False
 
 
@@ -179,6 +181,41 @@ class Info(BaseModel):
     version: str
 
 
+# Jina, Cohere ------------------------------------------------------------------------------------
+
+
+class RerankRequest(Request):
+    """POST /v1/rerank: documents by the reranker's score, or without one by their cosine."""
+
+    query: Text
+    documents: Texts
+    model: str | None = Field(None, max_length=200, description="the reranker's name, or none")
+    top_n: int | None = Field(None, ge=1, description="default: all")
+    return_documents: bool = False
+
+
+class Document(BaseModel):
+    """A text that was ranked."""
+
+    text: str
+
+
+class Result(BaseModel):
+    """A document's place in the request, and its score; best first."""
+
+    index: int
+    relevance_score: float = Field(description="a reranker's, 0 to 1; or a cosine")
+    document: Document | None = None
+
+
+class RerankResponse(BaseModel):
+    """The best documents, best first."""
+
+    model: str
+    usage: Usage
+    results: list[Result]
+
+
 # corom -------------------------------------------------------------------------------------------
 
 
@@ -215,6 +252,9 @@ class SearchRequest(Request):
     query: Text
     k: int = Field(10, ge=1, le=100)
     mode: Mode = "dense"
+    rerank: bool | None = Field(
+        None, description="have the reranker read the first hits; default: if there is one"
+    )
     marks: bool = Field(
         False,
         description="mark what answers: dense costs the encoding of the first "
@@ -234,7 +274,10 @@ class SearchHit(BaseModel):
 
     rank: int
     id: str
-    score: float = Field(description="dense: the model's similarity; bm25: 0 upwards, unbounded")
+    score: float = Field(
+        description="dense: the model's similarity; bm25: 0 upwards, unbounded; reranked: 0 to 1 "
+        "for what the reranker read, below for the rest"
+    )
     title: str
     text: str
     marks: Marks | None = None
@@ -245,6 +288,7 @@ class SearchResponse(BaseModel):
 
     hits: list[SearchHit]
     mode: Mode
+    reranked: bool
     collection: str
     passages: int
     model: str
@@ -321,6 +365,18 @@ class ModelFacts(BaseModel):
     fingerprint: str
 
 
+class RerankerFacts(BaseModel):
+    """What is known of the reranker."""
+
+    name: str
+    max_length: int = Field(description="of query and passage together")
+    depth: int = Field(description="hits of a search that it reads")
+    share: float = Field(description="what its scores count")
+    engine: str
+    precision: str
+    fingerprint: str
+
+
 class CollectionFacts(BaseModel):
     """What is known of the collection."""
 
@@ -334,6 +390,7 @@ class About(BaseModel):
 
     version: str
     model: ModelFacts
+    reranker: RerankerFacts | None
     collection: CollectionFacts | None
     max_characters: int = MAX_CHARACTERS
     card: str | None = Field(description="the README.md of the model folder")

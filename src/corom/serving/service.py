@@ -1,23 +1,28 @@
-"""What the routes work with: the model behind its queue, the collection, the metrics."""
+"""What the routes work with: the models behind their queues, the collection, the metrics."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from fastapi import Request, Response
+from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from corom.encoder import Encoder
 from corom.errors import InputError
-from corom.serving.batching import Batcher, Encoded
+from corom.reranker import SecondPass
+from corom.serving.batching import Batcher, Encoded, Waiting
 from corom.serving.collection import Collection, Mode
 from corom.serving.errors import ApiError
 from corom.serving.keys import KeyRing
+from corom.serving.reading import PairReader, Reader, TextReader
 from corom.serving.settings import ServeSettings
 from corom.serving.telemetry import Door, Telemetry, record_of
+from corom.similarity import score_matrix
 from corom.vectors import Vectors, normalized, truncated
 
 _PROBE = "头痛"
@@ -25,14 +30,26 @@ _TIMED = 32
 """texts, of 2 to 126 tokens"""
 
 
+class Second(NamedTuple):
+    """A reranker behind its queue, and how it orders what was found."""
+
+    name: str
+    rules: SecondPass
+    batcher: Batcher
+
+
 class Service:
-    """One model, ready to answer; `card` is the README.md of its folder, for the page."""
+    """One model, ready to answer, and a reranker if there is one.
+
+    `card` is the README.md of the model's folder, for the page.
+    """
 
     def __init__(
         self,
         encoder: Encoder,
         *,
         collection: Collection | None = None,
+        second: SecondPass | None = None,
         card: str | None = None,
         settings: ServeSettings | None = None,
     ) -> None:
@@ -43,30 +60,63 @@ class Service:
         self.keys = KeyRing(settings.keys_file) if settings.keys_file else None
         self.door = Door()
         self.telemetry = Telemetry()
-        self.batcher = Batcher(
-            encoder,
-            max_queued_tokens=settings.max_queued_tokens,
-            max_wait_s=settings.max_wait_s,
-            # It takes twice as long at most, if half of the engine goes to smaller requests.
-            max_done_s=settings.timeout_s / 2,
-            observe=self.telemetry.batch,
-        )
+        self.texts = self._batcher(TextReader(encoder))
+        self.second = None
+        if second is not None:
+            reranker = second.reranker
+            batcher = self._batcher(PairReader(reranker))
+            self.second = Second(model_name(reranker.name), second, batcher)
+        self.batchers = [self.texts, *([self.second.batcher] if self.second else [])]
         for name, help_, value in (
             ("corom_inside", "Requests being answered.", lambda: self.door.inside),
-            ("corom_waiting_requests", "Requests.", lambda: self.batcher.waiting.requests),
-            ("corom_waiting_tokens", "Padded tokens.", lambda: self.batcher.waiting.tokens),
+            ("corom_waiting_requests", "Requests.", lambda: self.waiting.requests),
+            ("corom_waiting_tokens", "Padded tokens.", lambda: self.waiting.tokens),
         ):
             self.telemetry.watch(name, help_, value)
 
+    def _batcher(self, reader: Reader) -> Batcher:
+        return Batcher(
+            reader,
+            max_queued_tokens=self.settings.max_queued_tokens,
+            max_wait_s=self.settings.max_wait_s,
+            # It takes twice as long at most, if half of the engine goes to smaller requests.
+            max_done_s=self.settings.timeout_s / 2,
+            observe=self.telemetry.batch,
+        )
+
+    @property
+    def waiting(self) -> Waiting:
+        """What the engines have not begun."""
+        waiting = [batcher.waiting for batcher in self.batchers]
+        return Waiting(sum(each.requests for each in waiting), sum(each.tokens for each in waiting))
+
+    def start(self) -> None:
+        """Begin to answer."""
+        for batcher in self.batchers:
+            batcher.start()
+
+    def close(self) -> None:
+        """Tell what waits that the server shuts down; return when the engines have stopped."""
+        for batcher in self.batchers:
+            batcher.close()
+
     def warm_up(self) -> None:
-        """Make every form of the engine, so that no request waits for one, and time the last."""
+        """Make every form of the engines, so that no request waits for one, and time the last."""
         self.encoder.encode_passages([_PROBE])
         texts = ["痛" * length for length in range(2, self.encoder.max_length, 4)]
         self.encoder.encode_passages(texts)
         timed, begun = texts[:_TIMED], time.perf_counter()
         self.encoder.encode_passages(timed)
         seconds = time.perf_counter() - begun
-        self.batcher.expect(sum(self.encoder.count_tokens(timed)) / seconds)
+        self.texts.expect(sum(self.encoder.count_tokens(timed)) / seconds)
+        if self.second is not None:
+            reranker, probes = self.second.rules.reranker, [_PROBE] * len(timed)
+            reranker.score(probes, timed)
+            begun = time.perf_counter()
+            reranker.score(probes, timed)
+            seconds = time.perf_counter() - begun
+            tokens = sum(len(pair.ids) for pair in reranker.cut(probes, timed))
+            self.second.batcher.expect(tokens / seconds)
         if self.collection is not None:
             if self.collection.vectors is not None:
                 nothing = np.zeros((1, self.encoder.dim), np.float32)
@@ -85,18 +135,46 @@ class Service:
 
         Without `truncate` a text the model cannot read to its end is an error.
         """
-        found = await self.batcher.encode(queries=queries, passages=passages)
-        record = record_of(request.scope)
-        record.texts += len(queries) + len(passages)
-        record.tokens += found.tokens
-        if found.truncated and not truncate:
+        found = await self.texts.encode(queries=queries, passages=passages)
+        longest = None if truncate else self.encoder.max_length
+        return _noted(request, found, longest=longest)
+
+    async def cosines(
+        self, request: Request, query: str, texts: Sequence[str], *, truncate: bool = True
+    ) -> list[float]:
+        """Return the cosine of each text with the query."""
+        found = await self.embed(request, queries=[query], passages=texts, truncate=truncate)
+        one, many = found.vectors[:1], found.vectors[1:]
+        scores: list[float] = score_matrix(one, many, score="cosine")[0].tolist()
+        return scores
+
+    def second_pass(self, *, wanted: bool | None) -> Second | None:
+        """Return the second pass of a search, if there is one and it is not unwanted.
+
+        Raises ApiError if it is wanted and there is none.
+        """
+        if wanted and self.second is None:
             raise ApiError(
-                422,
-                f"text {found.truncated[0]} is over {self.encoder.max_length} tokens; "
-                "shorten it, or set truncate",
-                code="too_long",
+                400,
+                "no reranker is open: start the server with --rerank FOLDER",
+                code="no_reranker",
+                param="rerank",
             )
-        return found
+        return None if wanted is False else self.second
+
+    async def read(
+        self,
+        request: Request,
+        second: Second,
+        query: str,
+        texts: Sequence[str],
+        *,
+        truncate: bool = True,
+    ) -> NDArray[np.float32]:
+        """Return how well each text fits the query, `(n,)` logits, and note them for the log."""
+        found = await second.batcher.encode(queries=[query] * len(texts), passages=texts)
+        longest = None if truncate else second.rules.reranker.max_length
+        return _noted(request, found, longest=longest).vectors[:, 0]
 
     def for_index(self, vectors: Vectors) -> Vectors:
         """Return raw vectors of queries as the opened index of vectors needs them."""
@@ -118,8 +196,9 @@ class Service:
         return self.collection
 
     async def probe(self) -> None:
-        """Raise ApiError if the model does not answer."""
-        await self.batcher.encode(queries=[_PROBE])
+        """Raise ApiError if a model does not answer."""
+        for batcher in self.batchers:
+            await batcher.encode(queries=[_PROBE], passages=[_PROBE])
 
     def finish(
         self, vectors: Vectors, *, normalize: bool | None = None, dimensions: int | None = None
@@ -131,6 +210,20 @@ class Service:
             vectors = truncated(vectors, dimensions)
         unit = self.encoder.encoding.normalize if normalize is None else normalize
         return normalized(vectors) if unit else vectors
+
+
+def _noted(request: Request, found: Encoded, *, longest: int | None) -> Encoded:
+    """Note what was read for the log; raise ApiError if a text is over `longest` tokens."""
+    record = record_of(request.scope)
+    record.texts += len(found.vectors)
+    record.tokens += found.tokens
+    if found.truncated and longest is not None:
+        raise ApiError(
+            422,
+            f"text {found.truncated[0]} is over {longest} tokens; shorten it, or set truncate",
+            code="too_long",
+        )
+    return found
 
 
 def model_name(name: str) -> str:

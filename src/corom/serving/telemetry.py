@@ -84,8 +84,8 @@ class Telemetry:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._texts = Counter("corom_texts", "Texts embedded.", registry=registry)
-        self._tokens = Counter("corom_tokens", "Tokens embedded.", registry=registry)
+        self._texts = Counter("corom_texts", "Texts embedded, pairs read.", registry=registry)
+        self._tokens = Counter("corom_tokens", "Tokens embedded or read.", registry=registry)
         self._batch = Histogram(
             "corom_batch_texts", "Texts in a batch.", buckets=_SIZES, registry=registry
         )

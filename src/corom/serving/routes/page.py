@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
 from corom import __version__
-from corom.serving.schemas import About, CollectionFacts, ModelFacts
-from corom.serving.service import Service
+from corom.serving.schemas import About, CollectionFacts, ModelFacts, RerankerFacts
+from corom.serving.service import Second, Service
 
 FILES = Path(__file__).parents[1] / "web"
 # A browser may keep the files, but asks whether they changed.
@@ -52,6 +52,7 @@ def routes(service: Service) -> APIRouter:
                 precision=encoder.precision,
                 fingerprint=encoder.fingerprint,
             ),
+            reranker=None if service.second is None else _reranker_facts(service.second),
             collection=None
             if collection is None
             else CollectionFacts(
@@ -61,3 +62,16 @@ def routes(service: Service) -> APIRouter:
         )
 
     return router
+
+
+def _reranker_facts(second: Second) -> RerankerFacts:
+    reranker = second.rules.reranker
+    return RerankerFacts(
+        name=second.name,
+        max_length=reranker.max_length,
+        depth=second.rules.depth,
+        share=second.rules.share,
+        engine=reranker.engine,
+        precision=reranker.precision,
+        fingerprint=reranker.fingerprint,
+    )

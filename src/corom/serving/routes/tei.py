@@ -10,26 +10,15 @@ from corom.serving.schemas import (
     Info,
     ModelType,
     Pooling,
-    Rank,
-    RerankRequest,
     TeiSimilarityRequest,
 )
 from corom.serving.service import Service, json_response
 from corom.serving.settings import MAX_TEXTS
-from corom.similarity import score_matrix
 
 
 def routes(service: Service) -> APIRouter:
-    """Return /embed, /similarity, /rerank and /info."""
+    """Return /embed, /similarity and /info; /rerank is in `rerank`."""
     router = APIRouter(tags=["text-embeddings-inference"])
-
-    async def cosines(
-        request: Request, query: str, texts: list[str], *, truncate: bool
-    ) -> list[float]:
-        found = await service.embed(request, queries=[query], passages=texts, truncate=truncate)
-        one, many = found.vectors[:1], found.vectors[1:]
-        scores: list[float] = score_matrix(one, many, score="cosine")[0].tolist()
-        return scores
 
     @router.post("/embed", response_model=list[list[float]])
     async def embed(request: Request, body: EmbedRequest) -> Response:
@@ -48,21 +37,9 @@ def routes(service: Service) -> APIRouter:
         """Cosines of one sentence with others, in their order."""
         truncate = body.parameters is None or body.parameters.truncate
         inputs = body.inputs
-        return await cosines(request, inputs.source_sentence, inputs.sentences, truncate=truncate)
-
-    @router.post("/rerank", response_model_exclude_none=True)
-    async def rerank(request: Request, body: RerankRequest) -> list[Rank]:
-        """Texts by their cosine with the query, best first."""
-        scores = await cosines(request, body.query, body.texts, truncate=body.truncate)
-        order = sorted(range(len(scores)), key=lambda index: -scores[index])
-        return [
-            Rank(
-                index=index,
-                score=scores[index],
-                text=body.texts[index] if body.return_text else None,
-            )
-            for index in order
-        ]
+        return await service.cosines(
+            request, inputs.source_sentence, inputs.sentences, truncate=truncate
+        )
 
     @router.get("/info")
     async def info() -> Info:

@@ -6,7 +6,7 @@ import { number, t } from "./text.js";
 
 const output = new Output($("#about .output"));
 
-function facts({ model, collection, version }) {
+function facts({ model, reranker, collection, version }) {
   const names = t("facts");
   const size = collection && number(collection.passages);
   const opened = collection &&
@@ -19,6 +19,7 @@ function facts({ model, collection, version }) {
     [names.normalize, model.normalize ? t("yes") : t("no")],
     [names.engine, `${model.engine} · ${model.precision}`],
     [names.fingerprint, model.fingerprint],
+    ...(reranker ? [[names.reranker, t("reads", reranker.name, reranker.depth)]] : []),
     [names.collection, opened ?? t("none")],
     [names.version, version],
   ];

@@ -70,9 +70,9 @@ if (current === "search") search.focus();
 
 async function learn() {
   try {
-    const { model, collection, max_characters } = await ask("v1/about");
+    const { model, reranker, collection, max_characters } = await ask("v1/about");
     Object.assign(search.limits, { characters: max_characters, tokens: model.max_length });
-    if (collection) search.allow(collection.modes);
+    if (collection) search.allow(collection.modes, reranker);
   } catch {
     // Offline, or a key is needed: the first request says so where it is seen.
   }

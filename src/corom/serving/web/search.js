@@ -1,4 +1,4 @@
-// 检索: a query, ranked passages, two ways side by side.
+// 检索: a query, ranked passages; reranked, by meaning, by words, or two ways side by side.
 
 import { Output, ask, copyCurl } from "./api.js";
 import { $, h } from "./dom.js";
@@ -13,7 +13,10 @@ const K = 10;
 export const limits = { characters: 8192, tokens: 128 };
 
 const mode = () => $("input[name=mode]:checked", panel).value;
-const body = (query, by) => ({ query, mode: by, k: K, marks: true });
+const body = (query, by) => {
+  const rerank = by === "reranked";
+  return { query, mode: rerank ? "dense" : by, rerank, k: K, marks: true };
+};
 
 // Cuts a text at the ends of its highlights; every piece knows what it is part of.
 function highlighted({ text, marks: { words, sentence } }) {
@@ -121,14 +124,15 @@ export function start() {
   });
 }
 
-export function allow(modes) {
+export function allow(modes, reranker) {
+  const ways = reranker && modes.includes("dense") ? ["reranked", ...modes] : modes;
   for (const input of panel.querySelectorAll("input[name=mode]")) {
     const needs = input.value === "both" ? ["dense", "bm25"] : [input.value];
-    input.disabled = !needs.every((name) => modes.includes(name));
+    input.disabled = !needs.every((name) => ways.includes(name));
     input.parentElement.hidden = input.disabled;
   }
-  const [first] = modes;
-  if (first && !modes.includes(mode())) $(`input[value=${first}]`, panel).checked = true;
+  const [first] = ways;
+  if (first && (first === "reranked" || !ways.includes(mode()))) $(`input[value=${first}]`, panel).checked = true;
 }
 
 export function leave() {

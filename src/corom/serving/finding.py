@@ -1,0 +1,91 @@
+"""What a search does: find, have the reranker read what was found, mark what answers."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from itertools import islice
+from typing import NamedTuple
+
+from fastapi import Request
+
+from corom.highlight import sentences, snippet
+from corom.records import Hit, Passage
+from corom.search import FoundPassage
+from corom.serving.schemas import MAX_SENTENCES, Marks, SearchRequest
+from corom.serving.service import Second, Service
+from corom.vectors import Vectors
+
+
+class Found(NamedTuple):
+    """The passages that answer a query best, best first."""
+
+    passages: list[FoundPassage]
+    query: Vectors | None = None
+    """the query's vector, (dim,), raw, if it was searched by that"""
+    truncated: bool = False
+    """whether the query was longer than the model reads"""
+
+
+async def find(
+    service: Service, request: Request, body: SearchRequest, *, second: Second | None
+) -> Found:
+    """Return the best passages, in the order of the reranker if there is a `second` pass."""
+    collection = service.opened(body.mode)
+    k = body.k if second is None else max(body.k, second.rules.depth)
+    if body.mode == "dense":
+        encoded = await service.embed(request, queries=[body.query])
+        vector = service.for_index(encoded.vectors)[0]
+        passages = await asyncio.to_thread(collection.by_vector, vector, k)
+        found = Found(passages, encoded.vectors[0], truncated=bool(encoded.truncated))
+    else:
+        found = Found(await asyncio.to_thread(collection.by_words, body.query, k))
+    if second is None:
+        return found
+    passages = await _reordered(service, request, body.query, found.passages, second)
+    return found._replace(passages=passages[: body.k])
+
+
+async def _reordered(
+    service: Service, request: Request, query: str, found: list[FoundPassage], second: Second
+) -> list[FoundPassage]:
+    read = found[: second.rules.depth]
+    texts = [Passage(hit.id, hit.text, hit.title).content for hit in read]
+    scores = (await service.read(request, second, query, texts)).tolist()
+    by_id = {hit.id: hit for hit in found}
+    hits = second.rules.joined([Hit(hit.id, hit.score) for hit in found], scores)
+    return [by_id[hit.id]._replace(score=hit.score) for hit in hits]
+
+
+async def marks_of(service: Service, request: Request, query: str, found: Found) -> list[Marks]:
+    """Return what in each passage answers: shared words, and the best sentence."""
+    if found.query is None:
+        return [_marks(query, hit.text, None) for hit in found.passages]
+    scores = await _sentence_scores(service, request, found.query, found.passages)
+    pairs = zip(found.passages, scores, strict=True)
+    return [_marks(query, hit.text, own) for hit, own in pairs]
+
+
+async def _sentence_scores(
+    service: Service, request: Request, query: Vectors, found: list[FoundPassage]
+) -> list[list[float]]:
+    """Return the product of the query with each sentence of every passage."""
+    scores = []
+    parts: list[str] = []
+    for hit in found:
+        spans = sentences(hit.text)
+        parts += [hit.text[start:end] for start, end, _ in spans[:MAX_SENTENCES]]
+        scores.append([-math.inf] * len(spans))
+    encoded = await service.embed(request, passages=parts)
+    products = iter((service.finish(encoded.vectors, normalize=True) @ query).tolist())
+    for row in scores:
+        row[:MAX_SENTENCES] = islice(products, min(len(row), MAX_SENTENCES))
+    return scores
+
+
+def _marks(query: str, text: str, scores: list[float] | None) -> Marks:
+    spans = snippet(query, text, max_chars=max(1, len(text)), sentence_scores=scores).spans
+    words = [(start, end) for start, end, kind in spans if kind == "word"]
+    best = next(((start, end) for start, end, kind in spans if kind == "sentence"), None)
+    # Without vectors the best sentence is the one with most shared words: without any, none.
+    return Marks(words=words, sentence=best if words or scores else None)

@@ -1,0 +1,71 @@
+"""Texts in the order in which they answer a query: TEI's shape, and that of Jina and Cohere."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from corom.reranker import squashed
+from corom.serving.errors import ApiError
+from corom.serving.schemas import (
+    Document,
+    Rank,
+    RerankRequest,
+    RerankResponse,
+    Result,
+    TeiRerankRequest,
+    Usage,
+)
+from corom.serving.service import Service
+from corom.serving.telemetry import record_of
+
+
+def routes(service: Service) -> APIRouter:
+    """Return /rerank and /v1/rerank."""
+    router = APIRouter()
+    name = service.name if service.second is None else service.second.name
+
+    async def ranks(
+        request: Request, query: str, texts: list[str], *, raw: bool = False, truncate: bool = True
+    ) -> list[Rank]:
+        """Return places and scores, best first: a reranker's, or without one cosines."""
+        if service.second is None:
+            scores = await service.cosines(request, query, texts, truncate=truncate)
+        else:
+            logits = await service.read(request, service.second, query, texts, truncate=truncate)
+            scores = (logits if raw else squashed(logits)).tolist()
+        order = sorted(range(len(scores)), key=lambda index: -scores[index])
+        return [Rank(index=index, score=scores[index]) for index in order]
+
+    @router.post("/rerank", response_model_exclude_none=True, tags=["text-embeddings-inference"])
+    async def tei(request: Request, body: TeiRerankRequest) -> list[Rank]:
+        """Texts by the reranker's score, or without one by their cosine, best first."""
+        found = await ranks(
+            request, body.query, body.texts, raw=body.raw_scores, truncate=body.truncate
+        )
+        if not body.return_text:
+            return found
+        return [rank.model_copy(update={"text": body.texts[rank.index]}) for rank in found]
+
+    @router.post("/v1/rerank", response_model_exclude_none=True, tags=["Jina, Cohere"])
+    async def jina(request: Request, body: RerankRequest) -> RerankResponse:
+        """Documents by the reranker's score, or without one by their cosine, best first."""
+        if body.model is not None and body.model != name:
+            raise ApiError(404, f"what ranks here is {name}", code="model_not_found", param="model")
+        found = await ranks(request, body.query, body.documents)
+        tokens = record_of(request.scope).tokens
+        return RerankResponse(
+            model=name,
+            usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
+            results=[
+                Result(
+                    index=rank.index,
+                    relevance_score=rank.score,
+                    document=Document(text=body.documents[rank.index])
+                    if body.return_documents
+                    else None,
+                )
+                for rank in found[: body.top_n]
+            ],
+        )
+
+    return router
