@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from corom.encoder import Encoder
+from corom import Encoder, Passage, Reranker
 from corom.errors import InputError
 
 TEXTS = ["头痛发热吃什么药", "糖尿病", "血" * 300, "头痛发热吃什么药"]
@@ -114,6 +114,78 @@ def test_haystack(encoder, checkpoint):
     hits = pipeline.run({"embedder": {"text": TEXTS[1]}})["retriever"]["documents"]
     assert hits[0].content == TEXTS[(query @ titled.T).argmax()]
     same(pipeline.get_component("embedder").run(text=TEXTS[1])["embedding"], query[0])
+
+
+@pytest.fixture
+def reranker(tiny_reranker):
+    return Reranker.load(tiny_reranker, precision="fp32")
+
+
+def ranked(reranker, texts, k):
+    return reranker.rank(TEXTS[0], [Passage(str(n), text) for n, text in enumerate(texts)], k=k)
+
+
+def test_langchain_reranker(reranker):
+    pytest.importorskip("langchain_core", reason="make test-adapters installs it")
+    from langchain_core.documents import Document
+
+    from corom.adapters.langchain import CoromReranker
+
+    documents = [Document(text, metadata={"at": n}) for n, text in enumerate(TEXTS)]
+    found = CoromReranker(reranker=reranker, top_n=3).compress_documents(documents, TEXTS[0])
+    truth = ranked(reranker, TEXTS, 3)
+    assert [document.metadata["at"] for document in found] == [int(hit.id) for hit in truth]
+    same([document.metadata["relevance_score"] for document in found], [hit.score for hit in truth])
+    assert documents[0].metadata == {"at": 0}
+    every = CoromReranker(reranker=reranker)
+    assert len(asyncio.run(every.acompress_documents(documents, TEXTS[0]))) == 4
+    assert every.compress_documents([], TEXTS[0]) == []
+    for wrong in ({"top_n": 0}, {"top_k": 3}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            CoromReranker(reranker=reranker, **wrong)
+
+
+def test_llamaindex_reranker(reranker):
+    pytest.importorskip("llama_index.core", reason="make test-adapters installs it")
+    from llama_index.core.schema import NodeWithScore, TextNode
+
+    from corom.adapters.llamaindex import CoromReranker
+
+    nodes = [NodeWithScore(node=TextNode(text=text, id_=str(n))) for n, text in enumerate(TEXTS)]
+    found = CoromReranker(reranker, top_n=3).postprocess_nodes(nodes, query_str=TEXTS[0])
+    truth = ranked(reranker, TEXTS, 3)
+    assert [node.node.node_id for node in found] == [hit.id for hit in truth]
+    same([node.score for node in found], [hit.score for hit in truth])
+    assert nodes[0].score is None
+    assert CoromReranker(reranker).postprocess_nodes([], query_str=TEXTS[0]) == []
+    titled = [NodeWithScore(node=TextNode(text="头痛", metadata={"title": "高血压"}))]
+    score = CoromReranker(reranker).postprocess_nodes(titled, query_str="头")[0].score
+    same(score, reranker.score(["头"], ["title: 高血压\n\n头痛"])[0])
+    with pytest.raises(InputError, match="query_str"):
+        CoromReranker(reranker).postprocess_nodes(nodes)
+
+
+def test_haystack_ranker(reranker, tiny_reranker):
+    pytest.importorskip("haystack", reason="make test-adapters installs it")
+    from haystack import Document
+
+    from corom.adapters.haystack import CoromRanker
+
+    documents = [
+        Document(content=text, id=str(n), meta={"title": "高血压"}) for n, text in enumerate(TEXTS)
+    ]
+    ranker = written_and_read(CoromRanker(str(tiny_reranker), precision="fp32", top_k=3))
+    found = ranker.run(query=TEXTS[0], documents=documents)["documents"]
+    truth = ranked(reranker, TEXTS, 3)
+    assert [document.id for document in found] == [hit.id for hit in truth]
+    same([document.score for document in found], [hit.score for hit in truth])
+    assert documents[0].score is None
+    assert len(ranker.run(query=TEXTS[0], documents=documents, top_k=1)["documents"]) == 1
+    assert ranker.run(query=TEXTS[0], documents=[])["documents"] == []
+    titled = CoromRanker(str(tiny_reranker), precision="fp32", meta_fields=["title"])
+    found = titled.run(query=TEXTS[0], documents=documents)["documents"]
+    truth = ranked(reranker, [f"高血压 {text}" for text in TEXTS], 4)
+    assert [document.id for document in found] == [hit.id for hit in truth]
 
 
 @pytest.fixture

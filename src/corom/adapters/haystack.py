@@ -1,4 +1,4 @@
-"""Haystack: a component for queries and one for documents.
+"""Haystack: components that embed queries, embed documents, and rank documents anew.
 
 Pipelines are written to files, so the components take a model's name, and load it on first use
 (or in `warm_up`, which pipelines call). Haystack writes and reads a component by the options of
@@ -15,6 +15,8 @@ from haystack import Document, component
 
 from corom.encoder import EMBEDDED, Encoder
 from corom.engines.base import Precision
+from corom.records import Passage
+from corom.reranker import Reranker
 
 
 @dataclass(eq=False)
@@ -60,12 +62,50 @@ class CoromDocumentEmbedder(_Embedder):
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, list[Document]]:
         """Return `{"documents": …}`; the given documents stay as they are."""
-        texts = [self._text(document) for document in documents]
+        texts = [_text(document, self.meta_fields) for document in documents]
         vectors = self._encoder.encode_passages(texts, normalize=self.normalize)
         pairs = zip(documents, vectors.tolist(), strict=True)
         return {"documents": [replace(document, embedding=found) for document, found in pairs]}
 
-    def _text(self, document: Document) -> str:
-        fields = self.meta_fields or []
-        parts = [str(document.meta[field]) for field in fields if document.meta.get(field)]
-        return " ".join([*parts, document.content or ""])
+
+@component
+@dataclass(eq=False)
+class CoromRanker:
+    """A query and documents in, the documents out in the order of a reranker, at most `top_k`.
+
+    `model` is the reranker's folder or name; the options are those of `Reranker.load`, and
+    `meta_fields` as in `CoromDocumentEmbedder`. A document's new score is its logit.
+    """
+
+    model: str
+    _: KW_ONLY
+    precision: Precision = "auto"
+    max_length: int | None = None
+    top_k: int | None = None
+    meta_fields: list[str] | None = None
+
+    @cached_property
+    def _reranker(self) -> Reranker:
+        return Reranker.load(self.model, precision=self.precision, max_length=self.max_length)
+
+    def warm_up(self) -> None:
+        """Load the model, once."""
+        _ = self._reranker
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self, query: str, documents: list[Document], top_k: int | None = None
+    ) -> dict[str, list[Document]]:
+        """Return `{"documents": …}`, best first; `top_k` here goes before that of the component."""
+        passages = [
+            Passage(str(place), _text(document, self.meta_fields))
+            for place, document in enumerate(documents)
+        ]
+        hits = self._reranker.rank(query, passages, k=self.top_k if top_k is None else top_k)
+        return {"documents": [replace(documents[int(hit.id)], score=hit.score) for hit in hits]}
+
+
+def _text(document: Document, meta_fields: list[str] | None) -> str:
+    fields = meta_fields or []
+    parts = [str(document.meta[field]) for field in fields if document.meta.get(field)]
+    return " ".join([*parts, document.content or ""])

@@ -1,4 +1,4 @@
-"""LlamaIndex: a `BaseEmbedding` around an Encoder."""
+"""LlamaIndex: a `BaseEmbedding` around an Encoder, a node postprocessor around a Reranker."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import asyncio
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from corom.encoder import Encoder
+from corom.errors import InputError
+from corom.records import Passage
+from corom.reranker import Reranker
 
 # One call encodes so many texts: enough for full batches of equal length.
 _AT_ONCE = 1024
@@ -56,3 +61,35 @@ class CoromEmbedding(BaseEmbedding):
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         return await asyncio.to_thread(self._get_text_embeddings, texts)
+
+
+class CoromReranker(BaseNodePostprocessor):
+    """Reads nodes with the query and returns them in their new order, at most `top_n`.
+
+    A node's new score is its logit. What is read of it is what is embedded of it
+    (`MetadataMode.EMBED`). The given nodes stay as they are.
+    """
+
+    _reranker: Reranker = PrivateAttr()
+    _top_n: int | None = PrivateAttr()
+
+    def __init__(self, reranker: Reranker, *, top_n: int | None = None) -> None:
+        super().__init__()
+        self._reranker, self._top_n = reranker, top_n
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name LlamaIndex writes into its files."""
+        return "CoromReranker"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        if query_bundle is None:
+            raise InputError("a reranker reads nodes with a query: give query_str or query_bundle")
+        passages = [
+            Passage(str(place), node.node.get_content(MetadataMode.EMBED))
+            for place, node in enumerate(nodes)
+        ]
+        hits = self._reranker.rank(query_bundle.query_str, passages, k=self._top_n)
+        return [NodeWithScore(node=nodes[int(hit.id)].node, score=hit.score) for hit in hits]
