@@ -5,8 +5,10 @@ from corom.modelscope import MsDataset, Trainers, build_trainer
 """
 
 from corom.modelscope.config import Config
+from corom.modelscope.inputs import Input
 from corom.modelscope.msdatasets import MsDataset
-from corom.modelscope.pipelines import Input, Model, Output, Pipeline, Tasks, pipeline
+from corom.modelscope.pipelines import Model, Output, Pipeline, Tasks, pipeline
+from corom.modelscope.ranking import RankingOutput, RankingPipeline
 from corom.modelscope.trainers import SentenceEmbeddingTrainer, Trainers, build_trainer
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     "MsDataset",
     "Output",
     "Pipeline",
+    "RankingOutput",
+    "RankingPipeline",
     "SentenceEmbeddingTrainer",
     "Tasks",
     "Trainers",

@@ -1,4 +1,4 @@
-"""The sentence-embedding pipeline of ModelScope, as the CoROM model cards describe it.
+"""The pipelines of ModelScope: sentence embedding as the CoROM model cards describe it, ranking.
 
 Where the card and ModelScope 1.40 disagree, and what this one does:
 
@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict, get_args, overload
+from typing import Any, Final, Literal, TypedDict, get_args, overload
 
 import numpy as np
 
@@ -32,24 +32,20 @@ from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.layouts import stated_max_length
 from corom.models.names import resolve
 from corom.models.tokenizer import read_tokenizer
+from corom.modelscope.inputs import Input, checked_inputs
+from corom.modelscope.ranking import RankingPipeline
+from corom.reranker import Reranker
 from corom.similarity import Score, score_matrix
 from corom.vectors import Vectors
 
 _DEVICE = re.compile(r"cpu|(?:gpu|cuda)(:\d+)?")
-_SOURCE, _COMPARE = "source_sentence", "sentences_to_compare"
 
 
 class Tasks:
-    """The names of tasks; corom has one."""
+    """The names of the tasks that corom has."""
 
-    sentence_embedding = "sentence-embedding"
-
-
-class Input(TypedDict, total=False):
-    """What a pipeline takes: the first key is needed, the second may be absent, None or empty."""
-
-    source_sentence: Sequence[str]
-    sentences_to_compare: Sequence[str] | None
+    sentence_embedding: Final = "sentence-embedding"
+    text_ranking: Final = "text-ranking"
 
 
 class Output(TypedDict):
@@ -102,14 +98,9 @@ class Pipeline:
         Source sentences are encoded as queries, those to compare as passages; a list of inputs is
         encoded together. Raises InputError naming what is wrong with which input.
         """
-        if isinstance(input, Mapping):
-            return self._run([_checked(input, "the input")])[0]
-        if isinstance(input, str | bytes) or not isinstance(input, Sequence):
-            raise InputError(
-                f"the input must be {{'{_SOURCE}': [text, …]}} or a list of such, "
-                f"not {type(input).__name__}"
-            )
-        return self._run([_checked(each, f"input {n}") for n, each in enumerate(input)])
+        inputs, single = checked_inputs(input)
+        found = self._run(inputs)
+        return found[0] if single else found
 
     def _run(self, inputs: list[tuple[list[str], list[str]]]) -> list[Output]:
         encoder = self._encoder
@@ -122,6 +113,39 @@ class Pipeline:
             scores = score_matrix(vectors[:1], vectors[1:], score=self._score)
             results.append(Output(text_embedding=vectors, scores=scores[0].tolist()))
         return results
+
+
+@overload
+def pipeline(
+    task: Literal["text-ranking"],
+    model: str | Path | Model,
+    *,
+    device: str = ...,
+    sequence_length: int | None = ...,
+    max_length: int | None = ...,
+    model_revision: str | None = ...,
+    engine: EngineName = ...,
+    precision: Precision = ...,
+) -> RankingPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["sentence-embedding"] = ...,
+    model: str | Path | Model = ...,
+    *,
+    device: str = ...,
+    sequence_length: int | None = ...,
+    max_length: int | None = ...,
+    boq: str | None = ...,
+    eoq: str | None = ...,
+    bod: str | None = ...,
+    eod: str | None = ...,
+    model_revision: str | None = ...,
+    engine: EngineName = ...,
+    precision: Precision = ...,
+    score: Score | None = ...,
+) -> Pipeline: ...
 
 
 def pipeline(  # noqa: PLR0913 - ModelScope's own keywords, and two more
@@ -138,37 +162,40 @@ def pipeline(  # noqa: PLR0913 - ModelScope's own keywords, and two more
     model_revision: str | None = None,
     engine: EngineName = "auto",
     precision: Precision = "auto",
-    score: Score = "dot",
-) -> Pipeline:
-    """Return a pipeline that embeds sentences and scores them against the first.
+    score: Score | None = None,
+) -> Pipeline | RankingPipeline:
+    """Return a pipeline that embeds sentences and scores them against the first, or that ranks.
 
-    `model`: a folder, a `Model` or any name `Encoder.load` takes. `device`: `cpu`, `gpu`, `cuda`,
-    `gpu:1`, `cuda:1`; the latter need the torch extra and the GPU. `max_length` in tokens wins
-    over the length the model folder states, which wins over `sequence_length`, which is 128.
-    `boq`, `bod`: text before queries and documents; `eoq`, `eod`: a token behind them; None takes
-    the model's. `engine`, `precision`: see `Encoder.load`. `score`: `dot`, `cosine` or `l2`.
+    `model`: a folder, a `Model` or any name `Encoder.load` takes; for ranking a reranker's.
+    `device`: `cpu`, `gpu`, `cuda`, `gpu:1`, `cuda:1`; the latter need the torch extra and the GPU.
+    `max_length` in tokens (of a pair, when ranking) wins over the length the model folder states,
+    which wins over `sequence_length`, which is 128. `engine`, `precision`: see `Encoder.load`.
+    For embedding only: `boq`, `bod`: text before queries and documents; `eoq`, `eod`: a token
+    behind them; None takes the model's. `score`: `dot` (default), `cosine` or `l2`.
     """
-    if task != Tasks.sentence_embedding:
-        raise InputError(f"task {task!r} is not {Tasks.sentence_embedding!r}, the only one")
-    if score not in get_args(Score):
-        raise InputError(f"score {score!r} is none of {', '.join(get_args(Score))}")
+    if task not in (known := (Tasks.sentence_embedding, Tasks.text_ranking)):
+        raise InputError(f"task {task!r} is none of {', '.join(known)}")
     if not isinstance(device, str) or not _DEVICE.fullmatch(device):
         raise InputError(f"device {device!r} is none of cpu, gpu, cuda, gpu:NUMBER, cuda:NUMBER")
     if not isinstance(model, Model):
         model = Model.from_pretrained(model, model_revision)
     elif model_revision is not None:
         raise InputError("model_revision belongs to a name; this model is loaded already")
+    loading: dict[str, Any] = {
+        "engine": engine,
+        "precision": precision,
+        "max_length": _length(model.checkpoint, sequence_length, max_length),
+        "device": device.replace("gpu", "cuda"),
+    }
     texts = {"query_prefix": boq, "query_suffix": eoq, "passage_prefix": bod, "passage_suffix": eod}
-    encoder = Encoder(
-        _with_texts(
-            model.checkpoint, {name: text for name, text in texts.items() if text is not None}
-        ),
-        engine=engine,
-        precision=precision,
-        max_length=_length(model.checkpoint, sequence_length, max_length),
-        device=device.replace("gpu", "cuda"),
-    )
-    return Pipeline(encoder, score=score)
+    given = {name: text for name, text in texts.items() if text is not None}
+    if task == Tasks.text_ranking:
+        if given or score is not None:
+            raise InputError("boq, eoq, bod, eod and score are for sentence embedding, not ranking")
+        return RankingPipeline(Reranker(model.checkpoint, **loading))
+    if score not in (None, *get_args(Score)):
+        raise InputError(f"score {score!r} is none of {', '.join(get_args(Score))}")
+    return Pipeline(Encoder(_with_texts(model.checkpoint, given), **loading), score=score or "dot")
 
 
 def _with_texts(checkpoint: Checkpoint, texts: dict[str, Any]) -> Checkpoint:
@@ -193,27 +220,3 @@ def _length(
             stacklevel=3,
         )
     return sequence_length if stated is None else None
-
-
-def _checked(given: Any, name: str) -> tuple[list[str], list[str]]:  # noqa: ANN401 - anything
-    """Return source sentences and sentences to compare."""
-    if not isinstance(given, Mapping):
-        raise InputError(f"{name} must be {{'{_SOURCE}': [text, …]}}, not {type(given).__name__}")
-    if unknown := [key for key in given if key not in (_SOURCE, _COMPARE)]:
-        raise InputError(
-            f"{name} has the unknown key {unknown[0]!r}; it takes {_SOURCE}, {_COMPARE}"
-        )
-    sources = list(_texts(given.get(_SOURCE), f"{_SOURCE} of {name}"))
-    if not sources:
-        raise InputError(f"{_SOURCE} of {name} must hold at least one text")
-    others = given.get(_COMPARE)
-    return sources, list(_texts([] if others is None else others, f"{_COMPARE} of {name}"))
-
-
-def _texts(given: Any, name: str) -> Iterator[str]:  # noqa: ANN401
-    if isinstance(given, str | bytes) or not isinstance(given, Sequence):
-        raise InputError(f"{name} must be a list of texts, not {type(given).__name__}")
-    for position, text in enumerate(given):
-        if not isinstance(text, str):
-            raise InputError(f"{name}: text {position} is {type(text).__name__}, not str")
-        yield text
