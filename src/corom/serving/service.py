@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,18 +105,14 @@ class Service:
         self.encoder.encode_passages([_PROBE])
         texts = ["痛" * length for length in range(2, self.encoder.max_length, 4)]
         self.encoder.encode_passages(texts)
-        timed, begun = texts[:_TIMED], time.perf_counter()
-        self.encoder.encode_passages(timed)
-        seconds = time.perf_counter() - begun
-        self.texts.expect(sum(self.encoder.count_tokens(timed)) / seconds)
+        timed = texts[:_TIMED]
+        tokens = sum(self.encoder.count_tokens(timed))
+        self.texts.expect(tokens / _seconds(lambda: self.encoder.encode_passages(timed)))
         if self.second is not None:
             reranker, probes = self.second.rules.reranker, [_PROBE] * len(timed)
             reranker.score(probes, timed)
-            begun = time.perf_counter()
-            reranker.score(probes, timed)
-            seconds = time.perf_counter() - begun
             tokens = sum(len(pair.ids) for pair in reranker.cut(probes, timed))
-            self.second.batcher.expect(tokens / seconds)
+            self.second.batcher.expect(tokens / _seconds(lambda: reranker.score(probes, timed)))
         if self.collection is not None:
             if self.collection.vectors is not None:
                 nothing = np.zeros((1, self.encoder.dim), np.float32)
@@ -210,6 +206,12 @@ class Service:
             vectors = truncated(vectors, dimensions)
         unit = self.encoder.encoding.normalize if normalize is None else normalize
         return normalized(vectors) if unit else vectors
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
 
 
 def _noted(request: Request, found: Encoded, *, longest: int | None) -> Encoded:
