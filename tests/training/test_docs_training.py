@@ -26,6 +26,7 @@ KINDS = {
     "corom-medical-reranker": settings.RerankerSettings,
     "reranker": settings.RerankerSettings,
     "reranker-mine": settings.MineSettings,
+    "reranker-on": settings.RerankerSettings,
     "reranker-sample": settings.SampleSettings,
 }
 
