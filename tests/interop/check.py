@@ -39,9 +39,13 @@ def sentence_transformers_scores(folder: Path, texts: list[str]) -> np.ndarray:
 
 
 def modelscope_scores(folder: Path, texts: list[str]) -> np.ndarray:
+    import torch
     from modelscope.pipelines import pipeline
     from modelscope.utils.constant import Tasks
+    from safetensors.torch import load_file
 
+    # ModelScope's ranking models, unlike its others, are read from a pickle only.
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     rank = pipeline(Tasks.text_ranking, model=str(folder), device="cpu")
     scores = []
     for query in texts:
