@@ -80,8 +80,8 @@ def write_cross_encoder(
     """Write a cross-encoder's folder `target`, all of it or nothing; an existing one is refused.
 
     It is a BertForSequenceClassification of one label, which transformers and
-    sentence-transformers' CrossEncoder read; ModelScope wants it as a pickle. Those give query and passage token types of their own:
-    to a model that knows one type, write `with_one_type`.
+    sentence-transformers' CrossEncoder read; ModelScope wants it as a pickle. They give query and
+    passage token types of their own: of a model that knows one type, write `with_one_type`.
     """
     target, tokenizer = Path(target), json.loads(tokenizer_json)
     _refuse_foreign(tokenizer, target)
