@@ -14,10 +14,13 @@ pytest.importorskip("fastapi", reason="the serve extra is not installed")
 from fastapi.testclient import TestClient
 
 from corom import bundled
+from corom.cli import main
 from corom.encoder import Encoder
 from corom.reranker import Reranker, SecondPass
 from corom.search import Searcher
 from corom.serving.collection import Collection, bundled_collection
+from corom.serving.server import Server
+from corom.serving.service import Service
 
 QUERY = "头痛发热怎么办"
 TEXTS = ["糖尿病吃什么药", "头痛发热", "血" * 100, "头痛发热"]
@@ -175,3 +178,23 @@ def _texts(metrics: str) -> float:
 
 def test_bundled_passages_are_enough_for_these_tests() -> None:
     assert len(bundled.passages()) > 8
+
+
+def test_the_command_line_opens_the_reranker(
+    tiny_reranker: Path,
+    tiny_checkpoint: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served: list[Service] = []
+    monkeypatch.setattr(Server, "__init__", lambda _, service: served.append(service))
+    monkeypatch.setattr(Server, "run", lambda _: None)
+    serve = ["serve", "--model", str(tiny_checkpoint(name="own").folder), "--precision", "fp32"]
+    rerank = ["--rerank", str(tiny_reranker), "--rerank-depth", "7", "--rerank-share", "0.3"]
+    assert main([*serve, *rerank]) == 0
+    second = served[0].second
+    assert second is not None
+    assert (second.rules.depth, second.rules.share) == (7, 0.3)
+    assert second.rules.reranker.precision == "fp32"
+    assert main(serve) == 0
+    assert served[1].second is None
+    assert main([*serve, "--rerank", str(served[0].encoder.folder)]) == 1
