@@ -148,6 +148,14 @@ class Reranker:
         return rank_hits((Hit(passage.id, score) for passage, score in pairs), k)
 
 
+def reordered(hits: Sequence[Hit], scores: Sequence[float], *, share: float) -> list[Hit]:
+    """Return a query's hits by their own and a reranker's scores; the latter count by `share`."""
+    if not hits:
+        return []
+    read = [Hit(hit.id, score) for hit, score in zip(hits, scores, strict=True)]
+    return fuse_weighted([{"": hits}, {"": read}], [1 - share, share])[""]
+
+
 def squashed(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return logits as numbers from 0 to 1: their logistic function."""
     # In the form that no large number overflows.
@@ -195,8 +203,5 @@ class SecondPass:
         The later ones come below 0, as far apart as before.
         """
         head, tail = hits[: self.depth], hits[self.depth :]
-        if not head:
-            return []
-        read = [Hit(hit.id, score) for hit, score in zip(head, scores, strict=True)]
-        fused = fuse_weighted([{"": head}, {"": read}], [1 - self.share, self.share])[""]
+        fused = reordered(head, scores, share=self.share)
         return [*fused, *(Hit(hit.id, hit.score - tail[0].score - 1) for hit in tail)]

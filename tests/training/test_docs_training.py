@@ -46,6 +46,7 @@ KINDS = {
         run_settings.DevSettings,
         run_settings.FinishSettings,
         run_settings.OptimizerSettings,
+        run_settings.RerankerDevSettings,
         run_settings.RunSettings,
         EvaluateSettings,
         TwoStageSettings,

@@ -42,4 +42,4 @@ def command(
 
     asked = changes(set_, model=model, output=output, texts=texts)
     chosen = load_settings(PretrainSettings, settings, changes=asked)
-    follow("pretrain", chosen, pretrain, as_json=as_json, dev=chosen.dev)
+    follow("pretrain", chosen, pretrain, as_json=as_json)

@@ -15,7 +15,6 @@ from corom.cli.console import note, say, say_json
 if TYPE_CHECKING:
     from corom.training.finish import Finished
     from corom.training.progress import Counted, Progress
-    from corom.training.run_settings import DevSettings
     from corom.training.settings import PretrainSettings, RerankerSettings, TrainSettings
 
 SettingsArgument = Annotated[
@@ -126,12 +125,11 @@ def follow(
     run: Callable[..., Finished],
     *,
     as_json: bool,
-    dev: DevSettings | None = None,
 ) -> None:
     """Run a training verb under its bars, say what came of it, and leave the other processes."""
     from corom.training.loop import part
 
-    measure = dev.measure if dev else "dev"
+    measure = chosen.dev.measure if chosen.dev else "dev"
     with run_bars(measure) as show:
         finished = run(chosen, progress=lambda now: show(name, now))
     say_finished(finished, measure=measure, as_json=as_json)

@@ -44,4 +44,4 @@ def command(
     tables = {"data": {"train": data}} if data else {}
     asked = changes(set_, model=model, output=output, **tables)
     chosen = load_settings(TrainSettings, settings, changes=asked)
-    follow("train", chosen, train, as_json=as_json, dev=chosen.dev)
+    follow("train", chosen, train, as_json=as_json)

@@ -18,7 +18,7 @@ from corom.readers import Dataset, open_dataset
 from corom.records import Hit, Passage, Qrel, Query
 from corom.tokens import TokenIds, batches
 from corom.training.batches import Chunk, Cutters
-from corom.training.run_settings import DevSettings
+from corom.training.run_settings import DevSettings, JudgedSettings
 
 _BUDGET = 16_384
 _QUERIES_AT_ONCE = 64
@@ -33,7 +33,7 @@ class Dev:
         need("ir_measures", extra="train")
         self.settings, self.accelerator = settings, accelerator
         dataset, rng = open_dataset(settings.folder), np.random.default_rng((seed, 2))
-        queries, self.qrels = _judged(dataset, settings, rng=rng)
+        queries, self.qrels = judged(dataset, settings, rng=rng)
         needed = {qrel.passage_id for qrel in self.qrels}
         passages = _sampled(list(dataset.passages()), needed, most=settings.max_passages, rng=rng)
         self.query_ids = [query.id for query in queries]
@@ -45,7 +45,10 @@ class Dev:
 
     def figure(self, encode: Callable[[Chunk], Tensor]) -> float:
         """Return the measure with the vectors that `encode` gives; the same on every process."""
-        queries, passages = (self._vectors(t, encode) for t in (self.queries, self.passages))
+        queries, passages = (
+            encoded(tokens, encode, accelerator=self.accelerator)
+            for tokens in (self.queries, self.passages)
+        )
         measure, run = self.settings.measure, {}
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
             scores = queries[start : start + _QUERIES_AT_ONCE] @ passages.T
@@ -57,27 +60,29 @@ class Dev:
                 ]
         return evaluate_run(run, self.qrels, measures=[measure]).means[measure]
 
-    def _vectors(
-        self, tokens: Sequence[TokenIds], encode: Callable[[Chunk], Tensor]
-    ) -> NDArray[np.float32]:
-        process, count = self.accelerator.process_index, self.accelerator.num_processes
-        # Shares of equal size, for gathering: the last texts of some are encoded twice.
-        share = -(-len(tokens) // count)
-        own = [tokens[(process * share + place) % len(tokens)] for place in range(share)]
-        parts, rows = [], []
-        with torch.no_grad():
-            for batch in batches(own, budget=_BUDGET):
-                ids = torch.from_numpy(batch.ids).to(self.accelerator.device, torch.int64)
-                parts.append(encode(Chunk(ids, torch.from_numpy(batch.lengths))))
-                rows.append(batch.rows)
-        vectors = torch.cat(parts)[np.argsort(np.concatenate(rows))]
-        gathered = self.accelerator.gather(vectors)[: len(tokens)]
-        found: NDArray[np.float32] = gathered.float().cpu().numpy()
-        return found
+
+def encoded(
+    tokens: Sequence[TokenIds], encode: Callable[[Chunk], Tensor], *, accelerator: Accelerator
+) -> NDArray[np.float32]:
+    """Return what `encode` gives for each text, all processes sharing them."""
+    process, count = accelerator.process_index, accelerator.num_processes
+    # Shares of equal size, for gathering: the last texts of some are encoded twice.
+    share = -(-len(tokens) // count)
+    own = [tokens[(process * share + place) % len(tokens)] for place in range(share)]
+    parts, rows = [], []
+    with torch.no_grad():
+        for batch in batches(own, budget=_BUDGET):
+            ids = torch.from_numpy(batch.ids).to(accelerator.device, torch.int64)
+            parts.append(encode(Chunk(ids, torch.from_numpy(batch.lengths))))
+            rows.append(batch.rows)
+    vectors = torch.cat(parts)[np.argsort(np.concatenate(rows))]
+    gathered = accelerator.gather(vectors)[: len(tokens)]
+    found: NDArray[np.float32] = gathered.float().cpu().numpy()
+    return found
 
 
-def _judged(
-    dataset: Dataset, settings: DevSettings, *, rng: np.random.Generator
+def judged(
+    dataset: Dataset, settings: JudgedSettings, *, rng: np.random.Generator
 ) -> tuple[list[Query], list[Qrel]]:
     """Return the chosen queries that have a relevant passage, and the judgements on them."""
     qrels = list(dataset.qrels(settings.queries))

@@ -30,7 +30,7 @@ from corom.training.dev import Dev
 from corom.training.loop import Loop, Task, uses_bf16
 from corom.training.progress import Report
 from corom.training.run_settings import FinishSettings
-from corom.training.settings import PretrainSettings, TrainSettings
+from corom.training.settings import PretrainSettings, RerankerSettings, TrainSettings
 from corom.training.soup import Weights, mix
 from corom.training.state import Progressed, checkpoint_folder, checkpoints, load_weights
 
@@ -89,7 +89,7 @@ def run_to_end(
         optimizer=settings.optimizer,
         run=settings.run,
         dev=dev,
-        evaluate_every=_evaluate_every(settings, batches=task.batches),
+        evaluate_every=evaluate_every(settings, batches=task.batches),
         patience=settings.dev.patience if settings.dev else 0,
     )
     progressed = loop.run(report)
@@ -111,7 +111,10 @@ def run_to_end(
     return finished
 
 
-def _evaluate_every(settings: TrainSettings | PretrainSettings, *, batches: int) -> int:
+def evaluate_every(
+    settings: TrainSettings | PretrainSettings | RerankerSettings, *, batches: int
+) -> int:
+    """Return after how many steps the dev figure is due: as asked, or once per epoch."""
     if settings.dev and settings.dev.every:
         return settings.dev.every
     return max(1, round(batches / settings.optimizer.accumulate / settings.optimizer.epochs))

@@ -7,7 +7,7 @@ those of the others by their softmax (Nogueira and Cho, 1901.04085; listwise as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,13 +26,15 @@ from corom.tokens import PairCutter
 from corom.training.batches import Chunk, Chunks, States, by_length, chunk, restored
 from corom.training.card import reranker_card
 from corom.training.drawing import RowBatches
-from corom.training.finish import Finished, read_finished, write_finished
-from corom.training.loop import Loop, start_accelerator
+from corom.training.finish import Finished, evaluate_every, read_finished, write_finished
+from corom.training.loop import Loop, start_accelerator, uses_bf16
 from corom.training.loss import info_nce
 from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
+from corom.training.reranker_dev import RerankerDev
 from corom.training.rows import Rows, read_rows
 from corom.training.settings import RerankerSettings
+from corom.training.state import checkpoint_folder, load_weights
 from corom.training.tower import open_body
 
 
@@ -161,8 +163,7 @@ def train_reranker(settings: RerankerSettings, *, progress: Report | None = None
     checkpoint = open_body(settings.model)
     _check(settings, checkpoint, processes=accelerator.num_processes)
     if accelerator.is_main_process:
-        inputs = {settings.model: checkpoint.fingerprint, **checksums(settings.data.train)}
-        begin(folder, settings, inputs=inputs)
+        begin(folder, settings, inputs=_inputs(settings, checkpoint))
     accelerator.wait_for_everyone()
     if (done := read_finished(folder)) is not None:
         return done
@@ -172,14 +173,27 @@ def train_reranker(settings: RerankerSettings, *, progress: Report | None = None
         write_json(folder / "data.json", {**rows.counts, **left_out})
     task = Reranking(settings, checkpoint, rows=rows, accelerator=accelerator)
     optimizer, run = settings.optimizer, settings.run
-    loop = Loop(task, folder, accelerator=accelerator, optimizer=optimizer, run=run)
+    loop = Loop(
+        task,
+        folder,
+        accelerator=accelerator,
+        optimizer=optimizer,
+        run=run,
+        dev=_dev_figure(task, settings),
+        evaluate_every=evaluate_every(settings, batches=task.batches),
+        patience=settings.dev.patience if settings.dev else 0,
+    )
     progressed = loop.run(progress)
+    taken = progressed.step
+    if settings.take == "best" and progressed.best_step:
+        taken = progressed.best_step
+        load_weights(checkpoint_folder(folder, taken), task.model)
     finished = Finished(
         model=folder / "model",
         steps=progressed.step,
-        best_step=0,
-        dev={},
-        final_dev=None,
+        best_step=progressed.best_step,
+        dev=progressed.dev,
+        final_dev=progressed.dev.get(str(taken)),
         seconds=round(progressed.seconds, 1),
     )
     if accelerator.is_main_process:
@@ -187,6 +201,13 @@ def train_reranker(settings: RerankerSettings, *, progress: Report | None = None
     accelerator.wait_for_everyone()
     accelerator.free_memory()
     return finished
+
+
+def _inputs(settings: RerankerSettings, checkpoint: Checkpoint) -> dict[str, str]:
+    data = [*settings.data.train]
+    if settings.dev:
+        data += [settings.dev.folder, settings.dev.run]
+    return {settings.model: checkpoint.fingerprint, **checksums(data)}
 
 
 def _check(settings: RerankerSettings, checkpoint: Checkpoint, *, processes: int) -> None:
@@ -211,6 +232,23 @@ def _read(settings: RerankerSettings) -> Rows:
             "mine some (corom mine), or set data.fill = 'random'"
         )
     return rows
+
+
+def _dev_figure(task: Reranking, settings: RerankerSettings) -> Callable[[], float] | None:
+    if settings.dev is None:
+        return None
+    accelerator = task.accelerator
+    dev = RerankerDev(
+        settings.dev, seed=settings.run.seed, accelerator=accelerator, cutter=task.cutter
+    )
+    bf16 = uses_bf16(settings.run.precision, device=accelerator.device)
+
+    def figure() -> float:
+        task.model.eval()
+        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=bf16):
+            return dev.figure(lambda chunk: task.model(*chunk))
+
+    return figure
 
 
 def _write(

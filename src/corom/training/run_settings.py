@@ -56,16 +56,14 @@ class OptimizerSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DevSettings:
-    """Evaluation while training: a dataset's queries are searched for, higher is better."""
+class JudgedSettings:
+    """Evaluation while training: a dataset's judged queries, higher is better."""
 
     folder: str
     queries: str = "dev"
     measure: str = "MRR@10"
     """Any measure of `corom.metrics` with a cut-off."""
     max_queries: int | None = None
-    max_passages: int | None = None
-    """Search among the relevant passages and so many others, drawn by the seed."""
     every: int = 0
     """Steps between evaluations; 0: once per epoch."""
     patience: int = 0
@@ -77,9 +75,38 @@ class DevSettings:
             f"dev.measure is {self.measure!r}; expected a name and a cut-off such as MRR@10",
         )
         check(self.every >= 0 and self.patience >= 0, "dev.every and .patience: 0 or more")
-        for name in ("max_queries", "max_passages"):
-            value = getattr(self, name)
-            check(value is None or value > 0, f"dev.{name} must be above 0")
+        most = self.max_queries
+        check(most is None or most > 0, "dev.max_queries must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DevSettings(JudgedSettings):
+    """Of an encoder: the queries are searched for."""
+
+    max_passages: int | None = None
+    """Search among the relevant passages and so many others, drawn by the seed."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        most = self.max_passages
+        check(most is None or most > 0, "dev.max_passages must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RerankerDevSettings(JudgedSettings):
+    """Of a reranker: what a first search found for the queries is put in its order."""
+
+    run: str
+    """What the first search found: a TREC run file, of `corom evaluate --runs` for one."""
+    depth: int = 30
+    """Hits of each query that are read."""
+    share: float = 0.5
+    """What the reranker's scores count, as in a search; the first search's the rest."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.depth > 0, f"dev.depth is {self.depth}; read at least 1 hit")
+        check(0 < self.share <= 1, f"dev.share is {self.share}; more than 0, at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from corom.training.run_settings import (
     DevSettings,
     FinishSettings,
     OptimizerSettings,
+    RerankerDevSettings,
     RunSettings,
     check,
 )
@@ -182,6 +183,9 @@ class RerankerSettings:
     optimizer: OptimizerSettings = field(
         default_factory=lambda: OptimizerSettings(epochs=1.0, batch=32, learning_rate=1e-4)
     )
+    dev: RerankerDevSettings | None = None
+    take: Literal["best", "last"] = "best"
+    """The step with the best dev figure (the last where there is no dev set), or the last."""
     run: RunSettings = field(default_factory=RunSettings)
     licence: str = ""
     """For the model card: what the data and the base allow. Empty: "see the data's terms"."""
