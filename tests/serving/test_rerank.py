@@ -76,15 +76,18 @@ def test_a_pair_that_is_too_long_is_said_where_truncation_is_off(client: TestCli
 
 def test_v1_rerank_is_what_clients_of_jina_and_cohere_ask(client: TestClient) -> None:
     ranks = post(client, "/rerank", query=QUERY, texts=TEXTS)
-    found = post(client, "/v1/rerank", query=QUERY, documents=TEXTS, model="reranker", top_n=2)
+    asked = {"query": QUERY, "documents": TEXTS, "return_documents": False}
+    found = post(client, "/v1/rerank", **asked, model="reranker", top_n=2)
     assert set(found) == {"model", "usage", "results"}
     assert found["model"] == "reranker"
     assert found["usage"]["total_tokens"] > 64
     assert found["results"] == [
         {"index": rank["index"], "relevance_score": rank["score"]} for rank in ranks[:2]
     ]
-    own = post(client, "/v1/rerank", query=QUERY, documents=TEXTS[:1], return_documents=True)
-    assert own["results"][0]["document"] == {"text": TEXTS[0]}
+    objects = [{"text": text} for text in TEXTS]
+    whole = post(client, "/v1/rerank", query=QUERY, documents=objects)["results"]
+    assert [result["index"] for result in whole] == [rank["index"] for rank in ranks]
+    assert all(result["document"]["text"] == TEXTS[result["index"]] for result in whole)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,8 @@ def test_v1_rerank_is_what_clients_of_jina_and_cohere_ask(client: TestClient) ->
         ({"documents": ["头"] * 2049}, 422),
         ({"documents": ["头"], "top_n": 0}, 422),
         ({"documents": ["头"], "model": "tiny"}, 404),
-        ({"documents": [{"text": "头"}]}, 422),
+        ({"documents": [{"text": "头", "title": "痛"}]}, 422),
+        ({"documents": [{"text": ""}]}, 422),
         ({"documents": ["头"], "max_chunks": 1}, 422),
     ],
 )

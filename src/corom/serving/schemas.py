@@ -184,20 +184,31 @@ class Info(BaseModel):
 # Jina, Cohere ------------------------------------------------------------------------------------
 
 
+class Document(BaseModel):
+    """A text that is ranked."""
+
+    text: Text
+
+
+def _text_of(value: Any) -> Any:  # noqa: ANN401 - not validated yet
+    """Return the text of `{"text": …}`, as which some clients send documents."""
+    return value["text"] if isinstance(value, dict) and set(value) == {"text"} else value
+
+
+Documents = Annotated[
+    list[Annotated[Text, BeforeValidator(_text_of, json_schema_input_type=Text | Document)]],
+    Field(min_length=1, max_length=MAX_TEXTS),
+]
+
+
 class RerankRequest(Request):
     """POST /v1/rerank: documents by the reranker's score, or without one by their cosine."""
 
     query: Text
-    documents: Texts
+    documents: Documents
     model: str | None = Field(None, max_length=200, description="the reranker's name, or none")
     top_n: int | None = Field(None, ge=1, description="default: all")
-    return_documents: bool = False
-
-
-class Document(BaseModel):
-    """A text that was ranked."""
-
-    text: str
+    return_documents: bool = True
 
 
 class Result(BaseModel):
