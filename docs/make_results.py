@@ -74,6 +74,10 @@ HEADS = {
             *("consult-dev MRR@10", "huatuo-dev MRR@10"),
         ],
     },
+    "reranker": {
+        "zh": ["数据集", "", "MRR@10 [95% 区间]", "p", "每条查询"],
+        "en": ["data set", "", "MRR@10 [95% interval]", "p", "a query"],
+    },
     "search": {
         "zh": ["", "查询/秒", "倍数 [最小-最大]", "前十相同", "内存：自有 / 映射"],
         "en": ["", "queries/s", "times faiss [least-most]", "same top 10", "memory: own / mapped"],
@@ -132,6 +136,15 @@ NOTES = {
         "en": "`corom-medical` in less room, over the whole of open-medical: its first dimensions; "
         "a first pass that reads int8 or one bit a number, its best scored again in fp32. Speed "
         "beside the first row (`benchmarks/model_sizes.py`).",
+    },
+    "reranker": {
+        "zh": "`models/corom-medical-reranker` 与问题一起重读全库检索的前 {depth} 段，"
+        "两种分数各占 {share:.0%}，int8，两核（`corom evaluate ../shared/data/eval/open-medical "
+        "--rerank models/corom-medical-reranker --rerank-depth {depth}`）。",
+        "en": "`models/corom-medical-reranker` reads the first {depth} hits of the whole corpus "
+        "with the query; its scores count {share:.0%}; int8, two cores "
+        "(`corom evaluate ../shared/data/eval/open-medical "
+        "--rerank models/corom-medical-reranker --rerank-depth {depth}`).",
     },
     "serve": {
         "zh": "同一个 12 层 × 768 的模型、长短不一的文本、一次一条，取 {rounds} 轮的中位数；"
@@ -316,6 +329,28 @@ def model(data: dict[str, Any], language: str) -> str:
     return f"{table(HEADS['model'][language], rows)}\n\nAUC: {', '.join(pairs)}."
 
 
+def reranker(data: dict[str, Any], language: str) -> str:
+    """Return the table of what a reranker adds."""
+    rows, settings = [], data["results"][-1]["settings"]
+    for found in data["results"]:
+        value, (low, high) = found["metrics"]["MRR@10"], found["intervals"]["MRR@10"]
+        test = found.get("versus", {}).get("MRR@10")
+        seconds = found["seconds"]["searching"] / found["queries"]
+        rows.append(
+            [
+                f"{data['dataset']['name']} / {found['split']}",
+                {"zh": "+ 重排", "en": "+ reranker"}[language] if test else found["model"],
+                f"{value:.4f} [{low:.4f}-{high:.4f}]",
+                f"{test['p_value']:.4f}" if test else "",
+                f"{1000 * seconds:.0f} ms",
+            ]
+        )
+    note = NOTES["reranker"][language].format(
+        depth=settings["rerank_depth"], share=settings["rerank_share"]
+    )
+    return f"{note}\n\n{table(HEADS['reranker'][language], rows)}"
+
+
 def search(data: dict[str, Any], language: str) -> str:
     """Return the table of exact search."""
     rows = []
@@ -383,6 +418,7 @@ BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "train-speed": train_speed,
     "model": model,
     "sizes": sizes,
+    "reranker": reranker,
     "serve": serve,
     "search": search,
     "regressions": regressions,

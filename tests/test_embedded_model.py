@@ -1,4 +1,4 @@
-"""The embedded model, its master and its card are of one make."""
+"""The embedded model, its master, the reranker and their cards are of one make."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corom import Encoder, bundled
+from corom import Encoder, Reranker, bundled
+from corom.index import VectorIndex
+from corom.metrics import evaluate_run
 from corom.models.names import resolve
+from corom.reranker import SecondPass
+from corom.search import Searcher
 from corom.vectors import cosines
 
 ROOT = Path(__file__).parents[1]
 MASTER = ROOT / "models" / "corom-medical"
+RERANKER = ROOT / "models" / "corom-medical-reranker"
 FIGURES = ROOT / "results" / "model.json"
 
 
@@ -26,10 +31,15 @@ def writer():
     return module
 
 
-@pytest.mark.parametrize("folder", [resolve("corom-medical"), MASTER], ids=["embedded", "master"])
-def test_the_card_holds_the_figures_of_results(writer, folder):
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    assert card == writer.card(), "run: python recipes/write_card.py"
+def test_every_card_holds_the_figures_of_results(writer):
+    assert resolve("corom-medical") == ROOT / "src/corom/models/embedded/corom-medical"
+    for folder in writer.FOLDERS:
+        check_card(writer, folder)
+
+
+def check_card(writer, folder):
+    card = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    assert card == writer.card(folder), "run: python recipes/write_card.py"
     assert "不构成医疗建议" in card
     assert "<!--" not in card
 
@@ -45,6 +55,19 @@ def test_the_master_gives_the_embedded_models_vectors():
     assert np.isfinite(master).all()
 
 
+def test_the_reranker_finds_the_bundled_answers():
+    encoder, passages = Encoder.load(), bundled.passages()
+    index = VectorIndex.new(encoder.dim, fingerprint=encoder.fingerprint, normalized=True)
+    index.add(passages, encoder.encode_passages(passage.content for passage in passages))
+    second = SecondPass(reranker=Reranker.load(RERANKER, precision="fp32"), depth=5)
+    asked = bundled.queries()[:40]
+    run = Searcher(index, encoder=encoder, second=second).run(asked, k=10)
+    qrels = [qrel for qrel in bundled.qrels() if qrel.query_id in run]
+    found = evaluate_run(run, qrels, measures=["MRR@10"]).means["MRR@10"]
+    assert found > 0.9
+
+
 def test_the_master_is_small_enough_for_a_repository():
-    assert sum(path.stat().st_size for path in MASTER.iterdir()) < 45e6
+    for folder in (MASTER, RERANKER):
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 45e6
     assert sum(path.stat().st_size for path in resolve("corom-medical").iterdir()) <= 30e6

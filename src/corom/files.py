@@ -93,6 +93,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     try:
         yield draft
         draft.chmod(0o777 & ~_umask())
+        for path in draft.rglob("*"):
+            if path.is_file():
+                path.chmod(0o666 & ~_umask())  # safetensors writes files that only the owner reads
         write_manifest(draft)
         draft.rename(target)
         _sync(target.parent)

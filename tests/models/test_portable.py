@@ -183,3 +183,14 @@ def test_the_same_checkpoint_gives_the_same_files(tiny_checkpoint, tmp_path):
     ]
     assert manifests[0] == manifests[1]
     assert asdict(checkpoint.encoding) == asdict(load_checkpoint(tmp_path / "one").encoding)
+
+
+def test_others_may_read_a_folder_as_the_umask_says(tiny_checkpoint, tmp_path):
+    before = os.umask(0o027)
+    try:
+        folder = write(tiny_checkpoint(), tmp_path / "out").folder
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()}
+    assert modes["model.safetensors"] == 0o640
+    assert set(modes.values()) == {0o640}

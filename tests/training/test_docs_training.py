@@ -26,7 +26,6 @@ KINDS = {
     "corom-medical-reranker": settings.RerankerSettings,
     "reranker": settings.RerankerSettings,
     "reranker-mine": settings.MineSettings,
-    "reranker-on": settings.RerankerSettings,
     "reranker-sample": settings.SampleSettings,
 }
 
