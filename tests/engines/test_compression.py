@@ -6,6 +6,7 @@ from corom.engines import compression
 from corom.engines.compression import bundled_texts, cached_int8, compress, measure
 from corom.errors import ArtifactError, InputError
 from corom.files import atomic_folder
+from corom.models.head import Head
 from corom.models.int8 import read_fidelity, read_int8, restored_weights, save_int8
 from corom.vectors import cosines
 
@@ -107,6 +108,17 @@ def test_fidelity_of_the_same_is_whole():
     assert not other.passed()
     assert "calibrate" in other.advice()
     assert "calibrate" not in same.advice()
+
+
+def test_of_a_reranker_the_order_by_scores_counts():
+    rng = np.random.default_rng(0)
+    parts = ((8, 8), (8,), (1, 8), (1,))
+    head = Head(*(rng.normal(size=shape).astype(np.float32) for shape in parts))
+    vectors = rng.normal(size=(900, 8)).astype(np.float32)  # of every pair of thirty texts
+    assert measure(vectors, vectors, head=head).top10_overlap == 1
+    found = measure(vectors, rng.normal(size=(900, 8)).astype(np.float32), head=head)
+    assert 0.2 < found.top10_overlap < 0.5  # by chance 10 of 29
+    assert found.texts == 900
 
 
 @pytest.mark.filterwarnings("ignore:tiny")

@@ -13,7 +13,6 @@ pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
 from fastapi.testclient import TestClient
 
-from corom import bundled
 from corom.cli import main
 from corom.encoder import Encoder
 from corom.reranker import Reranker, SecondPass
@@ -178,10 +177,6 @@ def test_a_reranker_that_fails_is_not_ready(
 def _texts(metrics: str) -> float:
     line = next(line for line in metrics.splitlines() if line.startswith("corom_texts_total "))
     return float(line.split()[1])
-
-
-def test_bundled_passages_are_enough_for_these_tests() -> None:
-    assert len(bundled.passages()) > 8
 
 
 def test_the_command_line_opens_the_reranker(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +19,7 @@ from corom.errors import ArtifactError, InputError
 from corom.files import write_manifest
 from corom.models.checkpoint import Checkpoint, load_checkpoint, weights_identity
 from corom.models.convert import convert
+from corom.models.head import Head, read_head
 from corom.models.int8 import Fidelity, Int8Weights, save_int8
 from corom.models.portable import Dtype
 from corom.models.token_types import has_token_types
@@ -56,7 +59,7 @@ def compress(
         source_sha256=weights_identity(checkpoint.folder),
         progress=progress,
     )
-    unseen = _cut(checkpoint, held_out)
+    unseen = _held_out(checkpoint, held_out)
     exact = OpenVinoEngine(
         shape, weights, pooling=encoding.pooling, precision="fp32", threads=threads
     )
@@ -66,20 +69,35 @@ def compress(
     fidelity = measure(
         run_all(exact, unseen, longest=encoding.max_length),
         run_all(quick, unseen, longest=encoding.max_length),
+        head=read_head(checkpoint) if checkpoint.is_classifier else None,
     )
     return replace(int8, fidelity=fidelity)
 
 
 def _cut(checkpoint: Checkpoint, texts: Sequence[str]) -> list[TokenIds]:
     """Return what the model will meet: texts; for a reranker each with the next one."""
-    encoding, tokenizer = checkpoint.encoding, checkpoint.tokenizer_json
     if checkpoint.is_classifier:
-        pairs = PairCutter(
-            tokenizer, max_length=encoding.max_length, second_type=checkpoint.second_type
-        )
-        return [tokens.ids for tokens in pairs.cut(texts, [*texts[1:], *texts[:1]])]
-    cutter = TokenCutter(tokenizer, max_length=encoding.max_length)
+        return _cut_pairs(checkpoint, zip(texts, [*texts[1:], *texts[:1]], strict=True))
+    cutter = TokenCutter(checkpoint.tokenizer_json, max_length=checkpoint.encoding.max_length)
     return [tokens.ids for tokens in cutter.cut(texts)]
+
+
+def _held_out(checkpoint: Checkpoint, texts: Sequence[str]) -> list[TokenIds]:
+    """Return what is measured on: texts; for a reranker each of some with each of them."""
+    if checkpoint.is_classifier:
+        some = texts[:: len(texts) // _LEAST][:_LEAST]
+        return _cut_pairs(checkpoint, product(some, some))
+    return _cut(checkpoint, texts)
+
+
+def _cut_pairs(checkpoint: Checkpoint, pairs: Iterable[tuple[str, str]]) -> list[TokenIds]:
+    cutter = PairCutter(
+        checkpoint.tokenizer_json,
+        max_length=checkpoint.encoding.max_length,
+        second_type=checkpoint.second_type,
+    )
+    left, right = zip(*pairs, strict=True)
+    return [tokens.ids for tokens in cutter.cut(left, right)]
 
 
 def convert_to_int8(
@@ -131,13 +149,17 @@ def run_all(engine: OpenVinoEngine, tokens: Sequence[TokenIds], *, longest: int)
     return vectors
 
 
-def measure(exact: Vectors, quick: Vectors) -> Fidelity:
-    """Return how well `quick` keeps `exact`: cosines row by row, and each row's 10 neighbours."""
+def measure(exact: Vectors, quick: Vectors, *, head: Head | None = None) -> Fidelity:
+    """Return how well `quick` keeps `exact`: cosines row by row, and the ten best of each text.
+
+    Those are its neighbours; with a reranker's `head`, for vectors of every pair of some texts,
+    what scores best with it.
+    """
     closeness = cosines(exact, quick)
-    ten = min(10, len(exact) - 1)
+    tables = _scores(exact, head), _scores(quick, head)
+    ten = min(10, len(tables[0]) - 1)
     overlap = [
-        len(set(a) & set(b)) / ten
-        for a, b in zip(_neighbours(exact, ten), _neighbours(quick, ten), strict=True)
+        len(set(a) & set(b)) / ten for a, b in zip(*(_best(t, ten) for t in tables), strict=True)
     ]
     return Fidelity(
         mean_cosine=float(closeness.mean()),
@@ -147,12 +169,19 @@ def measure(exact: Vectors, quick: Vectors) -> Fidelity:
     )
 
 
-def _neighbours(vectors: Vectors, count: int) -> list[list[int]]:
-    unit = normalized(vectors)
-    scores = unit @ unit.T
-    np.fill_diagonal(scores, -2)
-    neighbours: list[list[int]] = np.argsort(-scores, axis=1)[:, :count].tolist()
-    return neighbours
+def _scores(vectors: Vectors, head: Head | None) -> Vectors:
+    """Return how well each text goes with each other, (n, n)."""
+    if head is None:
+        unit = normalized(vectors)
+        return unit @ unit.T
+    return head.scores(vectors).reshape(math.isqrt(len(vectors)), -1)
+
+
+def _best(scores: Vectors, count: int) -> list[list[int]]:
+    others = scores.copy()
+    np.fill_diagonal(others, -np.inf)
+    best: list[list[int]] = np.argsort(-others, axis=1)[:, :count].tolist()
+    return best
 
 
 def cached_int8(checkpoint: Checkpoint) -> Path:

@@ -86,7 +86,7 @@ def add_safetensors(folder: Path) -> Checkpoint:
         raise ArtifactError(f"{folder} has safetensors already; name a folder to convert it to")
     if is_classifier(folder):
         head, weights = _cross_encoder(folder)
-        tensors = {**{f"bert.{name}": weight for name, weight in weights.items()}, **head.named()}
+        tensors = head.on(weights)
     else:
         tensors = convert_bin(folder)
     from safetensors.numpy import save

@@ -31,9 +31,10 @@ class Head(NamedTuple):
         found: NDArray[np.float32] = pooled @ self.classifier[0] + self.classifier_bias[0]
         return found
 
-    def named(self) -> dict[str, NDArray[np.float32]]:
-        """Return the tensors under the names BertForSequenceClassification has for them."""
-        return dict(zip(_NAMES.values(), self, strict=True))
+    def on(self, weights: Weights) -> Weights:
+        """Return head and encoder under BertForSequenceClassification's names."""
+        below = {f"bert.{name}": weight for name, weight in weights.items()}
+        return {**below, **dict(zip(_NAMES.values(), self, strict=True))}
 
 
 _NAMES = {

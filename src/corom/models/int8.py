@@ -88,7 +88,7 @@ class Fidelity:
         """Return what was measured, and what to do when it is not good enough, in one line."""
         found = (
             f"int8 keeps {self.mean_cosine:.5f} mean cosine to fp32 (least {self.min_cosine:.4f}) "
-            f"and {self.top10_overlap:.1%} of the ten nearest, on {self.texts} held-out texts"
+            f"and {self.top10_overlap:.1%} of the ten best, on {self.texts} held-out texts"
         )
         mend = "; calibrate on your own text (corom convert --calibrate FILE) or use bf16"
         return found if self.passed() else found + mend

@@ -85,9 +85,7 @@ def write_cross_encoder(
     """
     target, tokenizer = Path(target), json.loads(tokenizer_json)
     _refuse_foreign(tokenizer, target)
-    checked = canonical(weights, shape=shape, source=target)
-    named = {**{f"bert.{name}": weight for name, weight in checked.items()}, **head.named()}
-    stored = _stored(named, dtype=dtype)
+    stored = _stored(head.on(canonical(weights, shape=shape, source=target)), dtype=dtype)
     encoding = Encoding(max_length=max_length)
     from safetensors.numpy import save_file
 

@@ -66,7 +66,7 @@ class Service:
             reranker = second.reranker
             batcher = self._batcher(PairReader(reranker))
             self.second = Second(model_name(reranker.name), second, batcher)
-        self.batchers = [self.texts, *([self.second.batcher] if self.second else [])]
+        self._batchers = [self.texts, *([self.second.batcher] if self.second else [])]
         for name, help_, value in (
             ("corom_inside", "Requests being answered.", lambda: self.door.inside),
             ("corom_waiting_requests", "Requests.", lambda: self.waiting.requests),
@@ -87,17 +87,17 @@ class Service:
     @property
     def waiting(self) -> Waiting:
         """What the engines have not begun."""
-        waiting = [batcher.waiting for batcher in self.batchers]
+        waiting = [batcher.waiting for batcher in self._batchers]
         return Waiting(sum(each.requests for each in waiting), sum(each.tokens for each in waiting))
 
     def start(self) -> None:
         """Begin to answer."""
-        for batcher in self.batchers:
+        for batcher in self._batchers:
             batcher.start()
 
     def close(self) -> None:
         """Tell what waits that the server shuts down; return when the engines have stopped."""
-        for batcher in self.batchers:
+        for batcher in self._batchers:
             batcher.close()
 
     def warm_up(self) -> None:
@@ -193,7 +193,7 @@ class Service:
 
     async def probe(self) -> None:
         """Raise ApiError if a model does not answer."""
-        for batcher in self.batchers:
+        for batcher in self._batchers:
             await batcher.encode(queries=[_PROBE], passages=[_PROBE])
 
     def finish(

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -27,7 +26,7 @@ from corom.models.portable import write_portable
 from corom.training.batches import Chunk, Cutters
 from corom.training.card import model_card
 from corom.training.dev import Dev
-from corom.training.loop import Loop, Task, uses_bf16
+from corom.training.loop import Loop, Task, in_evaluation
 from corom.training.progress import Report
 from corom.training.run_settings import FinishSettings
 from corom.training.settings import PretrainSettings, RerankerSettings, TrainSettings
@@ -127,14 +126,12 @@ def _dev_figure(
         return None
     seed = settings.run.seed
     dev = Dev(settings.dev, seed=seed, accelerator=accelerator, cutters=task.cutters)
-    bf16 = uses_bf16(settings.run.precision, device=accelerator.device)
-
-    def figure() -> float:
-        task.model.eval()
-        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=bf16):
-            return dev.figure(task.vectors)
-
-    return figure
+    return in_evaluation(
+        lambda: dev.figure(task.vectors),
+        task.model,
+        precision=settings.run.precision,
+        device=accelerator.device,
+    )
 
 
 def _take_weights(

@@ -100,6 +100,20 @@ def uses_bf16(precision: Precision, *, device: torch.device) -> bool:
     return bool(able.get("amx_bf16") or (able.get("avx512_bf16") and has_bf16()))
 
 
+def in_evaluation(
+    figure: Callable[[], float], model: nn.Module, *, precision: Precision, device: torch.device
+) -> Callable[[], float]:
+    """Return `figure`, computed without dropout and in the precision of the training."""
+    bf16 = uses_bf16(precision, device=device)
+
+    def computed() -> float:
+        model.eval()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return figure()
+
+    return computed
+
+
 class Loop:
     """A run of a `Task` in `folder`, resumed from its newest checkpoint if there is one.
 

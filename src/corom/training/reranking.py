@@ -27,7 +27,7 @@ from corom.training.batches import Chunk, Chunks, States, by_length, chunk, rest
 from corom.training.card import reranker_card
 from corom.training.drawing import RowBatches
 from corom.training.finish import Finished, evaluate_every, read_finished, write_finished
-from corom.training.loop import Loop, start_accelerator, uses_bf16
+from corom.training.loop import Loop, in_evaluation, start_accelerator
 from corom.training.loss import info_nce
 from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
@@ -241,14 +241,12 @@ def _dev_figure(task: Reranking, settings: RerankerSettings) -> Callable[[], flo
     dev = RerankerDev(
         settings.dev, seed=settings.run.seed, accelerator=accelerator, cutter=task.cutter
     )
-    bf16 = uses_bf16(settings.run.precision, device=accelerator.device)
-
-    def figure() -> float:
-        task.model.eval()
-        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=bf16):
-            return dev.figure(lambda chunk: task.model(*chunk))
-
-    return figure
+    return in_evaluation(
+        lambda: dev.figure(lambda chunk: task.model(*chunk)),
+        task.model,
+        precision=settings.run.precision,
+        device=accelerator.device,
+    )
 
 
 def _write(

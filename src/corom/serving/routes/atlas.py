@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from corom.errors import InputError
 from corom.serving.atlas import MOST, Atlas, Near
-from corom.serving.schemas import (
+from corom.serving.page_schemas import (
     MapGroup,
     MapPoint,
     MapResponse,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
 from corom import __version__
-from corom.serving.schemas import About, CollectionFacts, ModelFacts, RerankerFacts
+from corom.encoder import Encoder
+from corom.reranker import Reranker
+from corom.serving.page_schemas import About, CollectionFacts, ModelFacts, RerankerFacts
 from corom.serving.service import Second, Service
 
 FILES = Path(__file__).parents[1] / "web"
@@ -43,14 +46,10 @@ def routes(service: Service) -> APIRouter:
         return About(
             version=__version__,
             model=ModelFacts(
-                name=service.name,
+                **_loaded(service.name, encoder),
                 dim=encoder.dim,
-                max_length=encoder.max_length,
                 pooling=encoder.encoding.pooling,
                 normalize=encoder.encoding.normalize,
-                engine=encoder.engine,
-                precision=encoder.precision,
-                fingerprint=encoder.fingerprint,
             ),
             reranker=None if service.second is None else _reranker_facts(service.second),
             collection=None
@@ -64,14 +63,13 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
+def _loaded(name: str, model: Encoder | Reranker) -> dict[str, Any]:
+    known = ("max_length", "engine", "precision", "fingerprint")
+    return {"name": name, **{fact: getattr(model, fact) for fact in known}}
+
+
 def _reranker_facts(second: Second) -> RerankerFacts:
-    reranker = second.rules.reranker
+    rules = second.rules
     return RerankerFacts(
-        name=second.name,
-        max_length=reranker.max_length,
-        depth=second.rules.depth,
-        share=second.rules.share,
-        engine=reranker.engine,
-        precision=reranker.precision,
-        fingerprint=reranker.fingerprint,
+        **_loaded(second.name, rules.reranker), depth=rules.depth, share=rules.share
     )
