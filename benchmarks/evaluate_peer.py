@@ -16,20 +16,17 @@ import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer, models
+from sentence_transformers import SentenceTransformer
 
 DEPTH = 1000
-MAX_LENGTH = 128
 
 Vectors = NDArray[np.float32]
 
 
 def load(model: str, *, threads: int) -> SentenceTransformer:
-    """Return the encoder."""
+    """Return the encoder, which reads as many tokens as the folder says: as corom's does."""
     torch.set_num_threads(threads)
-    word = models.Transformer(model, max_seq_length=MAX_LENGTH)
-    pooling = models.Pooling(word.get_embedding_dimension(), pooling_mode="cls")
-    return SentenceTransformer(modules=[word, pooling, models.Normalize()], device="cpu")
+    return SentenceTransformer(model, device="cpu")
 
 
 def encode(encoder: SentenceTransformer, texts: list[str]) -> Vectors:

@@ -147,13 +147,14 @@ NOTES = {
         "--rerank models/corom-medical-reranker --rerank-depth {depth}`).",
     },
     "serve": {
-        "zh": "同一个 12 层 × 768 的模型、长短不一的文本、一次一条，取 {rounds} 轮的中位数；"
+        "zh": "同一个 12 层 × 768 的模型、长短不一的文本、一次一条，取 {rounds} 轮的中位数，"
+        "无 AMX 的 Intel Xeon；"
         "corom 用 int8，另两个用 fp32"
         "（[docs/benchmarks.md](docs/benchmarks.md#serving)，`make bench-serve`）。"
         "十倍过载 {seconds:.0f} 秒：{asked:,} 个请求全部得到答复，"
         "内存 {before:.0f} → {peak:.0f} MB，{recovery:.1f} 秒恢复。",
         "en": "One model of 12 layers x 768, texts of mixed lengths, one a request, medians of "
-        "{rounds} rounds; corom in int8, the others in fp32 "
+        "{rounds} rounds, on an Intel Xeon without AMX; corom in int8, the others in fp32 "
         "([docs/benchmarks.md](docs/benchmarks.md#serving), `make bench-serve`). "
         "Ten times overloaded for {seconds:.0f} s: all {asked:,} requests answered, memory "
         "{before:.0f} to {peak:.0f} MB, recovered in {recovery:.1f} s.",
