@@ -55,6 +55,10 @@ HEADS = {
             *("throughput over infinity", "p99", "throughput over FastAPI + ST", "p99"),
         ],
     },
+    "parts": {
+        "zh": ["", "TCM-QG MRR@10 [95% 区间]", "Recall@10", "consult-dev", "huatuo-dev MRR@10"],
+        "en": ["", "TCM-QG MRR@10 [95% interval]", "Recall@10", "consult-dev", "huatuo-dev MRR@10"],
+    },
     "score-ranges": {
         "zh": ["余弦", "5%", "25%", "中位数", "75%", "95%"],
         "en": ["cosine", "5%", "25%", "median", "75%", "95%"],
@@ -158,6 +162,14 @@ NOTES = {
         "([docs/benchmarks.md](docs/benchmarks.md#serving), `make bench-serve`). "
         "Ten times overloaded for {seconds:.0f} s: all {asked:,} requests answered, memory "
         "{before:.0f} to {peak:.0f} MB, recovered in {recovery:.1f} s.",
+    },
+    "parts": {
+        "zh": "`corom-medical`，int8。TCM-QG：{questions:,} 个问题问的是较长文本里的细节，"
+        "全库 {passages:,} 段；consult-dev、huatuo-dev 的段落本身就是一个答案"
+        "（`benchmarks/part_sizes.py`）。",
+        "en": "`corom-medical` in int8. TCM-QG: {questions:,} questions about details of longer "
+        "texts, {passages:,} in all; a passage of consult-dev and huatuo-dev is an answer "
+        "(`benchmarks/part_sizes.py`).",
     },
     "score-ranges": {
         "zh": "模型 `{model}`（`benchmarks/score_ranges.py`）。判断“是不是同一个问题”，"
@@ -306,6 +318,39 @@ def regressions(data: dict[str, Any], language: str) -> str:
     return f"{table(HEADS['regressions'][language], rows)}\n\n{note}"
 
 
+def _kind(name: str, language: str) -> str:
+    if language == "en":
+        return name
+    name = re.sub(r"parts of (\d+)", r"每段至多 \1 词元", name).replace("whole", "整篇")
+    return re.sub(r", (\d+) repeated", r"，重叠 \1", name).replace(", 512 tokens", "，512 词元")
+
+
+def parts(data: dict[str, Any], language: str) -> str:
+    """Return the table of long texts as they are and cut into parts."""
+    asked, general = data["reports"]
+    whole = {
+        (each["model"], each["split"]): f"{100 * each['metrics']['MRR@10']:.2f}"
+        for each in general["results"]
+    }
+    rows = []
+    for each in asked["results"]:
+        low, high = each["intervals"]["MRR@10"]
+        metrics = each["metrics"]
+        rows.append(
+            [
+                _kind(each["model"], language),
+                f"{100 * metrics['MRR@10']:.2f} [{100 * low:.1f}-{100 * high:.1f}]",
+                f"{100 * metrics['Recall@10']:.2f}",
+                whole.get((each["model"], "consult-dev"), ""),
+                whole.get((each["model"], "huatuo-dev"), ""),
+            ]
+        )
+    note = NOTES["parts"][language].format(
+        passages=asked["passages"], questions=asked["results"][0]["queries"]
+    )
+    return f"{note}\n\n{table(HEADS['parts'][language], rows)}"
+
+
 def model(data: dict[str, Any], language: str) -> str:
     """Return the table of what training did, and a line of the AUC on pairs."""
     rows = []
@@ -420,6 +465,7 @@ BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "model": model,
     "sizes": sizes,
     "reranker": reranker,
+    "parts": parts,
     "serve": serve,
     "search": search,
     "regressions": regressions,

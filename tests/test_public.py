@@ -12,6 +12,7 @@ NAMES = [
     *("BM25Index", "CoromError", "Encoder", "Hit", "Passage", "Qrel", "Query", "Reranker"),
     *(
         "Searcher",
+        "Splitter",
         "VectorIndex",
         "evaluate",
         "evaluate_run",

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from corom import search
 from corom.errors import ArtifactError, InputError
 from corom.index import BM25Index, BM25Options, VectorIndex
-from corom.ranking import fuse_rrf, fuse_weighted
-from corom.records import Passage, Query
+from corom.ranking import fuse_rrf, fuse_weighted, rank_hits
+from corom.records import Hit, Passage, Query
 from corom.reranker import Reranker, SecondPass
-from corom.search import FoundPassage, Fusion, Searcher
+from corom.search import FoundPassage, Fusion, Searcher, best_documents
+from corom.splitting import document_of
 from corom.text import check_texts
 from corom.vectors import normalized, truncated
 
@@ -168,3 +172,72 @@ class TestRefused:
     def test_fusion(self, changes):
         with pytest.raises(InputError, match=next(iter(changes))):
             Fusion(**changes)
+
+
+class TestByDocument:
+    """Of the parts of one text only the best counts."""
+
+    PARTS = (
+        *(Passage("d#1", "糖糖糖"), Passage("d#2", "糖糖"), Passage("c#1", "糖糖糖")),
+        *(Passage("e", "糖"), Passage("f#1", "盐"), Passage("f#2", "糖")),
+    )
+
+    @pytest.fixture
+    def parts(self):
+        index = VectorIndex.new(8, fingerprint="characters")
+        texts = [passage.text for passage in self.PARTS]
+        encoder = CharacterEncoder()
+        index.add(self.PARTS, encoder.encode_queries(texts, normalize=False, truncate_dim=None))
+        return index
+
+    def test_the_best_part_of_each_text(self, parts):
+        searcher = Searcher(parts, encoder=CharacterEncoder())
+        found = searcher.search(["糖"], 3, by_document=True)[0]
+        assert [(hit.id, hit.score) for hit in found] == [("c#1", 3), ("d#1", 3), ("e", 1)]
+        assert found[1].text == "糖糖糖"
+        run = searcher.run([Query("1", "糖")], 3, by_document=True)
+        assert run == {"1": [Hit("c", 3), Hit("d", 3), Hit("e", 1)]}
+        assert len(searcher.search(["糖"], 10, by_document=True)[0]) == 4
+
+    def test_without_parts_nothing_changes(self, vectors):
+        searcher = Searcher(vectors, encoder=CharacterEncoder())
+        assert searcher.search(["糖尿病", "药"], 2, by_document=True) == searcher.search(
+            ["糖尿病", "药"], 2
+        )
+
+    def test_by_words(self):
+        index = BM25Index.new(BM25Options(cut="bigrams"))
+        index.add([Passage("d#1", "糖尿病"), Passage("d#2", "糖尿病饮食"), Passage("e", "糖尿病")])
+        found = Searcher(words=index).search(["糖尿病"], 5, by_document=True)[0]
+        assert [hit.id for hit in found] == ["d#1", "e"]
+
+    def test_a_reranker_reads_the_best_part_of_each(self, parts, tiny_reranker):
+        reranker = Reranker.load(tiny_reranker, precision="fp32")
+        second = SecondPass(reranker=reranker, depth=6, share=1.0)
+        searcher = Searcher(parts, encoder=CharacterEncoder(), second=second)
+        read = [self.PARTS[place] for place in (0, 2, 3, 5)]
+        assert [hit.id for hit in searcher.search(["糖"], 6, by_document=True)[0]] == [
+            hit.id for hit in reranker.rank("糖", read)
+        ]
+
+    @given(
+        queries=st.lists(
+            st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)), max_size=60), max_size=4
+        ),
+        k=st.integers(1, 5),
+        at_once=st.sampled_from([1, 30, 1 << 20]),
+    )
+    def test_it_is_the_best_of_all_parts(self, queries, k, at_once):
+        runs = [
+            rank_hits(Hit(f"{text}#{n}", score) for n, (text, score) in enumerate(scores, 1))
+            for scores in queries
+        ]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(search, "_HITS", at_once)
+            found = best_documents(
+                lambda some, depth: [runs[number][:depth] for number in some], len(runs), k
+            )
+        for scores, hits in zip(queries, found, strict=True):
+            best = {text: max(s for t, s in scores if t == text) for text, _ in scores}
+            truth = rank_hits((Hit(text, score) for text, score in best.items()), k)
+            assert [(document_of(hit.id), hit.score) for hit in hits] == truth

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from corom import similarity
 from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint
 from corom.records import Hit, Passage
-from corom.similarity import Score, rank_passages, score_matrix, score_pairs
+from corom.similarity import Score, close_pairs, rank_passages, score_matrix, score_pairs
 
 RNG = np.random.default_rng(3)
 LEFT = RNG.normal(size=(4, 16)).astype(np.float32)
@@ -93,3 +94,44 @@ def test_ranking_uses_the_encoders_vectors(tiny_checkpoint: Callable[..., Checkp
         encoder.encode_passages(["饮食", "头痛 咳嗽"]) @ encoder.encode_queries(["糖尿病"])[0]
     )
     assert [score for _, score in sorted(hits)] == pytest.approx(expected.tolist(), rel=1e-4)
+
+
+class TestClosePairs:
+    """Every two rows that score enough."""
+
+    @pytest.mark.parametrize("score", ["dot", "cosine"])
+    @pytest.mark.parametrize("block", [1, 300, 1 << 24])
+    def test_they_are_those_of_the_matrix(self, score, block, monkeypatch):
+        monkeypatch.setattr(similarity, "_BLOCK", block)
+        vectors = RNG.normal(size=(50, 8)).astype(np.float32)
+        matrix = score_matrix(vectors, vectors, score=score)
+        found = close_pairs(vectors, above=0.5, score=score)
+        rows = np.argwhere(np.triu(matrix >= 0.5, k=1))
+        assert sorted(map(tuple, found.rows.tolist())) == list(map(tuple, rows.tolist()))
+        np.testing.assert_allclose(found.scores, matrix[*found.rows.T], rtol=1e-5)
+        assert (np.diff(found.scores) <= 0).all()
+        assert (found.rows.dtype, found.scores.dtype) == (np.int64, np.float32)
+
+    def test_equal_ones_come_in_order(self):
+        found = close_pairs(np.ones((3, 2), np.float32), above=1.0, score="dot")
+        assert found.rows.tolist() == [[0, 1], [0, 2], [1, 2]]
+        assert found.scores.tolist() == [2, 2, 2]
+
+    @pytest.mark.parametrize("count", [0, 1])
+    def test_none_and_one_have_no_pair(self, count):
+        found = close_pairs(LEFT[:count], above=-1)
+        assert (found.rows.shape, found.scores.shape) == ((0, 2), (0,))
+
+    def test_refused(self):
+        with pytest.raises(InputError, match="more than 2 pairs score 0 or more"):
+            close_pairs(np.ones((3, 2), np.float32), above=0, most=2)
+        with pytest.raises(InputError, match="lower where texts are closer"):
+            close_pairs(LEFT, above=0, score="l2")
+        with pytest.raises(InputError, match="none of"):
+            close_pairs(LEFT, above=0, score="euclid")
+        with pytest.raises(InputError, match="finite"):
+            close_pairs(LEFT, above=float("nan"))
+        with pytest.raises(InputError, match="finite"):
+            close_pairs(np.full((2, 2), np.nan, np.float32), above=0)
+        with pytest.raises(InputError, match="must be"):
+            close_pairs(LEFT[0], above=0)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from corom.reranker import Reranker
     from corom.search import Searcher
     from corom.similarity import rank_passages, score_matrix, score_pairs
+    from corom.splitting import Splitter
 
 _HOMES = {
     "BM25Index": "index",
@@ -32,6 +33,7 @@ _HOMES = {
     "Query": "records",
     "Reranker": "reranker",
     "Searcher": "search",
+    "Splitter": "splitting",
     "VectorIndex": "index",
     "evaluate": "evaluation",
     "evaluate_run": "metrics",
@@ -54,6 +56,7 @@ __all__ = [
     "Query",
     "Reranker",
     "Searcher",
+    "Splitter",
     "VectorIndex",
     "evaluate",
     "evaluate_run",

@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 from corom.errors import InputError
+from corom.text import sentence_ends
 from corom.words import Cut, folded, segment
 
-_ENDS = re.compile(r"(?:[。！？!?；;…]+[”’\"'）)】」』]*|\.(?=\s|$)|\n)+")
 _LATIN = re.compile(r"[a-z0-9]")
 
 
@@ -36,13 +36,9 @@ class Snippet(NamedTuple):
 
 
 def sentences(text: str) -> list[Span]:
-    """Return the sentences of `text` without the white space around them.
-
-    One ends at 。！？； and the like with what closes quotes, at a line's end, or at a full stop
-    before white space: not at that of 0.5g.
-    """
+    """Return the sentences of `text` (`sentence_ends`) without the white space around them."""
     found, start = [], 0
-    for end in [*(match.end() for match in _ENDS.finditer(text)), len(text)]:
+    for end in [*sentence_ends(text), len(text)]:
         inside = text[start:end]
         if kept := inside.strip():
             first = start + inside.index(kept[0])

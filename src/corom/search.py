@@ -6,19 +6,24 @@ tuned ranks worse than vectors alone (see docs/indexes.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from corom.errors import ArtifactError, InputError
-from corom.ranking import fuse_rrf, fuse_weighted
+from corom.ranking import fuse_rrf, fuse_weighted, rank_hits
 from corom.records import Hit, Query
+from corom.splitting import document_of
 from corom.text import check_texts
 from corom.vectors import Vectors
 
 if TYPE_CHECKING:
     from corom.reranker import SecondPass
     from corom.stores import Store, WordStore
+
+# How many parts of one text are expected among the first hits; the hits held at once.
+_PARTS, _HITS = 4, 1 << 20
 
 
 class QueryEncoder(Protocol):
@@ -97,24 +102,46 @@ class Searcher:
         self._vectors, self._encoder, self._words = vectors, encoder, words
         self._fusion, self._second = fusion, second
 
-    def search(self, queries: Iterable[str], k: int = 10) -> list[list[FoundPassage]]:
-        """Return the best `k` passages of each query with their texts, best first."""
-        return [self._with_texts(hits) for hits in self._hits(list(check_texts(queries)), k)]
+    def search(
+        self, queries: Iterable[str], k: int = 10, *, by_document: bool = False
+    ) -> list[list[FoundPassage]]:
+        """Return the best `k` passages of each query with their texts, best first.
 
-    def run(self, queries: Iterable[Query], k: int = 1000) -> dict[str, list[Hit]]:
-        """Return the best `k` hits of each query by its id; InputError if an id occurs twice."""
+        `by_document`: of passages that are parts of one text (`corom.splitting`) only the best,
+        which is what a reranker reads, too.
+        """
+        found = self._hits(list(check_texts(queries)), k, by_document)
+        return [self._with_texts(hits) for hits in found]
+
+    def run(
+        self, queries: Iterable[Query], k: int = 1000, *, by_document: bool = False
+    ) -> dict[str, list[Hit]]:
+        """Return the best `k` hits of each query by its id; InputError if an id occurs twice.
+
+        `by_document`: the hits are whole texts with the score of their best part (MaxP; Dai and
+        Callan, SIGIR 2019).
+        """
         asked = list(queries)
         ids = [query.id for query in asked]
         if len(set(ids)) < len(ids):
             raise InputError("a query id occurs twice; ids must be unique")
-        hits = self._hits(list(check_texts(query.text for query in asked)), k)
+        hits = self._hits(list(check_texts(query.text for query in asked)), k, by_document)
+        if by_document:
+            hits = [[hit._replace(id=document_of(hit.id)) for hit in each] for each in hits]
         return dict(zip(ids, hits, strict=True))
 
-    def _hits(self, texts: list[str], k: int) -> list[list[Hit]]:
-        if self._second is None:
-            return self._found(texts, k)
-        found = self._found(texts, max(k, self._second.depth))
-        return [hits[:k] for hits in self._second.reorder(texts, found, texts=self._contents)]
+    def _hits(self, texts: list[str], k: int, by_document: bool) -> list[list[Hit]]:
+        depth = k if self._second is None else max(k, self._second.depth)
+        if by_document:
+            found = best_documents(partial(self._found_some, texts), len(texts), depth)
+        else:
+            found = self._found(texts, depth)
+        if self._second is not None:
+            found = self._second.reorder(texts, found, texts=self._contents)
+        return [hits[:k] for hits in found]
+
+    def _found_some(self, texts: list[str], some: Sequence[int], k: int) -> list[list[Hit]]:
+        return self._found([texts[number] for number in some], k)
 
     def _contents(self, ids: Sequence[str]) -> list[str]:
         return [passage.content for passage in self._first.passages(list(ids))]
@@ -150,6 +177,42 @@ class Searcher:
             FoundPassage(hit.id, hit.score, passage.text, passage.title)
             for hit, passage in zip(hits, passages, strict=True)
         ]
+
+
+def best_parts(hits: Iterable[Hit]) -> list[Hit]:
+    """Return, of ranked hits that are parts of one text, only the first.
+
+    Of equal scores the text with the lower id comes first.
+    """
+    first: dict[str, Hit] = {}
+    for hit in hits:
+        first.setdefault(document_of(hit.id), hit)
+    texts = rank_hits(Hit(id_, hit.score) for id_, hit in first.items())
+    return [first[text.id] for text in texts]
+
+
+def best_documents(
+    find: Callable[[Sequence[int], int], list[list[Hit]]], queries: int, k: int
+) -> list[list[Hit]]:
+    """Return the best part of each of the best `k` texts, for each of so many queries.
+
+    `find` gives the first hits, so many, of the queries with these numbers. It is asked for more
+    of those whose first hits do not decide which texts are the best.
+    """
+    found: list[list[Hit]] = [[] for _ in range(queries)]
+    left, depth = list(range(queries)), _PARTS * k
+    while left:
+        undecided: list[int] = []
+        size = max(1, _HITS // depth)
+        for some in (left[start : start + size] for start in range(0, len(left), size)):
+            for number, hits in zip(some, find(some, depth), strict=True):
+                best = best_parts(hits)
+                found[number] = best[:k]
+                decided = len(best) >= k and best[k - 1].score > hits[-1].score
+                if len(hits) == depth and not decided:
+                    undecided.append(number)
+        left, depth = undecided, depth * _PARTS
+    return found
 
 
 def require_same(index: Store, encoder: QueryEncoder) -> None:

@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, TypeAlias, get_args
+from math import isfinite
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,17 @@ from corom.records import Hit, Passage
 from corom.vectors import Vectors, cosines, normalized
 
 Score: TypeAlias = Literal["dot", "cosine", "l2"]
+
+MOST_PAIRS = 1_000_000
+# Scores in memory at once: 64 MB.
+_BLOCK = 1 << 24
+
+
+class ClosePairs(NamedTuple):
+    """Rows that are close to each other: `(n, 2) int64`, the lower first, and `(n,) float32`."""
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
 
 
 def score_matrix(left: Vectors, right: Vectors, *, score: Score = "dot") -> NDArray[np.float32]:
@@ -54,6 +66,41 @@ def score_pairs(left: Vectors, right: Vectors, *, score: Score = "dot") -> NDArr
         return cosines(left, right)
     products: NDArray[np.float32] = np.einsum("nd,nd->n", left, right)
     return products
+
+
+def close_pairs(
+    vectors: Vectors, *, above: float, score: Score = "cosine", most: int = MOST_PAIRS
+) -> ClosePairs:
+    """Return every two rows of `vectors` whose score is at least `above`, the closest first.
+
+    Near-duplicates of a list of questions, say. Compares all with all, n² · dim / 2 operations
+    (some minutes for 100,000 texts), block by block in some 100 MB besides the pairs found.
+    Raises InputError for more pairs than `most`, a score of which less is nearer, and NaN.
+    """
+    if score == "l2":
+        raise InputError("score 'l2' is lower where texts are closer; use cosine or dot")
+    _check(vectors, vectors, score)
+    if not np.isfinite(vectors).all() or not isfinite(above):
+        raise InputError("vectors and above must be finite numbers")
+    if score == "cosine":
+        vectors = normalized(vectors)
+    rows: list[NDArray[np.int64]] = []
+    scores: list[NDArray[np.float32]] = []
+    found, size = 0, max(1, _BLOCK // max(1, len(vectors)))
+    for start in range(0, len(vectors), size):
+        block = vectors[start : start + size] @ vectors[start:].T
+        # Each two once, and none with itself.
+        block[np.tri(*block.shape, dtype=np.bool_)] = -np.inf
+        here = np.argwhere(block >= above)
+        found += len(here)
+        if found > most:
+            raise InputError(f"more than {most:,} pairs score {above} or more; set above higher")
+        rows.append(here + start)
+        scores.append(block[here[:, 0], here[:, 1]])
+    pairs = np.concatenate(rows) if rows else np.empty((0, 2), np.int64)
+    values = np.concatenate(scores) if scores else np.empty(0, np.float32)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], -values))
+    return ClosePairs(pairs[order], values[order])
 
 
 def rank_passages(

@@ -7,9 +7,12 @@ hold and nothing else accepts, becomes U+FFFD. BERT's normaliser drops that char
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from corom.errors import InputError
+
+_SENTENCE_END = re.compile(r"(?:[。！？!?；;…]+[”’\"'）)】」』]*|\.(?=\s|$)|\n)+")
 
 
 def clean(text: str) -> str:
@@ -37,3 +40,12 @@ def check_texts(texts: Iterable[str]) -> Iterator[str]:
         if not isinstance(text, str):
             raise InputError(f"text {position} is {type(text).__name__}, not str")
         yield clean(text)
+
+
+def sentence_ends(text: str) -> list[int]:
+    """Return the positions at which a sentence ends, ascending; what follows the last may be none.
+
+    One ends behind 。！？； and the like with what closes quotes, behind a line feed, and behind a
+    full stop before white space: not behind that of 0.5g.
+    """
+    return [match.end() for match in _SENTENCE_END.finditer(text)]

@@ -74,6 +74,17 @@ class TokenCutter:
             found[i] = encoding.ids
         return [self._fit(ids) for ids in found]
 
+    @property
+    def room(self) -> int:
+        """How many tokens of a text itself are kept: what the frame and the prefix leave."""
+        frame = len(self._tokenizer.encode(self._prefix).ids) + len(self._suffix)
+        return self.max_length - frame
+
+    def places(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return where the tokens of each text itself, uncut, stand in it: (t, 2) start and end."""
+        found = self._tokenizer.encode_batch([*texts], add_special_tokens=False) if texts else []
+        return [np.array(each.offsets, np.int64).reshape(-1, 2) for each in found]
+
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the tokens each text really takes part with: at most `max_length`."""
         return [len(tokens.ids) for tokens in self.cut(texts)]

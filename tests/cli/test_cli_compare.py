@@ -78,6 +78,23 @@ def test_pairs(run: Callable, options: tuple, encoder: Encoder, tmp_path: Path) 
     assert page[1].split("\t") == [f"{scores[1]:.4f}", "发热", "高血压"]
 
 
+def test_what_is_close(
+    run: Callable, options: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "questions.tsv"
+    path.write_text("q1\t头痛\nq2\t发热咳嗽\nq3\t头痛\n", encoding="utf-8")
+    asked = ("similarity", "-f", path, *options, "--score", "cosine", "--above", 0.9999)
+    assert run(*asked).out.splitlines() == ["1.0000\tq1\tq3\t头痛\t头痛"]
+    found = json.loads(run(*asked, "--json").out)
+    assert (found["left"], found["right"]) == ("q1", "q3")
+    done = run("similarity", "头痛", "头疼", *options, "--above", 0.5)
+    assert (done.code, "--above belongs to --file" in done.err) == (2, True)
+    monkeypatch.setattr("corom.cli.similarity.MOST", 2)
+    done = run("similarity", "-f", path, *options)
+    assert (done.code, "3 texts make a matrix of 9 scores" in done.err) == (2, True)
+    assert run(*asked).code == 0
+
+
 def test_similarity_takes_one_kind_of_input(run: Callable, options: tuple, tmp_path: Path) -> None:
     assert run("similarity", *options).code == 2
     assert run("similarity", "a", "b", "-f", tmp_path, *options).code == 2

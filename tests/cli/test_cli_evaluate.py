@@ -65,6 +65,18 @@ def test_models_side_by_side_in_every_form(
     assert again.out == done.out
 
 
+def test_rows_of_parts(run: Callable, data: Path, options: tuple, model: Path) -> None:
+    pytest.importorskip("ir_measures")
+    asked = ("evaluate", data, "--split", "dev", *options)
+    done = run(*asked, "--part-tokens", 16, "--part-tokens", 32)
+    assert done.code == 0, done.err
+    assert f"{model}, parts of 16" in done.out
+    assert f"{model}, parts of 32" in done.out
+    done = run(*asked, "--part-tokens", 500)
+    assert (done.code, "--part-tokens 500" in done.err) == (2, True)
+    assert "reads only" in done.err
+
+
 def test_the_only_split_need_not_be_named(run: Callable, data: Path, options: tuple) -> None:
     assert run("evaluate", data, *options).code == 2
     assert "dev, test" in run("evaluate", data, *options).err

@@ -30,6 +30,7 @@ from corom.cli import (
     search,
     serve,
     similarity,
+    split,
     train,
     train_reranker,
     two_stage,
@@ -59,7 +60,7 @@ app = typer.Typer(
 )
 _VERBS = (
     *(encode, rank, similarity, cluster),
-    *(index, search, evaluate, serve, plan),
+    *(split, index, search, evaluate, serve, plan),
     *(pretrain, train, two_stage, train_reranker, mine, average),
     *(convert, download, doctor),
 )

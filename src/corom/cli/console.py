@@ -146,6 +146,7 @@ class Meter:
             f"{found['texts']:,} texts in {found['seconds']:,.1f} s "
             f"({found['texts_per_second']:,.0f} a second); "
             f"{found['truncated']:,} longer than {max_length} tokens, cut there"
+            + (" (corom split makes parts of them)" if found["truncated"] else "")
         )
 
 

@@ -15,6 +15,7 @@ from corom.cli.evaluate_options import (
     MarkdownOption,
     MeasuresOption,
     ModelsOption,
+    PartsOption,
     PerQueryOption,
     PlotOption,
     RunsOption,
@@ -64,6 +65,7 @@ def command(
     work: WorkOption = None,
     normalize: NormalizeOption = None,
     truncate_dim: TruncateOption = None,
+    part_tokens: PartsOption = None,
     rerank: RerankOption = None,
     rerank_depth: RerankDepthOption = 50,
     rerank_share: RerankShareOption = 0.5,
@@ -85,12 +87,15 @@ def command(
     names, files = model or ([] if index else [EMBEDDED]), pair_files(source)
     outputs = _Outputs(json_file, markdown, plot, per_query)
     if files:
-        _refuse_for_pairs(BM25 in names, index, measure, against, plot, runs, per_query, rerank)
+        _refuse_for_pairs(
+            *(BM25 in names, index, measure, against, plot, runs, per_query, rerank, part_tokens)
+        )
     outputs.check()
     on: dict[str, Any] = {"engine": engine, "precision": precision, "device": device}
     on["threads"] = threads
     load = partial(load_encoder, max_length=max_length, **on)
-    models = _Models(names, index or [], [None, *(truncate_dim or [])], work, normalize, load)
+    dims = [None, *(truncate_dim or [])]
+    models = _Models(names, index or [], dims, part_tokens or [], work, normalize, load)
     second = None
     if rerank is not None:
         second = partial(load_second_pass, rerank, depth=rerank_depth, share=rerank_share, **on)
@@ -111,6 +116,7 @@ class _Models(NamedTuple):
     names: Sequence[str]
     indexes: Sequence[str]
     dims: Sequence[int | None]
+    parts: Sequence[int]
     work: Path | None
     normalize: bool | None
     load: Callable[[str], Encoder]
@@ -141,15 +147,21 @@ class _Models(NamedTuple):
     def retrievers(
         self, encoders: Mapping[str, Encoder], *, progress: Callable[[int], None]
     ) -> list[Retriever]:
-        """Return a row for each model and length, then for each index."""
-        from corom.evaluation import Lexical
+        """Return a row for each model, shorter length and size of parts, then for each index."""
+        from corom.evaluation import Lexical, Parted
+        from corom.splitting import Splitter
 
         rows: list[Retriever] = []
         for name in self.names:
             if name == BM25:
                 rows.append(Lexical(name=BM25))
             else:
-                rows += self.dense(name, encoders[name], progress=progress)
+                whole, *shorter = self.dense(name, encoders[name], progress=progress)
+                reads = encoders[name].max_length
+                if self.parts and max(self.parts) > reads:
+                    raise InputError(f"--part-tokens {max(self.parts)}: {name} reads only {reads}")
+                splitters = (Splitter.load(name, max_tokens=tokens) for tokens in self.parts)
+                rows += [whole, *shorter, *(Parted(whole, splitter) for splitter in splitters)]
         return rows + [_stored(place, self.load) for place in self.indexes]
 
 
@@ -233,7 +245,7 @@ def _refuse_for_pairs(*given: object) -> None:
     if any(given):
         raise InputError(
             "pairs of texts have AUC and Spearman only: leave out bm25, --index, --measure, "
-            "--against, --plot, --runs, --per-query and --rerank"
+            "--against, --plot, --runs, --per-query, --rerank and --part-tokens"
         )
 
 

@@ -51,6 +51,14 @@ TruncateOption = Annotated[
         help="Repeatable: one more row with only so many numbers (Matryoshka models).",
     ),
 ]
+PartsOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--part-tokens",
+        help="Repeatable: one more row in which passages are cut into parts of so many tokens at "
+        "most (corom split), and the best part counts.",
+    ),
+]
 WorkOption = Annotated[
     Path | None,
     typer.Option(

@@ -53,6 +53,12 @@ def command(
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Passages for each query.")] = 10,
+    by_document: Annotated[
+        bool,
+        typer.Option(
+            "--by-document", help="Of passages that corom split made of one text, only the best."
+        ),
+    ] = False,
     words: Annotated[
         str | None,
         typer.Option("--words", help="An index of words besides: the two rankings become one."),
@@ -98,13 +104,13 @@ def command(
     second = None
     if rerank is not None:
         second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
-    found = partial(open_any, deadline=deadline)
+    opened = partial(open_any, deadline=deadline)
     if words is None:
-        searcher, encoder = _one(found(index), model=model, load=load, second=second)
+        searcher, encoder = _one(opened(index), model=model, load=load, second=second)
     else:
         both = Fusion(method=fusion, vectors=weight)
         searcher, encoder = _both(
-            index, words, found, model=model, load=load, fusion=both, second=second
+            index, words, opened, model=model, load=load, fusion=both, second=second
         )
     asked = iter([Query("", text) for text in queries or []])
     if file is not None:
@@ -114,7 +120,8 @@ def command(
     # One at a time where someone waits for the answer.
     at_once = _AT_ONCE if queries or file else 1
     while part := list(islice(asked, at_once)):
-        for query, hits in zip(part, searcher.search([q.text for q in part], k), strict=True):
+        found = searcher.search([q.text for q in part], k, by_document=by_document)
+        for query, hits in zip(part, found, strict=True):
             if as_json:
                 listed = [hit._asdict() for hit in hits]
                 say_json(listed if file is None else {"query_id": query.id, "hits": listed})
@@ -143,7 +150,7 @@ def _one(
 def _both(
     index: str,
     words: str,
-    found: Callable[[str], Store | WordStore],
+    opened: Callable[[str], Store | WordStore],
     *,
     model: str | None,
     load: Callable[[str], Encoder],
@@ -154,8 +161,8 @@ def _both(
     from corom.search import Searcher
     from corom.stores import by_kind
 
-    vectors, _ = by_kind(found(index))
-    _, lexical = by_kind(found(words))
+    vectors, _ = by_kind(opened(index))
+    _, lexical = by_kind(opened(words))
     if vectors is None:
         raise InputError(f"{index} is an index of words itself; --words needs one of vectors")
     if lexical is None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from corom.cli.console import load_encoder, read_passages, say, say_json
 from corom.cli.options import JsonOption, LengthOption, ModelOption, PrecisionOption
+
+if TYPE_CHECKING:
+    from corom.records import Passage
+    from corom.vectors import Vectors
+
+MOST = 4000
 
 Score: TypeAlias = Literal["dot", "cosine", "l2"]
 
@@ -27,6 +33,14 @@ def command(
         Path | None,
         typer.Option("--pairs", help="A .tsv (text, text) or .jsonl (query, positive) of pairs."),
     ] = None,
+    above: Annotated[
+        float | None,
+        typer.Option(
+            "--above",
+            help="With --file: instead of the matrix every two texts that score so much or more, "
+            "the closest first.",
+        ),
+    ] = None,
     score: Annotated[
         Score,
         typer.Option("--score", help="dot: what the model was trained with; l2: lower is nearer."),
@@ -38,24 +52,35 @@ def command(
 ) -> None:
     """Score texts with each other.
 
-    Every text with every other (a matrix), or the two texts of each pair in a file.
+    Every text with every other (a matrix, of at most 4,000 texts), or the two texts of each pair
+    in a file. With --above those that say much the same, such as questions asked twice.
     """
     from corom.errors import InputError
     from corom.readers import read_pairs
     from corom.similarity import score_matrix, score_pairs
 
+    if above is not None and file is None:
+        raise InputError("--above belongs to --file")
     if sum((bool(texts), file is not None, pairs is not None)) != 1:
         raise InputError("give texts, --file or --pairs (one of the three)")
     both = [(pair.query, pair.positive) for pair in read_pairs(pairs)] if pairs else []
-    if file is not None:
-        texts = [passage.content for passage in read_passages(file)]
+    passages = [] if file is None else list(read_passages(file))
+    texts = texts or [passage.content for passage in passages]
+    if above is None and len(texts) > MOST:
+        raise InputError(
+            f"{len(texts):,} texts make a matrix of {len(texts) ** 2:,} scores; with --above there "
+            "are only the highest"
+        )
     encoder = load_encoder(model, precision=precision, max_length=max_length)
+    if above is not None:
+        _close(passages, encoder.encode_passages(texts), above, score, as_json=as_json)
+        return
     if pairs is not None:
         left, right = (encoder.encode_passages(pair[side] for pair in both) for side in (0, 1))
         scores = score_pairs(left, right, score=score).tolist()
         rows = [f"{value:.4f}\t{a}\t{b}" for value, (a, b) in zip(scores, both, strict=True)]
     else:
-        vectors = encoder.encode_passages(texts or [])
+        vectors = encoder.encode_passages(texts)
         scores = score_matrix(vectors, vectors, score=score).tolist()
         rows = ["\t".join(f"{value:.4f}" for value in row) for row in scores]
     if as_json:
@@ -63,3 +88,19 @@ def command(
     else:
         for row in rows:
             say(row)
+
+
+def _close(
+    passages: list[Passage], vectors: Vectors, above: float, score: Score, *, as_json: bool
+) -> None:
+    """Print score, ids and texts of every two passages that are close."""
+    from corom.similarity import close_pairs
+
+    found = close_pairs(vectors, above=above, score=score)
+    for (left, right), value in zip(found.rows.tolist(), found.scores.tolist(), strict=True):
+        a, b = passages[left], passages[right]
+        if as_json:
+            say_json({"left": a.id, "right": b.id, "score": value})
+        else:
+            texts = (" ".join(each.content.split()) for each in (a, b))
+            say("\t".join([f"{value:.4f}", a.id, b.id, *texts]))

@@ -1,6 +1,7 @@
 """How well models find what they should: rankings, figures, comparisons, tables.
 
-`evaluate` takes a data set and retrievers (`Dense`, `Lexical`, `Stored`), `evaluate_pairs`
+`evaluate` takes a data set and retrievers (`Dense`, `Lexical`, `Stored`; `Parted`
+and `Reranked` of these), `evaluate_pairs`
 labelled pairs; their reports become JSON, tables, a plot and a file of every query's figures.
 """
 
@@ -15,6 +16,7 @@ from corom.evaluation.evaluate import (
 )
 from corom.evaluation.lexical import Lexical
 from corom.evaluation.pairs import PairReport, evaluate_pairs, pair_files, pair_metrics
+from corom.evaluation.parted import Parted
 from corom.evaluation.per_query import write_per_query
 from corom.evaluation.report import plot_recall, require_plot, to_json, to_markdown, to_text
 from corom.evaluation.reranked import Reranked
@@ -24,6 +26,7 @@ __all__ = [
     "Dense",
     "Lexical",
     "PairReport",
+    "Parted",
     "Report",
     "Reranked",
     "Result",

@@ -5,6 +5,7 @@
 """
 
 from corom.readers.dataset import Dataset, DatasetCheck, SplitCheck
+from corom.readers.documents import open_documents
 from corom.readers.groups import Group, read_groups, write_groups
 from corom.readers.lines import SkipReport
 from corom.readers.pairs import Pair, read_pairs, write_pairs
@@ -19,6 +20,7 @@ __all__ = [
     "SkipReport",
     "SplitCheck",
     "open_dataset",
+    "open_documents",
     "open_passages",
     "open_queries",
     "read_groups",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.index import BM25Index, VectorIndex
 from corom.records import Hit, Passage
-from corom.search import FoundPassage
+from corom.search import FoundPassage, best_documents
 from corom.vectors import Vectors
 
 Mode: TypeAlias = Literal["dense", "bm25"]
@@ -48,17 +48,21 @@ class Collection:
     def __len__(self) -> int:
         return next(len(index) for index in (self.vectors, self.words) if index is not None)
 
-    def by_vector(self, vector: Vectors, k: int) -> list[FoundPassage]:
-        """Return the best `k` for a query's vector, (dim,)."""
-        if self.vectors is None:
+    def by_vector(
+        self, vector: Vectors, k: int, *, by_document: bool = False
+    ) -> list[FoundPassage]:
+        """Return the best `k` for a query's vector, (dim,), as `Searcher.search` does."""
+        index = self.vectors
+        if index is None:
             return []
-        return _with_texts(self.vectors, self.vectors.search(vector[None], k)[0])
+        return _found(index, lambda depth: index.search(vector[None], depth), k, by_document)
 
-    def by_words(self, query: str, k: int) -> list[FoundPassage]:
-        """Return the best `k` by BM25."""
-        return (
-            [] if self.words is None else _with_texts(self.words, self.words.search([query], k)[0])
-        )
+    def by_words(self, query: str, k: int, *, by_document: bool = False) -> list[FoundPassage]:
+        """Return the best `k` by BM25, as `by_vector` does."""
+        index = self.words
+        if index is None:
+            return []
+        return _found(index, lambda depth: index.search([query], depth), k, by_document)
 
     def sample(self, most: int) -> Sample:
         """Return at most `most` passages with their vectors."""
@@ -82,9 +86,14 @@ def bundled_collection(encoder: Encoder) -> Collection:
     return Collection(BUNDLED, vectors=vectors, words=words)
 
 
-def _with_texts(index: VectorIndex | BM25Index, hits: Sequence[Hit]) -> list[FoundPassage]:
-    held = index.collection
-    passages = held.passages(held.find([hit.id for hit in hits]))
+def _found(
+    index: VectorIndex | BM25Index,
+    find: Callable[[int], list[list[Hit]]],
+    k: int,
+    by_document: bool,
+) -> list[FoundPassage]:
+    [hits] = best_documents(lambda _, depth: find(depth), 1, k) if by_document else find(k)
+    passages = index.passages([hit.id for hit in hits])
     return [
         FoundPassage(hit.id, hit.score, passage.text, passage.title)
         for hit, passage in zip(hits, passages, strict=True)

@@ -31,15 +31,16 @@ async def find(
     service: Service, request: Request, body: SearchRequest, *, second: Second | None
 ) -> Found:
     """Return the best passages, in the order of the reranker if there is a `second` pass."""
-    collection = service.opened(body.mode)
+    collection, once = service.opened(body.mode), body.by_document
     k = body.k if second is None else max(body.k, second.rules.depth)
     if body.mode == "dense":
         encoded = await service.embed(request, queries=[body.query])
         vector = service.for_index(encoded.vectors)[0]
-        passages = await asyncio.to_thread(collection.by_vector, vector, k)
+        passages = await asyncio.to_thread(collection.by_vector, vector, k, by_document=once)
         found = Found(passages, encoded.vectors[0], truncated=bool(encoded.truncated))
     else:
-        found = Found(await asyncio.to_thread(collection.by_words, body.query, k))
+        passages = await asyncio.to_thread(collection.by_words, body.query, k, by_document=once)
+        found = Found(passages)
     if second is None:
         return found
     passages = await _reordered(service, request, body.query, found.passages, second)

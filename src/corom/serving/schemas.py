@@ -266,6 +266,9 @@ class SearchRequest(Request):
     rerank: bool | None = Field(
         None, description="have the reranker read the first hits; default: if there is one"
     )
+    by_document: bool = Field(
+        False, description="of passages that corom split made of one text, only the best"
+    )
     marks: bool = Field(
         False,
         description="mark what answers: dense costs the encoding of the first "

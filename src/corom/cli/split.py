@@ -1,0 +1,105 @@
+"""`corom split`: long texts to passages that a model reads to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from corom.cli.console import note, read_passages, say, say_json
+from corom.cli.options import JsonOption, ModelOption
+from corom.errors import InputError
+
+if TYPE_CHECKING:
+    from corom.splitting import Part
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="Texts: a .jsonl, .tsv or .txt file (plain, .gz, .xz, .zst), the folder of a data "
+            "set, or - for standard input, a text a line.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Passages for corom index: a .jsonl (or .jsonl.gz, .xz, .zst).",
+        ),
+    ],
+    files: Annotated[
+        bool,
+        typer.Option(
+            "--files",
+            help="INPUT is a folder, in which each .txt or .md file, those in folders of it too, "
+            "is a text; its id is the path without the ending.",
+        ),
+    ] = False,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-tokens", help="Of a passage, 16 to 512; default: what the model reads."
+        ),
+    ] = None,
+    overlap: Annotated[
+        int,
+        typer.Option(
+            "--overlap",
+            help="A part begins with whole sentences of the one before, of so many tokens at most.",
+        ),
+    ] = 0,
+    model: ModelOption = "corom-medical",
+    as_json: JsonOption = False,
+) -> None:
+    """Cut long texts into passages.
+
+    Where a paragraph ends, else a sentence, a clause, a word. A text that fits stays as it is;
+    parts are called ID#1, ID#2 and so on. corom search --by-document finds each text once.
+    """
+    from corom.readers import open_documents
+    from corom.readers.lines import plain_name
+    from corom.splitting import Splitter, write_parts
+
+    if not plain_name(out.name).endswith(".jsonl"):
+        raise InputError(f"{out} cannot hold parts; name it .jsonl")
+    splitter = Splitter.load(model, max_tokens=max_tokens, overlap=overlap)
+    texts = open_documents(source) if files else read_passages(source)
+    count = _Count()
+    write_parts(out, count.watched(splitter.split(texts)))
+    if splitter.max_tokens > splitter.model_reads:
+        note(
+            f"{model} reads {splitter.model_reads} tokens, unless corom index is told "
+            f"--max-length {splitter.max_tokens}"
+        )
+    if as_json:
+        say_json({"out": str(out), **asdict(count), "max_tokens": splitter.max_tokens})
+        return
+    say(
+        f"{out}: {count.texts:,} texts, of which {count.cut:,} were longer than "
+        f"{splitter.max_tokens} tokens, in {count.passages:,} passages"
+    )
+
+
+@dataclass
+class _Count:
+    """What has been written."""
+
+    texts: int = 0
+    cut: int = 0
+    passages: int = 0
+
+    def watched(self, parts: Iterator[Part]) -> Iterator[Part]:
+        """Yield the parts and count them."""
+        for part in parts:
+            self.passages += 1
+            first = part.passage.id in (part.document, f"{part.document}#1")
+            self.texts += first
+            self.cut += first and part.passage.id != part.document
+            yield part

@@ -1,0 +1,234 @@
+"""Long texts to passages that a model reads to the end.
+
+A text is cut where a paragraph ends, else a sentence, a clause, a word: at the best such place in
+the second half of what a passage may hold. Parts of one text come out alike in length, and none
+is longer than the model reads. Nothing is lost but white space at the cuts.
+
+A part is called `document#number`, from 1; what fits as it is keeps its id.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corom.errors import InputError
+from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models.names import resolve
+from corom.readers.writing import write_lines
+from corom.records import Passage
+from corom.text import check_texts, sentence_ends
+from corom.tokens import TokenCutter
+
+LEAST_TOKENS = 16
+# Texts that are cut into tokens together.
+_AT_ONCE = 1024
+
+# How good a place to cut is: better after a paragraph than inside a word.
+_WORD, _CLAUSE, _SENTENCE, _PARAGRAPH = 1, 2, 3, 4
+# A comma or colon between digits (1,000; 1:5000) ends no clause.
+_CLAUSE_END = re.compile(r"[，、：]|[,:](?!\d)|\s")
+_PARAGRAPH_END = re.compile(r"\n")
+_NUMBERED = re.compile(r".+#[0-9]+", re.DOTALL)
+
+
+class Part(NamedTuple):
+    """A passage, and where in which text it stands: `text[start:end]` of the one with that id."""
+
+    passage: Passage
+    document: str
+    start: int
+    end: int
+
+
+def document_of(passage_id: str) -> str:
+    """Return the id of the text that a passage is a part of: its own, if it is no part."""
+    return passage_id.rpartition("#")[0] if _NUMBERED.fullmatch(passage_id) else passage_id
+
+
+def write_parts(path: Path, parts: Iterable[Part]) -> None:
+    """Write parts as jsonl: id, title if any, text, and document, start and end.
+
+    `open_passages` reads it; the file appears whole or, when `parts` raises, not at all.
+    """
+    write_lines(path, (json.dumps(_record(part), ensure_ascii=False) for part in parts))
+
+
+def _record(part: Part) -> dict[str, str | int]:
+    passage = part.passage
+    title = {"title": passage.title} if passage.title else {}
+    record: dict[str, str | int] = {"id": passage.id, **title, "text": passage.text}
+    return record | {"document": part.document, "start": part.start, "end": part.end}
+
+
+class Splitter:
+    """Cuts texts into passages that fit a model."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, max_tokens: int | None = None, overlap: int = 0
+    ) -> None:
+        """`max_tokens`: of a passage, with its title, [CLS] and [SEP]; None: what the model reads.
+
+        `overlap`: a part begins with whole sentences of the one before, of so many tokens at most.
+        Raises InputError for less than 16 tokens or more than the model has positions, and for an
+        overlap of more than a third.
+        """
+        longest = checkpoint.shape.positions
+        limit = checkpoint.encoding.max_length if max_tokens is None else max_tokens
+        if type(limit) is not int or not LEAST_TOKENS <= limit <= longest:
+            raise InputError(
+                f"max_tokens is {limit!r}; it must be a whole number from {LEAST_TOKENS} to "
+                f"{longest}, what {checkpoint.name} can read"
+            )
+        if type(overlap) is not int or not 0 <= overlap <= limit // 3:
+            raise InputError(
+                f"overlap is {overlap!r}; it must be a whole number from 0 to {limit // 3}, a "
+                "third of a passage"
+            )
+        encoding = checkpoint.encoding
+        self.max_tokens, self.overlap = limit, overlap
+        self.model_reads = encoding.max_length
+        self._prefixed = bool(encoding.passage_prefix)
+        self._cutter = TokenCutter(
+            checkpoint.tokenizer_json,
+            max_length=limit,
+            prefix=encoding.passage_prefix,
+            suffix=encoding.passage_suffix,
+        )
+        if self._cutter.room < LEAST_TOKENS // 2:
+            raise InputError(
+                f"max_tokens is {limit}, of which the words {checkpoint.name} puts before passages "
+                f"leave {max(0, self._cutter.room)}; ask for more"
+            )
+
+    @classmethod
+    def load(cls, name: str | Path, *, max_tokens: int | None = None, overlap: int = 0) -> Splitter:
+        """Return a splitter for the model called `name`; see `Encoder.load`."""
+        folder = resolve(str(name))
+        checkpoint = load_checkpoint(folder, name=str(name))
+        return cls(checkpoint, max_tokens=max_tokens, overlap=overlap)
+
+    def split(self, passages: Iterable[Passage]) -> Iterator[Part]:
+        """Yield the parts of each passage, in order; every part has the passage's title.
+
+        A title that would take more than half of a part becomes the beginning of the text instead
+        (and of what start and end count).
+        Some 10,000 short passages or 3 MB of long ones a second. Raises InputError for an id that
+        ends like that of a part (`#1`).
+        """
+        given = iter(passages)
+        while some := [_checked(passage) for passage in islice(given, _AT_ONCE)]:
+            yield from self._split(some)
+
+    def _split(self, passages: Sequence[Passage]) -> Iterator[Part]:
+        for passage, long in zip(passages, self._too_long(passages), strict=True):
+            if not long:
+                yield Part(passage, passage.id, 0, len(passage.text))
+                continue
+            if not passage.text or self._tokens(passage.title) > self._cutter.room // 2:
+                passage = passage._replace(title="", text=passage.content)
+            for number, (start, end) in enumerate(self._spans(passage), 1):
+                text = passage.text[start:end]
+                part = passage._replace(id=f"{passage.id}#{number}", text=text)
+                yield Part(part, passage.id, start, end)
+
+    def _too_long(self, passages: Sequence[Passage]) -> list[bool]:
+        contents = [passage.content for passage in passages]
+        return [tokens.truncated for tokens in self._cutter.cut(contents)]
+
+    def _tokens(self, text: str) -> int:
+        return len(self._cutter.places([text])[0])
+
+    def _spans(self, passage: Passage) -> Iterator[tuple[int, int]]:
+        """Yield start and end of each part of a text that is too long for one."""
+        text = passage.text
+        places = self._cutter.places([text])[0]
+        room = self._cutter.room - self._tokens(passage.title)
+        grades = _grades(text, places)
+        for first, last in cuts(grades, room=room, overlap=self.overlap):
+            start = int(places[first, 0]) if first else 0
+            end = int(places[last, 0]) if last < len(places) else len(text)
+            # Tokens add up where no word was cut, unless words are put before the text.
+            at = [first, last] if last < len(places) else [first]
+            whole = not self._prefixed and grades[at].all()
+            for piece in [(start, end)] if whole else self._fitting(passage, start, end):
+                if text[slice(*piece)].strip():
+                    yield _stripped(text, *piece)
+
+    def _fitting(self, passage: Passage, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield a span, or its halves if it has become too long.
+
+        A word that was cut (one of a hundred letters) may be more tokens than it was.
+        """
+        part = passage._replace(text=passage.text[start:end])
+        if end - start < 2 or not self._too_long([part])[0]:
+            yield start, end
+            return
+        middle = (start + end) // 2
+        yield from self._fitting(passage, start, middle)
+        yield from self._fitting(passage, middle, end)
+
+
+def cuts(grades: NDArray[np.int8], *, room: int, overlap: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield first token and end of parts of at most `room` tokens.
+
+    `grades[i]` says how good it is to cut before token i. A part ends at the best place from half
+    of what it would have if all were alike; of equals the one nearest to that length.
+    """
+    start, total = 0, len(grades)
+    while total - start > room:
+        rest = total - start
+        alike = rest // ceil(rest / room)
+        least = start + (alike + 1) // 2
+        window = grades[least : start + room + 1]
+        best = np.flatnonzero(window == window.max()) + least
+        end = int(best[np.abs(best - start - alike).argmin()])
+        yield start, end
+        again = np.flatnonzero(grades[end - overlap : end] >= _SENTENCE) + end - overlap
+        start = next((int(place) for place in again if place > start), end)
+    yield start, total
+
+
+def _grades(text: str, places: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Return how good a place to cut there is before each token."""
+    starts, ends = places[:, 0], places[:, 1]
+    latin = np.array([text[start].isascii() and text[start].isalnum() for start in starts], bool)
+    grades = np.zeros(len(places), np.int8)
+    apart = (starts[1:] > ends[:-1]) | ~latin[1:] | ~latin[:-1]
+    grades[0] = _PARAGRAPH
+    grades[1:][apart] = _WORD
+    found = (
+        (_CLAUSE, [match.end() for match in _CLAUSE_END.finditer(text)]),
+        (_SENTENCE, sentence_ends(text)),
+        (_PARAGRAPH, [match.end() for match in _PARAGRAPH_END.finditer(text)]),
+    )
+    for grade, ends_there in found:
+        behind = np.searchsorted(starts, ends_there)
+        grades[behind[behind < len(grades)]] = grade
+    return grades
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return the span without the white space around it."""
+    inside = text[start:end]
+    return end - len(inside.lstrip()), start + len(inside.rstrip())
+
+
+def _checked(passage: Passage) -> Passage:
+    if not isinstance(passage, Passage):
+        raise InputError(f"split takes passages, not {type(passage).__name__}")
+    if _NUMBERED.fullmatch(passage.id):
+        raise InputError(
+            f"id {passage.id!r} ends like that of a part (#1); split the whole texts, or give them "
+            "other ids"
+        )
+    text, title = check_texts([passage.text, passage.title])
+    return passage._replace(text=text, title=title)

@@ -1,0 +1,97 @@
+"""split, and search --by-document in an index of what it made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from corom.readers import open_passages
+
+LONG = "糖尿病要注意饮食。高血压患者要休息。头痛发热吃什么药？"
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    path = tmp_path / "documents.jsonl"
+    rows = [{"id": "7", "title": "糖尿病", "text": LONG}, {"id": "a", "text": "咳嗽"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_parts_of_what_is_long(run: Callable, documents: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "passages.jsonl.gz"
+    done = run("split", documents, "--out", out, "--max-tokens", 16, "-m", model)
+    assert done.code == 0, done.err
+    assert done.out == (f"{out}: 2 texts, of which 1 were longer than 16 tokens, in 4 passages\n")
+    passages = list(open_passages(out))
+    assert [passage.id for passage in passages] == ["7#1", "7#2", "7#3", "a"]
+    assert "".join(passage.text for passage in passages[:3]) == LONG
+    assert {passage.title for passage in passages[:3]} == {"糖尿病"}
+    done = run("split", documents, "-o", out, "--max-tokens", 16, "-m", model, "--json")
+    figures = {"texts": 2, "cut": 1, "passages": 4, "max_tokens": 16}
+    assert json.loads(done.out) == {"out": str(out), **figures}
+
+
+def test_a_folder_of_files(run: Callable, model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "指南"
+    (folder / "内科").mkdir(parents=True)
+    (folder / "内科" / "高血压.md").write_text(LONG, encoding="utf-8")
+    (folder / "咳嗽.txt").write_text("咳嗽\n", encoding="utf-8")
+    out = tmp_path / "passages.jsonl"
+    done = run("split", folder, "--files", "-o", out, "--max-tokens", 16, "-m", model)
+    assert done.code == 0, done.err
+    ids = [passage.id for passage in open_passages(out)]
+    assert ids == ["内科/高血压#1", "内科/高血压#2", "内科/高血压#3", "咳嗽"]
+
+
+def test_lines_of_standard_input(run: Callable, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "passages.jsonl"
+    text = f"{LONG}\n咳嗽\n".encode()
+    done = run("split", "-", "-o", out, "--max-tokens", 16, "-m", model, stdin=text)
+    assert done.code == 0, done.err
+    assert [passage.id for passage in open_passages(out)] == ["1#1", "1#2", "1#3", "2"]
+
+
+def test_a_search_finds_each_text_once(
+    run: Callable, documents: Path, model: Path, tmp_path: Path
+) -> None:
+    out, index = tmp_path / "passages.jsonl", tmp_path / "index"
+    run("split", documents, "-o", out, "--max-tokens", 16, "-m", model)
+    run("index", out, "--to", index, "-m", model, "--precision", "fp32")
+    asked = ("search", "-i", index, "--precision", "fp32", "--json", "头痛吃什么药")
+    every, once = (json.loads(run(*asked, *more).out) for more in ((), ("--by-document",)))
+    assert len(every) == 4
+    texts = [hit["id"].partition("#")[0] for hit in every]
+    assert once == [every[texts.index(text)] for text in dict.fromkeys(texts)]
+
+
+def test_a_remark_where_the_model_reads_less(
+    run: Callable, documents: Path, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "passages.jsonl"
+    asked = ("split", documents, "-o", out, "-m", model, "--max-tokens")
+    assert run(*asked, 128).err == ""
+    assert "reads 128 tokens, unless corom index is told --max-length 200" in run(*asked, 200).err
+
+
+def test_refused(run: Callable, documents: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "passages.tsv"
+    done = run("split", documents, "-o", out, "-m", model)
+    assert (done.code, out.exists()) == (2, False)
+    assert "name it .jsonl" in done.err
+    out = tmp_path / "passages.jsonl"
+    done = run("split", documents, "-o", out, "-m", model, "--max-tokens", 8)
+    assert (done.code, out.exists()) == (2, False)
+    assert "from 16 to 512" in done.err
+    parts = tmp_path / "parts.jsonl"
+    run("split", documents, "-o", parts, "--max-tokens", 16, "-m", model)
+    done = run("split", parts, "-o", out, "-m", model)
+    assert (done.code, out.exists()) == (2, False)
+    assert "'7#1' ends like that of a part" in done.err
+    (tmp_path / "empty").mkdir()
+    done = run("split", tmp_path / "empty", "--files", "-o", out, "-m", model)
+    assert done.code == 2
+    assert "holds no .txt or .md file" in done.err

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from corom.errors import FormatError, InputError
+from corom.readers import open_documents
+from corom.records import Passage
+
+
+def test_each_file_is_a_text(tmp_path):
+    (tmp_path / "心内科").mkdir()
+    (tmp_path / "心内科" / "高血压.v2.md").write_text("# 高血压\n\n限盐。\n", encoding="utf-8")
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + "头痛\r\n发热".encode())
+    (tmp_path / "notes.pdf").write_bytes(b"%PDF")
+    assert list(open_documents(tmp_path)) == [
+        Passage("a", "头痛\n发热"),
+        Passage("心内科/高血压.v2", "# 高血压\n\n限盐。\n"),
+    ]
+
+
+def test_refused(tmp_path):
+    with pytest.raises(InputError, match="is not a folder"):
+        open_documents(tmp_path / "none")
+    with pytest.raises(InputError, match=r"holds no \.txt or \.md file"):
+        open_documents(tmp_path)
+    text = tmp_path / "a.txt"
+    text.write_bytes("高血压".encode("gb18030"))
+    with pytest.raises(FormatError, match=r"a\.txt.*is not UTF-8 at byte 1"):
+        list(open_documents(tmp_path))
+    text.write_text(" \n", encoding="utf-8")
+    with pytest.raises(FormatError, match="has an empty text"):
+        list(open_documents(tmp_path))
+    (tmp_path / "a.md").write_text("头痛", encoding="utf-8")
+    with pytest.raises(InputError, match="would have one id"):
+        open_documents(tmp_path)
+    (tmp_path / "a.txt.gz").write_bytes(b"")
+    with pytest.raises(InputError, match="is compressed"):
+        open_documents(tmp_path)

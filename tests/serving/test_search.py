@@ -1,0 +1,74 @@
+"""/v1/search over passages that are parts of longer texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the serve extra is not installed")
+pytest.importorskip("tantivy", reason="the lexical extra is not installed")
+
+from fastapi.testclient import TestClient
+
+from corom.encoder import Encoder
+from corom.index import BM25Index, BM25Options, VectorIndex
+from corom.records import Passage
+from corom.reranker import Reranker, SecondPass
+from corom.search import Searcher
+from corom.serving.collection import Collection
+
+QUERY = "糖尿病吃什么药"
+PARTS = [
+    Passage(f"{text}#{number}", content)
+    for text, contents in {
+        "a": ["糖尿病饮食", "糖尿病吃药", "头痛"],
+        "b": ["高血压吃药", "糖尿病"],
+        "c": ["糖尿病患者吃什么"],
+    }.items()
+    for number, content in enumerate(contents, 1)
+] + [Passage("d", "咳嗽发热")]
+
+
+@pytest.fixture
+def collection(encoder: Encoder) -> Collection:
+    vectors = VectorIndex.new(encoder.dim, fingerprint=encoder.fingerprint)
+    vectors.add(PARTS, encoder.encode_passages(part.text for part in PARTS))
+    words = BM25Index.new(BM25Options(cut="bigrams"))
+    words.add(PARTS)
+    return Collection("parts", vectors=vectors, words=words)
+
+
+def ids(client: TestClient, **body: object) -> list[str]:
+    answer = client.post("/v1/search", json={"query": QUERY, **body})
+    assert answer.status_code == 200, answer.text
+    return [hit["id"] for hit in answer.json()["hits"]]
+
+
+@pytest.mark.parametrize("k", [2, 10])
+def test_each_text_once(
+    serve: Callable[..., TestClient], collection: Collection, encoder: Encoder, k: int
+) -> None:
+    client = serve(collection=collection)
+    dense = Searcher(collection.vectors, encoder=encoder)
+    words = Searcher(words=collection.words)
+    for mode, searcher in (("dense", dense), ("bm25", words)):
+        for once in (False, True):
+            truth = searcher.search([QUERY], k, by_document=once)[0]
+            found = ids(client, mode=mode, k=k, by_document=once)
+            assert found == [hit.id for hit in truth]
+    assert len(ids(client, k=k, by_document=True)) == min(k, 4)
+
+
+def test_a_reranker_reads_the_best_part_of_each(
+    serve: Callable[..., TestClient],
+    collection: Collection,
+    encoder: Encoder,
+    tiny_reranker: Path,
+) -> None:
+    second = SecondPass(reranker=Reranker.load(tiny_reranker, precision="fp32"), depth=5)
+    client = serve(collection=collection, second=second)
+    searcher = Searcher(collection.vectors, encoder=encoder, second=second)
+    truth = searcher.search([QUERY], 3, by_document=True)[0]
+    assert ids(client, k=3, by_document=True) == [hit.id for hit in truth]
