@@ -23,7 +23,8 @@ def command(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="INPUT", help="Texts in a .jsonl, .tsv or .txt file, or - (a text a line)."
+            metavar="INPUT",
+            help="Texts in a .jsonl, .csv, .tsv or .txt file, or - (a text a line).",
         ),
     ],
     clusters: Annotated[

@@ -29,9 +29,9 @@ def command(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="A .jsonl, .tsv or .txt file (plain, .gz, .xz, .zst), the folder of a data set, "
-            "or - for standard input, a text a line. For a folder of shards also .parquet, a "
-            "pattern in quotes, a folder of files, or an fsspec URL.",
+            help="A .jsonl, .csv, .tsv or .txt file (plain, .gz, .xz, .zst), the folder of a data "
+            "set, or - for standard input, a text a line. For a folder of shards also .parquet, "
+            "but no .csv, a pattern in quotes, a folder of files, or an fsspec URL.",
         ),
     ],
     out: Annotated[

@@ -31,8 +31,8 @@ def command(
         Path,
         typer.Argument(
             metavar="CORPUS",
-            help="Passages: a .jsonl, .tsv or .txt file (plain, .gz, .xz, .zst), the folder of a "
-            "data set, or a folder of shards that corom encode made: nothing is encoded then.",
+            help="Passages: a .jsonl, .csv, .tsv or .txt file (plain, .gz, .xz, .zst), the folder "
+            "of a data set, or a folder of shards that corom encode made: nothing is encoded then.",
         ),
     ],
     to: Annotated[

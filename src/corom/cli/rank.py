@@ -18,7 +18,9 @@ def command(
     file: Annotated[
         str | None,
         typer.Option(
-            "--file", "-f", help="Passages from a .jsonl, .tsv or .txt file, or - (a text a line)."
+            "--file",
+            "-f",
+            help="Passages from a .jsonl, .csv, .tsv or .txt file, or - (a text a line).",
         ),
     ] = None,
     k: Annotated[int | None, typer.Option("-k", help="Show the best K only.")] = None,

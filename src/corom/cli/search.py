@@ -49,7 +49,9 @@ def command(
     file: Annotated[
         str | None,
         typer.Option(
-            "--file", "-f", help="Queries from a .jsonl, .tsv or .txt file, or - (one a line)."
+            "--file",
+            "-f",
+            help="Queries from a .jsonl, .csv, .tsv or .txt file, or - (one a line).",
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Passages for each query.")] = 10,

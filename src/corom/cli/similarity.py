@@ -26,7 +26,9 @@ def command(
     file: Annotated[
         str | None,
         typer.Option(
-            "--file", "-f", help="Texts from a .jsonl, .tsv or .txt file, or - (a text a line)."
+            "--file",
+            "-f",
+            help="Texts from a .jsonl, .csv, .tsv or .txt file, or - (a text a line).",
         ),
     ] = None,
     pairs: Annotated[

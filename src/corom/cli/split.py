@@ -22,8 +22,8 @@ def command(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="Texts: a .jsonl, .tsv or .txt file (plain, .gz, .xz, .zst), the folder of a data "
-            "set, or - for standard input, a text a line.",
+            help="Texts: a .jsonl, .csv, .tsv or .txt file (plain, .gz, .xz, .zst), the folder of "
+            "a data set, or - for standard input, a text a line.",
         ),
     ],
     out: Annotated[

@@ -12,17 +12,15 @@ A question and an answer may share a number: their ids live in spaces of their o
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from corom.errors import FormatError
+from corom.readers.csv_rows import Row, read_csv
 from corom.readers.dataset import Dataset, Folder
 from corom.readers.fields import require_grade, require_id, require_text, require_unique
-from corom.readers.lines import BadRecordError, SkipReport, leave_out, open_bytes
+from corom.readers.lines import BadRecordError, SkipReport
 from corom.records import Passage, Qrel, Query
 
 _SPLITS = ("train", "dev", "test")
@@ -99,42 +97,12 @@ def _read_csv(
     *,
     skips: SkipReport | None,
 ) -> Iterator[T]:
-    """Yield `parse(*row)` with the named columns of each row."""
-    # Undecodable bytes become surrogates, so one bad record does not end the parser.
-    with (
-        open_bytes(path) as raw,
-        io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as text,
-    ):
-        reader = csv.reader(text)
-        try:
-            header = next(reader, [])
-            if missing := [name for name in columns if name not in header]:
-                raise FormatError(f"its header lacks {', '.join(missing)}", path=path, line=1)
-            places = [header.index(name) for name in columns]
-            start = reader.line_num + 1
-            for row in reader:
-                line, start = start, reader.line_num + 1
-                try:
-                    record = parse(*_cells(row, header, places))
-                except BadRecordError as bad:
-                    leave_out(bad, path, line, skips)
-                else:
-                    yield record
-        except csv.Error as error:
-            raise FormatError(f"is not csv ({error})", path=path, line=reader.line_num) from None
+    """Yield `parse` of the named columns of each row."""
 
+    def parsed(row: Row, _: int) -> T:
+        return parse(*(row[name] for name in columns))
 
-def _cells(row: list[str], header: list[str], places: list[int]) -> list[str]:
-    if len(row) != len(header):
-        raise BadRecordError(
-            "wrong columns",
-            f"has {len(row)} columns instead of {len(header)} ({', '.join(header)})",
-        )
-    try:
-        "".join(row).encode("utf-8")
-    except UnicodeEncodeError:
-        raise BadRecordError("invalid UTF-8", "is not UTF-8; convert the file to UTF-8") from None
-    return [row[place] for place in places]
+    return read_csv(path, [(name,) for name in columns], parsed, skips=skips)
 
 
 def recognise_cmedqa(folder: Folder, skips: SkipReport | None) -> Dataset | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from corom.errors import FormatError, InputError
 from corom.readers.cmedqa import recognise_cmedqa
+from corom.readers.csv_rows import read_passages_csv, read_queries_csv
 from corom.readers.dataset import Dataset, Folder, list_folder
 from corom.readers.fields import require_text
 from corom.readers.groups import recognise_groups
@@ -63,9 +64,10 @@ def open_dataset(path: Path | str, *, skips: SkipReport | None = None) -> Datase
 def open_passages(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Passage]:
     """Return the passages of a file, or of the data set in a folder, as an iterator.
 
-    .tsv: id, tab, text; .jsonl: `id` (or `_id`, `docid`), `text`, `title`; .txt: a text a line, its
-    id the number of the line. Each plain or .gz, .xz, .zst. Raises InputError when the path does
-    not exist or ends otherwise; FormatError, with file and line, while iterating.
+    .tsv: id, tab, text; .jsonl: `id` (or `_id`, `docid`), `text`, `title`; .csv: the same under a
+    header; .txt: a text a line, its id the number of the line. Each plain or .gz, .xz, .zst. Raises
+    InputError when the path does not exist or ends otherwise; FormatError, with file and line,
+    while iterating.
     """
     path = Path(path)
     if path.is_dir():
@@ -75,6 +77,8 @@ def open_passages(path: Path | str, *, skips: SkipReport | None = None) -> Itera
         return read_passages_tsv(path, skips=skips)
     if ending == ".jsonl":
         return read_passages_jsonl(path, skips=skips)
+    if ending == ".csv":
+        return read_passages_csv(path, skips=skips)
     return (Passage(*line) for line in _read_texts(path, skips=skips))
 
 
@@ -82,7 +86,8 @@ def open_queries(path: Path | str, *, skips: SkipReport | None = None) -> Iterat
     """Return the queries of a file as an iterator.
 
     .tsv and .query.txt: id, tab, text; .jsonl: `id` (or `_id`, `query_id`), `text` (or `query`);
-    .txt: a text a line, its id the number of the line. Raises as `open_passages` does.
+    .csv: the same under a header; .txt: a text a line, its id the number of the line. Raises as
+    `open_passages` does.
     """
     path = Path(path)
     ending = _ending(path)
@@ -90,6 +95,8 @@ def open_queries(path: Path | str, *, skips: SkipReport | None = None) -> Iterat
         return read_queries_tsv(path, skips=skips)
     if ending == ".jsonl":
         return read_queries_jsonl(path, skips=skips)
+    if ending == ".csv":
+        return read_queries_csv(path, skips=skips)
     return (Query(*line) for line in _read_texts(path, skips=skips))
 
 
@@ -99,10 +106,10 @@ def _ending(path: Path) -> str:
     name = plain_name(path.name)
     if name.endswith((".tsv", ".query.txt")):
         return ".tsv"
-    for ending in (".jsonl", ".txt"):
+    for ending in (".jsonl", ".csv", ".txt"):
         if name.endswith(ending):
             return ending
-    raise InputError(f"{path} does not say what it is; name it .tsv, .jsonl or .txt")
+    raise InputError(f"{path} does not say what it is; name it .jsonl, .csv, .tsv or .txt")
 
 
 def _read_texts(path: Path, *, skips: SkipReport | None) -> Iterator[tuple[str, str]]:
