@@ -37,6 +37,8 @@ _WORD, _CLAUSE, _SENTENCE, _PARAGRAPH = 1, 2, 3, 4
 # A comma or colon between digits (1,000; 1:5000) ends no clause.
 _CLAUSE_END = re.compile(r"[，、：]|[,:](?!\d)|\s")
 _PARAGRAPH_END = re.compile(r"\n")
+# Whether a character is a Latin letter or a digit; 128 stands for all others.
+_LATIN = np.array([chr(code).isalnum() for code in range(128)] + [False])
 _NUMBERED = re.compile(r".+#[0-9]+", re.DOTALL)
 
 
@@ -103,10 +105,11 @@ class Splitter:
             prefix=encoding.passage_prefix,
             suffix=encoding.passage_suffix,
         )
-        if self._cutter.room < LEAST_TOKENS // 2:
+        self._room = self._cutter.room
+        if self._room < LEAST_TOKENS // 2:
             raise InputError(
                 f"max_tokens is {limit}, of which the words {checkpoint.name} puts before passages "
-                f"leave {max(0, self._cutter.room)}; ask for more"
+                f"leave {max(0, self._room)}; ask for more"
             )
 
     @classmethod
@@ -133,9 +136,10 @@ class Splitter:
             if not long:
                 yield Part(passage, passage.id, 0, len(passage.text))
                 continue
-            if not passage.text or self._tokens(passage.title) > self._cutter.room // 2:
-                passage = passage._replace(title="", text=passage.content)
-            for number, (start, end) in enumerate(self._spans(passage), 1):
+            taken = self._tokens(passage.title) if passage.title else 0
+            if not passage.text or taken > self._room // 2:
+                passage, taken = passage._replace(title="", text=passage.content), 0
+            for number, (start, end) in enumerate(self._spans(passage, self._room - taken), 1):
                 text = passage.text[start:end]
                 part = passage._replace(id=f"{passage.id}#{number}", text=text)
                 yield Part(part, passage.id, start, end)
@@ -145,13 +149,12 @@ class Splitter:
         return [tokens.truncated for tokens in self._cutter.cut(contents)]
 
     def _tokens(self, text: str) -> int:
-        return len(self._cutter.places([text])[0])
+        return len(self._cutter.places(text))
 
-    def _spans(self, passage: Passage) -> Iterator[tuple[int, int]]:
+    def _spans(self, passage: Passage, room: int) -> Iterator[tuple[int, int]]:
         """Yield start and end of each part of a text that is too long for one."""
         text = passage.text
-        places = self._cutter.places([text])[0]
-        room = self._cutter.room - self._tokens(passage.title)
+        places = self._cutter.places(text)
         grades = _grades(text, places)
         for first, last in cuts(grades, room=room, overlap=self.overlap):
             start = int(places[first, 0]) if first else 0
@@ -200,7 +203,7 @@ def cuts(grades: NDArray[np.int8], *, room: int, overlap: int = 0) -> Iterator[t
 def _grades(text: str, places: NDArray[np.int64]) -> NDArray[np.int8]:
     """Return how good a place to cut there is before each token."""
     starts, ends = places[:, 0], places[:, 1]
-    latin = np.array([text[start].isascii() and text[start].isalnum() for start in starts], bool)
+    latin = _LATIN[np.minimum(np.frombuffer(text.encode("utf-32-le"), np.uint32)[starts], 128)]
     grades = np.zeros(len(places), np.int8)
     apart = (starts[1:] > ends[:-1]) | ~latin[1:] | ~latin[:-1]
     grades[0] = _PARAGRAPH

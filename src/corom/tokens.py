@@ -80,10 +80,10 @@ class TokenCutter:
         frame = len(self._tokenizer.encode(self._prefix).ids) + len(self._suffix)
         return self.max_length - frame
 
-    def places(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return where the tokens of each text itself, uncut, stand in it: (t, 2) start and end."""
-        found = self._tokenizer.encode_batch([*texts], add_special_tokens=False) if texts else []
-        return [np.array(each.offsets, np.int64).reshape(-1, 2) for each in found]
+    def places(self, text: str) -> NDArray[np.int64]:
+        """Return where the tokens of a text itself, uncut, stand in it: (t, 2) start and end."""
+        found = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return np.array(found, np.int64).reshape(-1, 2)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the tokens each text really takes part with: at most `max_length`."""
