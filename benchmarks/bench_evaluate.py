@@ -3,10 +3,10 @@
     make bench-evaluate          (or, in an environment with corom and the peers:)
     python benchmarks/bench_evaluate.py --share 20
 
-The job: load the model, encode the corpus (texts cut at 128 tokens) and all queries, rank the best
-1,000 passages of each query exactly, compute MRR@10 and Recall@1000. corom's is `corom evaluate`
-with the embedded model; the other, evaluate_peer.py, is what one writes with sentence-transformers
-in fp32 and faiss' flat index, on the same weights (their master).
+The job: load the model, encode the corpus (texts cut at what the model reads, 256 tokens) and all
+queries, rank the best 1,000 passages of each query exactly, compute MRR@10 and Recall@1000. corom's
+is `corom evaluate` with the embedded model; the other, evaluate_peer.py, is what one writes with
+sentence-transformers in fp32 and faiss' flat index, on the same weights (their master).
 
 Nearly all of the time goes into encoding the corpus. Of that both encode only one passage in
 `--share`, a seeded sample, in slices; they take turns, and the order alternates. The rest of the

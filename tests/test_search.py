@@ -85,6 +85,14 @@ class TestOne:
         with pytest.raises(InputError, match="occurs twice"):
             searcher.run([Query("q", "糖"), Query("q", "盐")])
 
+    @pytest.mark.parametrize("k", [0, -1, None, "3", 2.5, True])
+    @pytest.mark.parametrize("by_document", [False, True])
+    def test_wrong_k(self, vectors, words, k, by_document):
+        both = Searcher(vectors, encoder=CharacterEncoder(), words=words, fusion=Fusion())
+        for searcher in (Searcher(words=words), both):
+            with pytest.raises(InputError, match=f"k is {k!r}; ask for at least 1"):
+                searcher.search(["糖"], k, by_document=by_document)
+
     def test_nothing_asked(self, vectors, words):
         assert Searcher(vectors, encoder=CharacterEncoder()).search([]) == []
         assert Searcher(words=words).run([]) == {}

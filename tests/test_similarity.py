@@ -117,6 +117,15 @@ class TestClosePairs:
         assert found.rows.tolist() == [[0, 1], [0, 2], [1, 2]]
         assert found.scores.tolist() == [2, 2, 2]
 
+    @pytest.mark.parametrize("score", ["dot", "cosine"])
+    def test_equal_texts_are_all_found(self, score):
+        vectors = RNG.normal(size=(300, 512)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        found = close_pairs(np.concatenate([vectors, vectors]), above=1.0, score=score)
+        assert sorted(map(tuple, found.rows.tolist())) == [(n, n + 300) for n in range(300)]
+        if score == "cosine":
+            assert found.scores.max() <= 1
+
     @pytest.mark.parametrize("count", [0, 1])
     def test_none_and_one_have_no_pair(self, count):
         found = close_pairs(LEFT[:count], above=-1)
@@ -129,9 +138,12 @@ class TestClosePairs:
             close_pairs(LEFT, above=0, score="l2")
         with pytest.raises(InputError, match="none of"):
             close_pairs(LEFT, above=0, score="euclid")
-        with pytest.raises(InputError, match="finite"):
-            close_pairs(LEFT, above=float("nan"))
-        with pytest.raises(InputError, match="finite"):
+        for above in (float("nan"), float("inf"), None, "0.5", True):
+            with pytest.raises(InputError, match=f"above is {above!r}; it must be a finite"):
+                close_pairs(LEFT, above=above)
+        with pytest.raises(InputError, match="a cosine is at most 1"):
+            close_pairs(LEFT, above=1.5)
+        with pytest.raises(InputError, match="NaN"):
             close_pairs(np.full((2, 2), np.nan, np.float32), above=0)
         with pytest.raises(InputError, match="must be"):
             close_pairs(LEFT[0], above=0)

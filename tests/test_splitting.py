@@ -31,6 +31,8 @@ TEXTS = st.lists(
             "😷",
             "\x00",
             "\ud800",
+            "고혈압",
+            "ひらがな",
         ]
     ),
     max_size=80,
@@ -136,6 +138,15 @@ class TestOverlap:
         assert parts[0].endswith("多喝水。")
         assert parts[1].startswith("多喝水。")
 
+    def test_no_part_lies_within_the_one_before(self, checkpoint):
+        text = (
+            "血超压盐血血血患盐者当超应压过。者天者盐克每克不不每。克每过天每限天天压者不患天当超者盐不血限每每当。\n"
+            "者天每每高天克超天超当过者超盐克克患限不患天盐过克克天高不高。盐应患天限高应盐过不克克。盐血血过限超血"
+            "过当患压盐每高者压限过不超血过当每血患。"
+        )
+        ends = [p.end for p in split(Splitter(checkpoint, max_tokens=96, overlap=24), text)]
+        assert ends == sorted(set(ends))
+
     def test_none_where_no_sentence_is_short_enough(self, checkpoint):
         text = "头痛要休息，" * 8
         assert texts_of(split(Splitter(checkpoint, max_tokens=16, overlap=5), text)) == texts_of(
@@ -173,6 +184,16 @@ def test_cuts_cover_all_tokens_and_go_on(grades, room, overlap):
     assert all(last - first <= room for first, last in found)
 
 
+def test_long_texts_are_cut_into_tokens_piece_by_piece(checkpoint, monkeypatch):
+    text = "头痛要休息，多喝水。发热aspirin 3.5克！\n\n" * 40 + "头痛" * 100
+    splitter = Splitter(checkpoint, max_tokens=32, overlap=8)
+    whole = split(splitter, text)
+    monkeypatch.setattr("corom.splitting._PIECE", 50)
+    assert split(splitter, text) == whole
+    monkeypatch.setattr("corom.splitting._CHARACTERS", 50)
+    assert split(splitter, text) == whole
+
+
 class TestRefused:
     @pytest.mark.parametrize("max_tokens", [0, 15, 513, -1, "64", 64.0, True])
     def test_lengths(self, checkpoint, max_tokens):
@@ -188,6 +209,16 @@ class TestRefused:
         checkpoint = tiny_checkpoint(passage_prefix="的一是不了在有人我")
         with pytest.raises(InputError, match="leave 5; ask for more"):
             Splitter(checkpoint, max_tokens=16)
+
+    @pytest.mark.parametrize("id_", ["", " ", None, 5, "a\ud83d"])
+    def test_ids_that_are_none(self, splitter, id_):
+        with pytest.raises(InputError, match="must be a str, in UTF-8"):
+            list(splitter.split([Passage(id_, "头痛")]))
+
+    @pytest.mark.parametrize("passages", [None, 5])
+    def test_no_list(self, splitter, passages):
+        with pytest.raises(InputError, match="split takes an iterable of passages"):
+            list(splitter.split(passages))
 
     @pytest.mark.parametrize("id_", ["d#1", "a#b#22"])
     def test_ids_of_parts(self, splitter, id_):

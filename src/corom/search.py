@@ -1,7 +1,7 @@
 """Search: queries in, ranked passages with their texts out; by meaning, by words, or by both.
 
-Both together (hybrid) is off unless a `Fusion` is given: on Chinese medical text a fusion nobody
-tuned ranks worse than vectors alone (see docs/indexes.md).
+Both together (hybrid) is off unless a `Fusion` is given: on Chinese medical text reciprocal ranks
+do worse than vectors alone (docs/indexes.md has the figures).
 """
 
 from __future__ import annotations
@@ -131,6 +131,8 @@ class Searcher:
         return dict(zip(ids, hits, strict=True))
 
     def _hits(self, texts: list[str], k: int, by_document: bool) -> list[list[Hit]]:
+        if type(k) is not int or k < 1:
+            raise InputError(f"k is {k!r}; ask for at least 1")
         depth = k if self._second is None else max(k, self._second.depth)
         if by_document:
             found = best_documents(partial(self._found_some, texts), len(texts), depth)

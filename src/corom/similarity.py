@@ -26,7 +26,7 @@ Score: TypeAlias = Literal["dot", "cosine", "l2"]
 
 MOST_PAIRS = 1_000_000
 # Scores in memory at once: 64 MB.
-_BLOCK = 1 << 24
+_BLOCK, _TOLERANCE = 1 << 24, 1e-6
 
 
 class ClosePairs(NamedTuple):
@@ -74,14 +74,14 @@ def close_pairs(
     """Return every two rows of `vectors` whose score is at least `above`, the closest first.
 
     Near-duplicates of a list of questions, say. Compares all with all, n² · dim / 2 operations
-    (some minutes for 100,000 texts), block by block in some 100 MB besides the pairs found.
-    Raises InputError for more pairs than `most`, a score of which less is nearer, and NaN.
+    (some minutes for 100,000 texts), block by block in some 200 MB besides the pairs found. A
+    millionth below `above` still counts, as much as float32 products of equal vectors differ by.
+    Raises InputError for more pairs than `most`, what `check_above` refuses, and NaN.
     """
-    if score == "l2":
-        raise InputError("score 'l2' is lower where texts are closer; use cosine or dot")
+    check_above(above, score=score)
     _check(vectors, vectors, score)
-    if not np.isfinite(vectors).all() or not isfinite(above):
-        raise InputError("vectors and above must be finite numbers")
+    if not np.isfinite(vectors).all():
+        raise InputError("a vector holds NaN or infinity")
     if score == "cosine":
         vectors = normalized(vectors)
     rows: list[NDArray[np.int64]] = []
@@ -91,16 +91,29 @@ def close_pairs(
         block = vectors[start : start + size] @ vectors[start:].T
         # Each two once, and none with itself.
         block[np.tri(*block.shape, dtype=np.bool_)] = -np.inf
-        here = np.argwhere(block >= above)
-        found += len(here)
+        if score == "cosine":
+            np.minimum(block, 1, out=block)
+        close = block >= above - _TOLERANCE * max(1, abs(above))
+        found += int(np.count_nonzero(close))
         if found > most:
             raise InputError(f"more than {most:,} pairs score {above} or more; set above higher")
+        here = np.argwhere(close)
         rows.append(here + start)
         scores.append(block[here[:, 0], here[:, 1]])
     pairs = np.concatenate(rows) if rows else np.empty((0, 2), np.int64)
     values = np.concatenate(scores) if scores else np.empty(0, np.float32)
     order = np.lexsort((pairs[:, 1], pairs[:, 0], -values))
     return ClosePairs(pairs[order], values[order])
+
+
+def check_above(above: float, *, score: Score) -> None:
+    """Raise InputError for what `close_pairs` cannot look for: no number, l2, a cosine over 1."""
+    if score == "l2":
+        raise InputError("score 'l2' is lower where texts are closer; use cosine or dot")
+    if type(above) not in (int, float) or not isfinite(above):
+        raise InputError(f"above is {above!r}; it must be a finite number")
+    if score == "cosine" and above > 1:
+        raise InputError(f"above is {above}; a cosine is at most 1")
 
 
 def rank_passages(

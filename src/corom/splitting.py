@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -25,20 +24,27 @@ from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.names import resolve
 from corom.readers.writing import write_lines
 from corom.records import Passage
-from corom.text import check_texts, sentence_ends
+from corom.text import check_texts, clean, sentence_ends
 from corom.tokens import TokenCutter
 
 LEAST_TOKENS = 16
-# Texts that are cut into tokens together.
-_AT_ONCE = 1024
+# Texts that are in memory together, and about how many characters.
+_AT_ONCE, _CHARACTERS = 1024, 1 << 22
+# Characters that are cut into tokens together: each takes some 200 bytes meanwhile.
+_PIECE = 1 << 16
 
 # How good a place to cut is: better after a paragraph than inside a word.
 _WORD, _CLAUSE, _SENTENCE, _PARAGRAPH = 1, 2, 3, 4
 # A comma or colon between digits (1,000; 1:5000) ends no clause.
 _CLAUSE_END = re.compile(r"[，、：]|[,:](?!\d)|\s")
 _PARAGRAPH_END = re.compile(r"\n")
-# Whether a character is a Latin letter or a digit; 128 stands for all others.
-_LATIN = np.array([chr(code).isalnum() for code in range(128)] + [False])
+# Latin letters and digits; and the blocks of Chinese characters and of punctuation, of which each
+# character is a token of its own (what is left is letters of other scripts, such as Korean).
+_ASCII = np.array([chr(code).isalnum() for code in range(128)])
+_APART = (
+    *((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FA1F)),
+    *((0x2000, 0x206F), (0x3000, 0x303F), (0xFF00, 0xFF0F)),
+)
 _NUMBERED = re.compile(r".+#[0-9]+", re.DOTALL)
 
 
@@ -124,12 +130,18 @@ class Splitter:
 
         A title that would take more than half of a part becomes the beginning of the text instead
         (and of what start and end count).
-        Some 10,000 short passages or 3 MB of long ones a second. Raises InputError for an id that
-        ends like that of a part (`#1`).
+        Takes a small part of the time that encoding does. Raises InputError for an id that ends
+        like that of a part (`#1`), is empty or no UTF-8, and for what is no passage.
         """
-        given = iter(passages)
-        while some := [_checked(passage) for passage in islice(given, _AT_ONCE)]:
-            yield from self._split(some)
+        some: list[Passage] = []
+        size = 0
+        for passage in _iterated(passages):
+            some.append(_checked(passage))
+            size += len(passage.text)
+            if len(some) == _AT_ONCE or size >= _CHARACTERS:
+                yield from self._split(some)
+                some, size = [], 0
+        yield from self._split(some)
 
     def _split(self, passages: Sequence[Passage]) -> Iterator[Part]:
         for passage, long in zip(passages, self._too_long(passages), strict=True):
@@ -154,7 +166,7 @@ class Splitter:
     def _spans(self, passage: Passage, room: int) -> Iterator[tuple[int, int]]:
         """Yield start and end of each part of a text that is too long for one."""
         text = passage.text
-        places = self._cutter.places(text)
+        places = np.concatenate([self._cutter.places(t) + at for at, t in _pieces(text)])
         grades = _grades(text, places)
         for first, last in cuts(grades, room=room, overlap=self.overlap):
             start = int(places[first, 0]) if first else 0
@@ -186,26 +198,31 @@ def cuts(grades: NDArray[np.int8], *, room: int, overlap: int = 0) -> Iterator[t
     `grades[i]` says how good it is to cut before token i. A part ends at the best place from half
     of what it would have if all were alike; of equals the one nearest to that length.
     """
-    start, total = 0, len(grades)
+    start = end = 0
+    total, overlap = len(grades), min(overlap, room // 2)
     while total - start > room:
         rest = total - start
         alike = rest // ceil(rest / room)
-        least = start + (alike + 1) // 2
+        # Not before the last end: such a part would lie within the one before.
+        least = max(start + (alike + 1) // 2, end + 1)
         window = grades[least : start + room + 1]
         best = np.flatnonzero(window == window.max()) + least
         end = int(best[np.abs(best - start - alike).argmin()])
         yield start, end
-        again = np.flatnonzero(grades[end - overlap : end] >= _SENTENCE) + end - overlap
-        start = next((int(place) for place in again if place > start), end)
+        first = max(start + 1, end - overlap)
+        again = np.flatnonzero(grades[first:end] >= _SENTENCE) + first
+        start = int(again[0]) if len(again) else end
     yield start, total
 
 
 def _grades(text: str, places: NDArray[np.int64]) -> NDArray[np.int8]:
     """Return how good a place to cut there is before each token."""
     starts, ends = places[:, 0], places[:, 1]
-    latin = _LATIN[np.minimum(np.frombuffer(text.encode("utf-32-le"), np.uint32)[starts], 128)]
+    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    # Whether a token begins, and ends, with a letter of a word that may be more tokens.
+    begins, closes = _in_words(codes[starts]), _in_words(codes[ends - 1])
     grades = np.zeros(len(places), np.int8)
-    apart = (starts[1:] > ends[:-1]) | ~latin[1:] | ~latin[:-1]
+    apart = (starts[1:] > ends[:-1]) | ~begins[1:] | ~closes[:-1]
     grades[0] = _PARAGRAPH
     grades[1:][apart] = _WORD
     found = (
@@ -219,19 +236,50 @@ def _grades(text: str, places: NDArray[np.int64]) -> NDArray[np.int8]:
     return grades
 
 
+def _in_words(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Return which characters may be joined with others to a word."""
+    alone = np.zeros(len(codes), bool)
+    for first, last in _APART:
+        alone |= (codes >= first) & (codes <= last)
+    return np.where(codes < len(_ASCII), _ASCII[np.minimum(codes, len(_ASCII) - 1)], ~alone)
+
+
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the text in pieces that end where sentences do, with the place of each."""
+    start = end = 0
+    for end in [*sentence_ends(text), len(text)] if len(text) > _PIECE else [len(text)]:
+        if end - start >= _PIECE or end == len(text):
+            yield start, text[start:end]
+            start = end
+
+
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
     """Return the span without the white space around it."""
     inside = text[start:end]
     return end - len(inside.lstrip()), start + len(inside.rstrip())
 
 
+def check_text_id(id_: str) -> None:
+    """Raise InputError unless parts of a text can be named after its id."""
+    if not isinstance(id_, str) or not id_.strip() or clean(id_) != id_:
+        raise InputError(f"id {id_!r} must be a str, in UTF-8, with something visible in it")
+    if _NUMBERED.fullmatch(id_):
+        raise InputError(
+            f"id {id_!r} ends like that of a part (#1), which corom split makes; rename such texts"
+        )
+
+
+def _iterated(passages: Iterable[Passage]) -> Iterator[Passage]:
+    try:
+        return iter(passages)
+    except TypeError:
+        kind = type(passages).__name__
+        raise InputError(f"split takes an iterable of passages, not {kind}") from None
+
+
 def _checked(passage: Passage) -> Passage:
     if not isinstance(passage, Passage):
         raise InputError(f"split takes passages, not {type(passage).__name__}")
-    if _NUMBERED.fullmatch(passage.id):
-        raise InputError(
-            f"id {passage.id!r} ends like that of a part (#1); split the whole texts, or give them "
-            "other ids"
-        )
+    check_text_id(passage.id)
     text, title = check_texts([passage.text, passage.title])
     return passage._replace(text=text, title=title)

@@ -75,6 +75,23 @@ def test_rows_of_parts(run: Callable, data: Path, options: tuple, model: Path) -
     done = run(*asked, "--part-tokens", 500)
     assert (done.code, "--part-tokens 500" in done.err) == (2, True)
     assert "reads only" in done.err
+    done = run(*asked, "--part-tokens", 16, "--rerank", "any")
+    assert (done.code, "one at a time" in done.err) == (2, True)
+
+
+def test_parts_of_words_and_ids_that_parts_would_have(
+    run: Callable, data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tantivy")
+    asked = ("evaluate", data, "--split", "dev", "--part-tokens", 16)
+    done = run(*asked, "--model", "bm25")
+    assert (done.code, "bm25, parts of 16" in done.out) == (0, True)
+    corpus = data / "corpus.tsv"
+    lines = corpus.read_text(encoding="utf-8").splitlines()
+    corpus.write_text("\n".join([*lines, "x#1\t头痛"]) + "\n", encoding="utf-8")
+    done = run(*asked, "--work", tmp_path / "kept")
+    assert (done.code, "'x#1' ends like that of a part" in done.err) == (2, True)
+    assert not (tmp_path / "kept").exists()
 
 
 def test_the_only_split_need_not_be_named(run: Callable, data: Path, options: tuple) -> None:

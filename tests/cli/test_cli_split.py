@@ -91,6 +91,12 @@ def test_refused(run: Callable, documents: Path, model: Path, tmp_path: Path) ->
     done = run("split", parts, "-o", out, "-m", model)
     assert (done.code, out.exists()) == (2, False)
     assert "'7#1' ends like that of a part" in done.err
+    before = documents.read_bytes()
+    done = run("split", documents, "-o", documents, "-m", model)
+    assert (done.code, documents.read_bytes()) == (2, before)
+    assert "is INPUT itself" in done.err
+    done = run("split", tmp_path, "-o", out, "-m", model)
+    assert (done.code, "give --files" in done.err) == (2, True)
     (tmp_path / "empty").mkdir()
     done = run("split", tmp_path / "empty", "--files", "-o", out, "-m", model)
     assert done.code == 2

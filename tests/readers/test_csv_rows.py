@@ -53,17 +53,27 @@ def test_queries(tmp_path: Path) -> None:
         ("", "line 1: its header lacks text"),
         ("id,text,text\n1,a,b\n", "line 1: its header names a column twice"),
         ("id,text\n1,头痛,x\n", "line 2: has 3 columns instead of 2"),
-        ("id,text\n1,头痛\n\n", "line 3: has 0 columns"),
+        ('id,text\n1,"头痛\n2,发热\n3,咳嗽\n', "line 2: begins a row that is not csv"),
+        ('id,text\n1,头痛\n2,"发"热\n', "line 3: begins a row that is not csv"),
         ("id,text\n1,头痛\n1,发热\n", "line 3: repeats the id"),
         ("id,text\n ,头痛\n", "line 2: has an empty id"),
         ("id,text\n1,\n", "line 2: has an empty text"),
         ("id,text\n1,高血压\n".encode("gb18030"), "line 2: is not UTF-8; convert"),
-        ("id,text\n1," + "长" * 140_000, "is not csv"),
     ],
 )
 def test_refused(tmp_path: Path, text: str | bytes, said: str) -> None:
     with pytest.raises(FormatError, match=said):
         list(open_passages(written(tmp_path, text)))
+
+
+def test_long_cells_and_blank_lines(tmp_path: Path) -> None:
+    path = written(tmp_path, f"text\n\n{'长' * 140_000}\n\n短\n\n")
+    assert [(passage.id, len(passage.text)) for passage in open_passages(path)] == [
+        ("1", 140_000),
+        ("2", 1),
+    ]
+    with pytest.raises(FormatError, match="line 6: has 2 columns"):
+        list(open_passages(written(tmp_path, "text\n\n头痛\n\n\n发热,咳嗽\n")))
 
 
 def test_bad_rows_are_counted(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 | framework | import from | classes |
 |---|---|---|
-| LangChain | `corom.adapters.langchain` | `CoromEmbeddings` |
-| LlamaIndex | `corom.adapters.llamaindex` | `CoromEmbedding` |
-| Haystack | `corom.adapters.haystack` | `CoromTextEmbedder`, `CoromDocumentEmbedder` |
+| LangChain | `corom.adapters.langchain` | `CoromEmbeddings`, `CoromReranker` |
+| LlamaIndex | `corom.adapters.llamaindex` | `CoromEmbedding`, `CoromReranker` |
+| Haystack | `corom.adapters.haystack` | `CoromTextEmbedder`, `CoromRanker`, … |
 | MTEB | `corom.adapters.mteb` | `MtebEncoder` |
 
 They run the model in your process. For a model behind `corom serve` use the framework's own OpenAI

@@ -92,10 +92,11 @@ def read_queries(source: str) -> Iterator[Query]:
 def _read_stdin() -> Iterator[tuple[str, str]]:
     """Yield number and text of each line."""
     from corom.errors import FormatError
+    from corom.readers.lines import line_content
 
     for number, raw in enumerate(sys.stdin.buffer, 1):
         try:
-            text = raw.decode("utf-8").strip("\r\n")
+            text = line_content(raw, first=number == 1).decode("utf-8").strip("\r\n")
         except UnicodeDecodeError:
             raise FormatError("is not UTF-8", path="standard input", line=number) from None
         if not text.strip():

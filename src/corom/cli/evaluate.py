@@ -91,6 +91,10 @@ def command(
             *(BM25 in names, index, measure, against, plot, runs, per_query, rerank, part_tokens)
         )
     outputs.check()
+    if part_tokens and rerank is not None:
+        raise InputError("--part-tokens and --rerank are measured one at a time: leave one out")
+    if part_tokens and not names:
+        raise InputError("--part-tokens is for models; --index holds what it was made of")
     on: dict[str, Any] = {"engine": engine, "precision": precision, "device": device}
     on["threads"] = threads
     load = partial(load_encoder, max_length=max_length, **on)
@@ -148,21 +152,27 @@ class _Models(NamedTuple):
         self, encoders: Mapping[str, Encoder], *, progress: Callable[[int], None]
     ) -> list[Retriever]:
         """Return a row for each model, shorter length and size of parts, then for each index."""
-        from corom.evaluation import Lexical, Parted
-        from corom.splitting import Splitter
+        from corom.evaluation import Lexical
 
         rows: list[Retriever] = []
         for name in self.names:
             if name == BM25:
-                rows.append(Lexical(name=BM25))
+                own: list[Retriever] = [Lexical(name=BM25)]
             else:
-                whole, *shorter = self.dense(name, encoders[name], progress=progress)
+                own = [*self.dense(name, encoders[name], progress=progress)]
                 reads = encoders[name].max_length
                 if self.parts and max(self.parts) > reads:
                     raise InputError(f"--part-tokens {max(self.parts)}: {name} reads only {reads}")
-                splitters = (Splitter.load(name, max_tokens=tokens) for tokens in self.parts)
-                rows += [whole, *shorter, *(Parted(whole, splitter) for splitter in splitters)]
+            rows += [*own, *self._parted(own[0])]
         return rows + [_stored(place, self.load) for place in self.indexes]
+
+    def _parted(self, whole: Retriever) -> list[Retriever]:
+        """Return a row for each size of parts; words count the tokens of the embedded model."""
+        from corom.evaluation import Parted
+        from corom.splitting import Splitter
+
+        model = EMBEDDED if whole.name == BM25 else whole.name
+        return [Parted(whole, Splitter.load(model, max_tokens=tokens)) for tokens in self.parts]
 
 
 class _Outputs(NamedTuple):
@@ -223,7 +233,11 @@ def _measure_retrieval(
 ) -> Report:
     from corom.encoder import Progress
     from corom.evaluation import Reranked
+    from corom.splitting import check_text_id
 
+    if models.parts:
+        for passage in dataset.passages():
+            check_text_id(passage.id)
     encoders = models.encoders()
     reads = None if second is None else second()
     with progress_bar(lambda: sum(1 for _ in dataset.passages())) as meter:

@@ -59,10 +59,12 @@ def command(
     """
     from corom.errors import InputError
     from corom.readers import read_pairs
-    from corom.similarity import score_matrix, score_pairs
+    from corom.similarity import check_above, score_matrix, score_pairs
 
-    if above is not None and file is None:
-        raise InputError("--above belongs to --file")
+    if above is not None:
+        if file is None:
+            raise InputError("--above belongs to --file")
+        check_above(above, score=score)
     if sum((bool(texts), file is not None, pairs is not None)) != 1:
         raise InputError("give texts, --file or --pairs (one of the three)")
     both = [(pair.query, pair.positive) for pair in read_pairs(pairs)] if pairs else []
@@ -104,5 +106,5 @@ def _close(
         if as_json:
             say_json({"left": a.id, "right": b.id, "score": value})
         else:
-            texts = (" ".join(each.content.split()) for each in (a, b))
-            say("\t".join([f"{value:.4f}", a.id, b.id, *texts]))
+            shown = (a.id, b.id, a.content, b.content)
+            say("\t".join([f"{value:.4f}", *(" ".join(each.split()) for each in shown)]))

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corom.cli.console import note, read_passages, say, say_json
+from corom.cli.console import STDIN, note, read_passages, say, say_json
 from corom.cli.options import JsonOption, ModelOption
-from corom.errors import InputError
+from corom.errors import FormatError, InputError
 
 if TYPE_CHECKING:
+    from corom.records import Passage
     from corom.splitting import Part
 
 
@@ -69,8 +70,10 @@ def command(
 
     if not plain_name(out.name).endswith(".jsonl"):
         raise InputError(f"{out} cannot hold parts; name it .jsonl")
+    if source != STDIN and out.exists() and Path(source).exists() and out.samefile(source):
+        raise InputError(f"{out} is INPUT itself; write to another file")
     splitter = Splitter.load(model, max_tokens=max_tokens, overlap=overlap)
-    texts = open_documents(source) if files else read_passages(source)
+    texts = open_documents(source) if files else _passages(source)
     count = _Count()
     write_parts(out, count.watched(splitter.split(texts)))
     if splitter.max_tokens > splitter.model_reads:
@@ -85,6 +88,16 @@ def command(
         f"{out}: {count.texts:,} texts, of which {count.cut:,} were longer than "
         f"{splitter.max_tokens} tokens, in {count.passages:,} passages"
     )
+
+
+def _passages(source: str) -> Iterator[Passage]:
+    """Return the passages of the input; who gives a folder of texts is told of --files."""
+    try:
+        return read_passages(source)
+    except FormatError as error:
+        if Path(source).is_dir():
+            raise InputError(f"give --files if each file in it is a text; {error}") from None
+        raise
 
 
 @dataclass

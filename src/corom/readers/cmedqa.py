@@ -102,7 +102,8 @@ def _read_csv(
     def parsed(row: Row, _: int) -> T:
         return parse(*(row[name] for name in columns))
 
-    return read_csv(path, [(name,) for name in columns], parsed, skips=skips)
+    # Where a quote is missing Python makes the best of it, as it did for whoever counted them.
+    return read_csv(path, [(name,) for name in columns], parsed, skips=skips, strict=False)
 
 
 def recognise_cmedqa(folder: Folder, skips: SkipReport | None) -> Dataset | None:

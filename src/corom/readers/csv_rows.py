@@ -5,7 +5,9 @@
 | passages | `text`; `id` (or `_id`, `docid`), else the number of the row; `title` if any |
 | queries | `text` (or `query`); `id` (or `_id`, `query_id`), else the number of the row |
 
-Others are not read. A cell in quotes may hold commas, quotes (twice) and line breaks.
+Others are not read. A cell in quotes may hold commas, quotes (twice) and line breaks; one whose
+quotes do not end is refused, and would else take in all rows that follow. Blank lines count for
+nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from corom.readers.lines import BadRecordError, SkipReport, leave_out, open_byte
 from corom.records import Passage, Query
 
 Row: TypeAlias = dict[str, str]
+
+# Of a cell. Python's own limit, 131,072, is one for the whole process: it is only ever raised.
+_MOST_CHARACTERS = 1 << 27
 
 T = TypeVar("T")
 
@@ -69,23 +74,29 @@ def read_csv(
     parse: Callable[[Row, int], T],
     *,
     skips: SkipReport | None,
+    strict: bool = True,
 ) -> Iterator[T]:
     """Yield `parse(row, its number)` of each after the header, which has one of each of `required`.
 
-    Raises FormatError with file and line.
+    `strict`: quotes are as they must be. Raises FormatError with file and line.
     """
     # Undecodable bytes become surrogates, so one bad record does not end the parser.
     with (
         open_bytes(path) as raw,
         io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as text,
     ):
-        reader = csv.reader(text)
+        csv.field_size_limit(max(csv.field_size_limit(), _MOST_CHARACTERS))
+        reader, start = csv.reader(text, strict=strict), 1
         try:
             header = next(reader, [])
             _check_header(header, required, path)
             start = reader.line_num + 1
-            for number, row in enumerate(reader, 1):
+            number = 0
+            for row in reader:
                 line, start = start, reader.line_num + 1
+                if not row:
+                    continue
+                number += 1
                 try:
                     record = parse(_cells(row, header), number)
                 except BadRecordError as bad:
@@ -93,13 +104,20 @@ def read_csv(
                 else:
                     yield record
         except csv.Error as error:
-            raise FormatError(f"is not csv ({error})", path=path, line=reader.line_num) from None
+            raise FormatError(
+                f"begins a row that is not csv ({error}); check its quotes", path=path, line=start
+            ) from None
 
 
 def _check_header(header: list[str], required: list[tuple[str, ...]], path: Path) -> None:
     lacking = [" or ".join(names) for names in required if not set(names) & set(header)]
     if lacking:
-        raise FormatError(f"its header lacks {', '.join(lacking)}", path=path, line=1)
+        raise FormatError(
+            f"its header lacks {', '.join(lacking)}; columns are found by name, separated by "
+            "commas, in UTF-8",
+            path=path,
+            line=1,
+        )
     if len(set(header)) < len(header):
         raise FormatError("its header names a column twice", path=path, line=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,20 +16,21 @@ ENDINGS = (".txt", ".md")
 def open_documents(folder: Path | str) -> Iterator[Passage]:
     """Return each .txt and .md file in `folder` or below as a passage, by path.
 
-    Its id is the path without the ending, with / between folders. Raises InputError when `folder`
-    is no folder, holds no such file, holds compressed ones, or two whose ids would be alike;
-    FormatError, with the file, for one that is not UTF-8 or has nothing visible in it.
+    Its id is the path without the ending, with / between folders. Links to folders are not
+    followed. Raises InputError when `folder` is no folder, holds no such file, holds compressed
+    ones, one whose name is not UTF-8, or two whose ids would be alike; OSError for a folder that
+    may not be read; FormatError, with the file, for one that is not UTF-8 or has nothing visible.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; check the path")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    packed = [path for path in files if plain_name(path.name) != path.name and _is_text(path)]
-    if packed:
-        raise InputError(f"{packed[0]} is compressed; unpack it, or move it elsewhere")
     texts: dict[str, Path] = {}
-    for path in filter(_is_text, files):
+    for path in sorted(filter(_is_text, _files(folder))):
+        if not path.name.lower().endswith(ENDINGS):
+            raise InputError(f"{path} is compressed; unpack it, or move it elsewhere")
         id_ = path.relative_to(folder).with_suffix("").as_posix()
+        if id_ != id_.encode(errors="replace").decode():
+            raise InputError(f"{str(path)!r}: its name is not UTF-8; rename it")
         if id_ in texts:
             raise InputError(f"{texts[id_]} and {path} would have one id; rename one of them")
         texts[id_] = path
@@ -37,13 +39,23 @@ def open_documents(folder: Path | str) -> Iterator[Passage]:
     return (Passage(id_, _read(path)) for id_, path in texts.items())
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        yield from (path for name in names if (path := Path(place, name)).is_file())
+
+
 def _is_text(path: Path) -> bool:
-    return plain_name(path.name).endswith(ENDINGS)
+    return plain_name(path.name.lower()).endswith(ENDINGS)
 
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        # Line ends stay as they are: positions in the text are those in the file.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read()
     except UnicodeDecodeError as error:
         raise FormatError(
             f"is not UTF-8 at byte {error.start + 1}; convert the file to UTF-8", path=path
