@@ -129,9 +129,9 @@ class Splitter:
         """Yield the parts of each passage, in order; every part has the passage's title.
 
         A title that would take more than half of a part becomes the beginning of the text instead
-        (and of what start and end count).
-        Takes a small part of the time that encoding does. Raises InputError for an id that ends
-        like that of a part (`#1`), is empty or no UTF-8, and for what is no passage.
+        (and of what start and end count). Takes a small part of the time that encoding does. Raises
+        InputError for an id that ends like that of a part (`#1`), is empty or no UTF-8, and for
+        what is no passage.
         """
         some: list[Passage] = []
         size = 0

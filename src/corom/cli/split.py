@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corom.cli.console import STDIN, note, read_passages, say, say_json
+from corom.cli.console import (
+    STDIN,
+    note,
+    progress_bar,
+    read_passages,
+    say,
+    say_json,
+)
 from corom.cli.options import JsonOption, ModelOption
 from corom.errors import FormatError, InputError
 
 if TYPE_CHECKING:
+    from corom.encoder import Progress
     from corom.records import Passage
     from corom.splitting import Part
 
@@ -75,7 +84,9 @@ def command(
     splitter = Splitter.load(model, max_tokens=max_tokens, overlap=overlap)
     texts = open_documents(source) if files else _passages(source)
     count = _Count()
-    write_parts(out, count.watched(splitter.split(texts)))
+    unknown = files or source == STDIN
+    with progress_bar(None if unknown else partial(_number, source)) as meter:
+        write_parts(out, count.watched(splitter.split(texts), meter))
     if splitter.max_tokens > splitter.model_reads:
         note(
             f"{model} reads {splitter.model_reads} tokens, unless corom index is told "
@@ -100,6 +111,10 @@ def _passages(source: str) -> Iterator[Passage]:
         raise
 
 
+def _number(source: str) -> int:
+    return sum(1 for _ in read_passages(source))
+
+
 @dataclass
 class _Count:
     """What has been written."""
@@ -108,11 +123,17 @@ class _Count:
     cut: int = 0
     passages: int = 0
 
-    def watched(self, parts: Iterator[Part]) -> Iterator[Part]:
-        """Yield the parts and count them."""
+    def watched(
+        self, parts: Iterator[Part], progress: Callable[[Progress], None]
+    ) -> Iterator[Part]:
+        """Yield the parts, count them and say so."""
+        from corom.encoder import Progress
+
         for part in parts:
             self.passages += 1
             first = part.passage.id in (part.document, f"{part.document}#1")
             self.texts += first
             self.cut += first and part.passage.id != part.document
+            if first:
+                progress(Progress(self.texts, 0, 0))
             yield part
