@@ -103,18 +103,18 @@ class Searcher:
         self._fusion, self._second = fusion, second
 
     def search(
-        self, queries: Iterable[str], k: int = 10, *, by_document: bool = False
+        self, queries: Iterable[str], k: int = 10, *, by_document: bool | None = None
     ) -> list[list[FoundPassage]]:
         """Return the best `k` passages of each query with their texts, best first.
 
         `by_document`: of passages that are parts of one text (`corom.splitting`) only the best,
-        which is what a reranker reads, too.
+        which is what a reranker reads, too; None: if the index was made of parts.
         """
         found = self._hits(list(check_texts(queries)), k, by_document)
         return [self._with_texts(hits) for hits in found]
 
     def run(
-        self, queries: Iterable[Query], k: int = 1000, *, by_document: bool = False
+        self, queries: Iterable[Query], k: int = 1000, *, by_document: bool | None = None
     ) -> dict[str, list[Hit]]:
         """Return the best `k` hits of each query by its id; InputError if an id occurs twice.
 
@@ -126,15 +126,18 @@ class Searcher:
         if len(set(ids)) < len(ids):
             raise InputError("a query id occurs twice; ids must be unique")
         hits = self._hits(list(check_texts(query.text for query in asked)), k, by_document)
-        if by_document:
+        if self._once(by_document):
             hits = [[hit._replace(id=document_of(hit.id)) for hit in each] for each in hits]
         return dict(zip(ids, hits, strict=True))
 
-    def _hits(self, texts: list[str], k: int, by_document: bool) -> list[list[Hit]]:
+    def _once(self, by_document: bool | None) -> bool:
+        return self._first.spec.part_tokens > 0 if by_document is None else by_document
+
+    def _hits(self, texts: list[str], k: int, by_document: bool | None) -> list[list[Hit]]:
         if type(k) is not int or k < 1:
             raise InputError(f"k is {k!r}; ask for at least 1")
         depth = k if self._second is None else max(k, self._second.depth)
-        if by_document:
+        if self._once(by_document):
             found = best_documents(partial(self._found_some, texts), len(texts), depth)
         else:
             found = self._found(texts, depth)

@@ -68,6 +68,31 @@ def test_a_search_finds_each_text_once(
     assert once == [every[texts.index(text)] for text in dict.fromkeys(texts)]
 
 
+def test_an_index_cuts_by_itself(
+    run: Callable, documents: Path, model: Path, tmp_path: Path
+) -> None:
+    index, options = tmp_path / "index", ("-m", model, "--precision", "fp32")
+    cut = ("--part-tokens", 16, "--whole-share", 0.5)
+    done = run("index", documents, "--to", index, *options, *cut)
+    assert done.code == 0, done.err
+    assert "4 parts of at most 16 tokens, exact" in done.out
+    asked = ("search", "-i", index, "--precision", "fp32", "--json", "头痛吃什么药")
+    once, every = (json.loads(run(*asked, *more).out) for more in ((), ("--every-part",)))
+    assert (len(once), len(every)) == (2, 4)
+    assert once[0] == every[0]
+    other = run("index", documents, "--to", index, *options, "--part-tokens", 16)
+    assert (other.code, "whole_share: 0.0 != 0.5" in other.err) == (1, True), other.err
+    for wrong, said in (
+        (("--whole-share", 0.5), "belongs to --part-tokens"),
+        (("--part-tokens", 8), "from 16 to 512"),
+        (("--part-tokens", 300), "reads 128"),
+        (("--part-tokens", 16, "--whole-share", 1), "from 0 to below 1"),
+    ):
+        done = run("index", documents, "--to", tmp_path / "no", *options, *wrong)
+        assert (done.code, said in done.err) == (2, True), done.err
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_remark_where_the_model_reads_less(
     run: Callable, documents: Path, model: Path, tmp_path: Path
 ) -> None:

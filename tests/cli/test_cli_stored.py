@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,3 +43,28 @@ def test_an_index_of_this_corpus_is_measured_and_no_other(
     assert "made of other passages" in refused.err
     corpus.write_text(text + "7\t肺炎\n", encoding="utf-8")
     assert "holds 6 passages, the data set has 7" in run(*asked).err
+
+
+def test_an_index_of_parts_is_measured_by_its_texts(
+    run: Callable, model: Path, data: Path, tmp_path: Path
+) -> None:
+    corpus = data / "corpus.tsv"
+    text = corpus.read_text(encoding="utf-8")
+    corpus.write_text(text + "7\t" + "肺炎发热咳嗽。" * 9 + "\n", encoding="utf-8")
+    index, options = tmp_path / "index", ("-m", model, "--precision", "fp32")
+    done = run("index", data, "--to", index, *options, "--part-tokens", 16, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["passages"] > 7
+    asked = ("evaluate", data, "--split", "dev", "--precision", "fp32")
+    stored = run(*asked, "--index", index, "--runs", tmp_path / "stored")
+    assert stored.code == 0, stored.err
+    now = run(*asked, "-m", model, "--part-tokens", 16, "--runs", tmp_path / "now")
+    assert now.code == 0, now.err
+    files = [*(tmp_path / "stored").iterdir(), *(tmp_path / "now").glob("*parts-of-16.run")]
+    runs = [
+        [line.split()[:4] for line in file.read_text(encoding="utf-8").splitlines()]
+        for file in files
+    ]
+    assert len(runs) == 2
+    assert runs[0] == runs[1]
+    assert runs[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,9 @@ from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.index import BM25Options, ExactOptions, IndexSpec, building, open_index
 from corom.index.building import build_index
+from corom.records import Passage, Query
+from corom.search import Searcher
+from corom.splitting import Splitter
 from index.samples import passages
 
 WORDS = IndexSpec(options=BM25Options(cut="bigrams"))
@@ -107,3 +111,95 @@ def test_equal_ids_are_refused(tmp_path):
     pytest.importorskip("tantivy")
     with pytest.raises(InputError, match="'1' occurs twice"):
         build_index(tmp_path / "index", passages(2, ids=["1", "1"]), spec=WORDS)
+
+
+LONG = "糖尿病要注意饮食。高血压患者要休息。头痛发热吃什么药？"
+
+
+class TestParts:
+    """Whole texts in, their parts with mixed vectors in the index."""
+
+    TEXTS = (
+        Passage("a", LONG, "糖尿病"),
+        Passage("b", "咳嗽"),
+        *(Passage(str(n), LONG[n:] + LONG, "头痛") for n in range(9)),
+    )
+
+    @pytest.fixture
+    def checkpoint(self, tiny_checkpoint):
+        return tiny_checkpoint()
+
+    @pytest.fixture
+    def encoder(self, checkpoint):
+        return Encoder(checkpoint, precision="fp32")
+
+    @pytest.fixture
+    def splitter(self, checkpoint):
+        return Splitter(checkpoint, max_tokens=16)
+
+    @pytest.mark.parametrize("share", [0.0, 0.4])
+    def test_each_part_has_its_share_of_the_whole(self, encoder, splitter, tmp_path, share):
+        spec = spec_of(encoder, part_tokens=16, whole_share=share)
+        made = {"spec": spec, "encoder": encoder, "splitter": splitter}
+        size = build_index(tmp_path / "index", iter(self.TEXTS), **made)
+        index = open_index(tmp_path / "index")
+        parts = list(splitter.split(self.TEXTS))
+        assert size == len(index) == len(parts) > len(self.TEXTS)
+        wholes = {text.id: text.content for text in self.TEXTS}
+        encode = partial(encoder.encode_passages, normalize=True)
+        own = encode([part.passage.content for part in parts])
+        whole = encode([wholes[part.document] for part in parts])
+        query = encoder.encode_queries(["头痛"], normalize=True)
+        products = ((1 - share) * own + share * whole) @ query[0]
+        found = {hit.id: hit.score for hit in index.search(query, size)[0]}
+        assert found == pytest.approx(
+            {p.passage.id: score for p, score in zip(parts, products.tolist(), strict=True)},
+            abs=1e-5,
+        )
+        # By default a search finds each text once.
+        searcher = Searcher(index, encoder=encoder)
+        hits = searcher.search(["头痛"], 99)[0]
+        assert len(hits) == len(self.TEXTS)
+        assert len(searcher.search(["头痛"], 99, by_document=False)[0]) == size
+        run = searcher.run([Query("1", "头痛")])["1"]
+        assert {hit.id for hit in run} == set(wholes)
+        assert [hit.score for hit in run] == [hit.score for hit in hits]
+
+    def test_what_was_interrupted_goes_on(self, encoder, splitter, tmp_path, monkeypatch):
+        monkeypatch.setattr(building, "_CHUNK", 5)
+        spec = spec_of(encoder, part_tokens=16, whole_share=0.5)
+        made = {"spec": spec, "encoder": encoder, "splitter": splitter}
+        build_index(tmp_path / "whole", self.TEXTS, **made)
+
+        def breaks():
+            yield from self.TEXTS[:4]
+            raise OSError("the disk is gone")
+
+        monkeypatch.setattr("corom.splitting._AT_ONCE", 1)
+        with pytest.raises(OSError, match="gone"):
+            build_index(tmp_path / "index", breaks(), **made)
+        size = build_index(tmp_path / "index", self.TEXTS, **made)
+        query = encoder.encode_queries(["头痛"], normalize=True)
+        whole, again = (open_index(tmp_path / name) for name in ("whole", "index"))
+        expected = {hit.id: hit.score for hit in whole.search(query, size)[0]}
+        assert {hit.id: hit.score for hit in again.search(query, size)[0]} == pytest.approx(
+            expected, abs=1e-5
+        )
+
+    def test_words(self, splitter, tmp_path):
+        pytest.importorskip("tantivy")
+        spec = IndexSpec(options=BM25Options(cut="bigrams"), part_tokens=16)
+        size = build_index(tmp_path / "index", self.TEXTS, spec=spec, splitter=splitter)
+        assert size == len(list(splitter.split(self.TEXTS)))
+        found = Searcher(words=open_index(tmp_path / "index")).search(["咳嗽"])[0]
+        assert [hit.id for hit in found] == ["b"]
+
+    def test_a_splitter_too_many_or_another(self, encoder, splitter, tmp_path):
+        made = {"encoder": encoder, "splitter": splitter}
+        for tokens in (0, 32):
+            spec = spec_of(encoder, part_tokens=tokens)
+            with pytest.raises(InputError, match=f"the spec has part_tokens {tokens}"):
+                build_index(tmp_path / f"{tokens}", self.TEXTS, spec=spec, **made)
+        spec = spec_of(encoder, part_tokens=16)
+        with pytest.raises(InputError, match="the spec has part_tokens 16"):
+            build_index(tmp_path / "none", self.TEXTS, spec=spec, encoder=encoder)

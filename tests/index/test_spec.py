@@ -51,6 +51,13 @@ def test_unknown_json_is_refused(change):
         (lambda: IndexSpec(options=ExactOptions(), dim=2.0), "dim is 2.0"),
         (lambda: IndexSpec(options=BM25Options(), dim=2), "dim is 2; it must be 0 for bm25"),
         (lambda: IndexSpec(options=ExactOptions(), dim=2, vector_type="int4"), "vector_type"),
+        (lambda: IndexSpec(options=BM25Options(), part_tokens=-1), "part_tokens is -1"),
+        (lambda: IndexSpec(options=BM25Options(), part_tokens=9, whole_share=0.5), "no bm25"),
+        (lambda: IndexSpec(options=ExactOptions(), dim=2, whole_share=0.5), "needs part_tokens"),
+        (
+            lambda: IndexSpec(options=ExactOptions(), dim=2, part_tokens=9, whole_share=1.0),
+            "whole_share is 1.0",
+        ),
         (lambda: IndexSpec(options=IvfPqOptions(bytes_per_vector=5), dim=64), "does not divide"),
     ],
 )
@@ -65,3 +72,10 @@ def test_differences_name_both_values():
     assert "dim: 768 != 512" in found
     assert "fingerprint: ab != xy" in found
     assert len(found) == 3  # the name of the model is no difference
+
+
+def test_what_an_earlier_version_wrote_is_read():
+    value = SPECS[0].as_json()
+    for later in ("part_tokens", "whole_share"):
+        del value[later]
+    assert IndexSpec.from_json(value) == SPECS[0]

@@ -13,7 +13,14 @@ pytest.importorskip("tantivy", reason="the lexical extra is not installed")
 from fastapi.testclient import TestClient
 
 from corom.encoder import Encoder
-from corom.index import BM25Index, BM25Options, VectorIndex
+from corom.index import (
+    BM25Index,
+    BM25Options,
+    IndexSpec,
+    VectorIndex,
+    open_index,
+    open_writer,
+)
 from corom.records import Passage
 from corom.reranker import Reranker, SecondPass
 from corom.search import Searcher
@@ -59,6 +66,19 @@ def test_each_text_once(
             found = ids(client, mode=mode, k=k, by_document=once)
             assert found == [hit.id for hit in truth]
     assert len(ids(client, k=k, by_document=True)) == min(k, 4)
+
+
+def test_an_index_made_of_parts_is_searched_so(
+    serve: Callable[..., TestClient], encoder: Encoder, tmp_path: Path
+) -> None:
+    spec = IndexSpec(options=BM25Options(cut="bigrams"), part_tokens=16)
+    with open_writer(tmp_path / "words", spec) as writer:
+        writer.append(PARTS)
+        writer.finish()
+    client = serve(collection=Collection("parts", words=open_index(tmp_path / "words")))
+    once = ids(client, mode="bm25", by_document=True)
+    assert ids(client, mode="bm25") == once
+    assert len(ids(client, mode="bm25", by_document=False)) > len(once)
 
 
 def test_a_reranker_reads_the_best_part_of_each(

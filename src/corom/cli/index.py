@@ -23,7 +23,7 @@ from corom.errors import InputError
 if TYPE_CHECKING:
     from corom.index.spec import IndexSpec, Options
 
-BM25 = "bm25"
+BM25, EMBEDDED = "bm25", "corom-medical"
 
 
 def command(
@@ -66,6 +66,22 @@ def command(
         Literal["float32", "float16"],
         typer.Option("--store", help="How vectors are kept; float16 takes half the room."),
     ] = "float32",
+    part_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--part-tokens",
+            help="Cut texts into parts of so many tokens at most (corom split); a search then "
+            "finds each text by its best part.",
+        ),
+    ] = None,
+    whole_share: Annotated[
+        float,
+        typer.Option(
+            "--whole-share",
+            help="With --part-tokens: how much of the whole text's vector each part's has, 0 to "
+            "below 1; 0.5 where some texts are answers and some long.",
+        ),
+    ] = 0.0,
     dim: DimOption = None,
     normalize: NormalizeOption = None,
     engine: EngineOption = "auto",
@@ -83,17 +99,30 @@ def command(
     from corom.index import BM25Options, ExactOptions, HnswOptions, IndexSpec, IvfPqOptions
     from corom.index.building import fill
     from corom.sharding.folder import holds_vectors
+    from corom.splitting import Splitter
     from corom.stores import open_any_writer
 
     if scan != "fp32" and kind != "exact":
         raise InputError("--scan belongs to --kind exact")
     kinds: dict[str, Options] = {"hnsw": HnswOptions(), "ivfpq": IvfPqOptions()}
     options = kinds.get(kind, ExactOptions(precision=scan))
+    if whole_share and (part_tokens is None or model == BM25):
+        raise InputError("--whole-share belongs to --part-tokens, and to vectors")
     if holds_vectors(source):
+        if part_tokens is not None:
+            raise InputError("--part-tokens is for texts; shards of vectors are not cut")
         _from_shards(source, to, options, store=store, as_json=as_json)
         return
     corpus = CorpusChecksum(read_passages(str(source)))
-    encoder, spec = None, IndexSpec(options=BM25Options(), source=corpus.hexdigest(), model=BM25)
+    encoder = splitter = None
+    if part_tokens is not None:
+        splitter = Splitter.load(EMBEDDED if model == BM25 else model, max_tokens=part_tokens)
+    spec = IndexSpec(
+        options=BM25Options(),
+        source=corpus.hexdigest(),
+        model=BM25,
+        part_tokens=part_tokens or 0,
+    )
     if model != BM25:
         encoder = load_encoder(
             model,
@@ -111,10 +140,14 @@ def command(
             source=spec.source,
             model=str(Path(model).resolve()) if Path(model).is_dir() else model,
             vector_type=store,
+            part_tokens=spec.part_tokens,
+            whole_share=whole_share,
         )
+        if spec.part_tokens > encoder.max_length:
+            raise InputError(f"--part-tokens {part_tokens}: {model} reads {encoder.max_length}")
     with progress_bar(corpus.passages) as meter, open_any_writer(to, spec) as writer:
         passages = read_passages(str(source))
-        size = fill(writer, passages, encoder=encoder, progress=meter)
+        size = fill(writer, passages, encoder=encoder, splitter=splitter, progress=meter)
     figures = meter.figures()
     if encoder is not None and meter.texts and not as_json:
         note(meter.sentence(max_length=encoder.max_length))
@@ -145,4 +178,5 @@ def _tell(to: str, spec: IndexSpec, size: int, *, as_json: bool, figures: dict[s
     if as_json:
         say_json({"index": place, "passages": size, "kind": kind, **figures})
     else:
-        say(f"{place}: {size:,} passages, {kind}, {spec.model}")
+        what = f"parts of at most {spec.part_tokens} tokens" if spec.part_tokens else "passages"
+        say(f"{place}: {size:,} {what}, {kind}, {spec.model}")

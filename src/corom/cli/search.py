@@ -56,11 +56,13 @@ def command(
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Passages for each query.")] = 10,
     by_document: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--by-document", help="Of passages that corom split made of one text, only the best."
+            "--by-document/--every-part",
+            help="Of passages that are parts of one text (corom split) only the best; default: if "
+            "the index was made with --part-tokens.",
         ),
-    ] = False,
+    ] = None,
     words: Annotated[
         str | None,
         typer.Option("--words", help="An index of words besides: the two rankings become one."),

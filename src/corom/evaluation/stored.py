@@ -32,6 +32,7 @@ class Stored:
         if first is None:
             raise InputError("nothing to evaluate: give an index")
         self.name, self._size, self._source = name, len(first), first.spec.source
+        self._parts = first.spec.part_tokens > 0
         self._searcher = Searcher(vectors, encoder=encoder, words=words)
         spec = first.spec
         self.settings: Describing = {
@@ -40,12 +41,14 @@ class Stored:
             "dim": spec.dim,
             "normalize": spec.normalized,
             "store": spec.vector_type,
+            "part_tokens": spec.part_tokens,
+            "whole_share": spec.whole_share,
         }
 
     def index(self, passages: Iterable[Passage]) -> StoredIndex:
         """Return the index; InputError if it was made of other passages than the data set's."""
         corpus = CorpusChecksum(passages)
-        if corpus.passages != self._size:
+        if corpus.passages != self._size and not self._parts:
             raise InputError(
                 f"{self.name} holds {self._size:,} passages, the data set has "
                 f"{corpus.passages:,}; make the index of this data set"
@@ -56,7 +59,7 @@ class Stored:
                 f"{self._source[:12] or 'none'}, not {corpus.hexdigest()[:12]}); make the index of "
                 "this data set"
             )
-        return StoredIndex(self._searcher, self._size)
+        return StoredIndex(self._searcher, corpus.passages)
 
 
 class StoredIndex:

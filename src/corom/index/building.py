@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -11,9 +12,11 @@ from typing import Protocol, Self
 
 from corom.encoder import Encoder, Progress
 from corom.errors import InputError
+from corom.index.parts import PartOf, blended, parts_of
 from corom.index.spec import BM25Options, IndexSpec
 from corom.index.writer import open_writer
 from corom.records import Passage
+from corom.splitting import Splitter
 from corom.vectors import Vectors
 
 # What a kill loses at most, and what is in memory at once.
@@ -57,17 +60,19 @@ def build_index(
     *,
     spec: IndexSpec,
     encoder: Encoder | None = None,
+    splitter: Splitter | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> int:
     """Write the index of `passages` to `folder` and return how many it holds.
 
     An interrupted build goes on where it stopped, if `spec` is the same; a finished one is left
-    as it is. An index of vectors needs the `encoder` its spec names. `passages` must be the same
-    each time, in the same order; a few thousand are in memory at once. `progress` counts what is
+    as it is. An index of vectors needs the `encoder` its spec names, one of parts is given the
+    whole texts and a `splitter` with its `part_tokens`. `passages` must be the same each time, in
+    the same order; a few thousand are in memory at once. `progress` counts what is
     encoded in this call. Raises what `open_writer` and `IndexWriter.append` raise.
     """
     with open_writer(folder, spec) as writer:
-        return fill(writer, passages, encoder=encoder, progress=progress)
+        return fill(writer, passages, encoder=encoder, splitter=splitter, progress=progress)
 
 
 def fill(
@@ -75,6 +80,7 @@ def fill(
     passages: Iterable[Passage],
     *,
     encoder: Encoder | None = None,
+    splitter: Splitter | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> int:
     """Do what `build_index` does with a writer that is open already, that of a server perhaps."""
@@ -83,11 +89,18 @@ def fill(
         raise InputError("an index of vectors needs an encoder, one of words takes none")
     if encoder is not None and writer.spec.fingerprint != encoder.fingerprint:
         raise InputError(f"the spec's fingerprint is not the encoder's, {encoder.fingerprint}")
+    if writer.spec.part_tokens != (0 if splitter is None else splitter.max_tokens):
+        raise InputError(
+            f"the spec has part_tokens {writer.spec.part_tokens}; give a splitter for just that"
+        )
     if not writer.complete:
-        rest = islice(passages, writer.done, None)
+        parts: Iterator[PartOf] = (PartOf(passage, "") for passage in passages)
+        if splitter is not None:
+            parts = parts_of(passages, splitter)
+        rest = islice(parts, writer.done, None)
         if encoder is None:
-            while part := list(islice(rest, _CHUNK)):
-                writer.append(part)
+            while some := list(islice(rest, _CHUNK)):
+                writer.append([part.passage for part in some])
         else:
             _encode(writer, rest, encoder, progress)
         writer.finish()
@@ -96,23 +109,24 @@ def fill(
 
 def _encode(
     writer: Writer,
-    passages: Iterator[Passage],
+    parts: Iterator[PartOf],
     encoder: Encoder,
     progress: Callable[[Progress], None] | None,
 ) -> None:
-    waiting: deque[Passage] = deque()
+    waiting: deque[PartOf] = deque()
 
     def texts() -> Iterator[str]:
-        for passage in passages:
-            waiting.append(passage)
-            yield passage.content
+        for part in parts:
+            waiting.append(part)
+            yield part.passage.content
 
-    chunks = encoder.stream_passages(
-        texts(),
-        chunk=_CHUNK,
-        normalize=writer.spec.normalized,
-        truncate_dim=writer.spec.dim if writer.spec.dim < encoder.dim else None,
-        progress=progress,
-    )
-    for vectors in chunks:
-        writer.append([waiting.popleft() for _ in range(len(vectors))], vectors)
+    spec = writer.spec
+    dim = spec.dim if spec.dim < encoder.dim else None
+    encode = partial(encoder.encode_passages, normalize=spec.normalized, truncate_dim=dim)
+    for vectors in encoder.stream_passages(
+        texts(), chunk=_CHUNK, normalize=spec.normalized, truncate_dim=dim, progress=progress
+    ):
+        some = [waiting.popleft() for _ in range(len(vectors))]
+        wholes = [part.whole for part in some]
+        mixed = blended(vectors, wholes, share=spec.whole_share, encode=encode)
+        writer.append([part.passage for part in some], mixed)

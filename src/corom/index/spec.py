@@ -103,6 +103,10 @@ class IndexSpec:
     """the name the encoder was loaded by, for whoever searches"""
     vector_type: VectorType = "float32"
     """how vectors are stored; float16 takes half the room"""
+    part_tokens: int = 0
+    """texts were cut into parts of at most so many tokens; 0: they were not"""
+    whole_share: float = 0.0
+    """of the whole text's vector in that of each of its parts; the part's own is the rest"""
 
     def __post_init__(self) -> None:
         words = isinstance(self.options, BM25Options)
@@ -110,6 +114,11 @@ class IndexSpec:
             wanted = "0 for bm25" if words else "1 or more"
             raise InputError(f"dim is {self.dim!r}; it must be {wanted}")
         _one_of("vector_type", self.vector_type, get_args(VectorType))
+        _at_least("part_tokens", self.part_tokens, 0)
+        if not 0 <= self.whole_share < 1:
+            raise InputError(f"whole_share is {self.whole_share!r}; it must be from 0 to below 1")
+        if self.whole_share and (words or not self.part_tokens):
+            raise InputError("whole_share is for vectors of parts: it needs part_tokens, no bm25")
         if isinstance(self.options, IvfPqOptions) and self.dim % self.options.bytes_per_vector:
             raise InputError(
                 f"bytes_per_vector {self.options.bytes_per_vector} does not divide dim {self.dim}"

@@ -45,6 +45,12 @@ class Collection:
         if not self.modes:
             raise InputError("a collection needs an index")
 
+    @property
+    def holds_parts(self) -> bool:
+        """Whether texts were cut into parts when the index was made."""
+        index = self.vectors if self.vectors is not None else self.words
+        return index is not None and index.spec.part_tokens > 0
+
     def __len__(self) -> int:
         return next(len(index) for index in (self.vectors, self.words) if index is not None)
 

@@ -31,7 +31,8 @@ async def find(
     service: Service, request: Request, body: SearchRequest, *, second: Second | None
 ) -> Found:
     """Return the best passages, in the order of the reranker if there is a `second` pass."""
-    collection, once = service.opened(body.mode), body.by_document
+    collection = service.opened(body.mode)
+    once = collection.holds_parts if body.by_document is None else body.by_document
     k = body.k if second is None else max(body.k, second.rules.depth)
     if body.mode == "dense":
         encoded = await service.embed(request, queries=[body.query])

@@ -266,8 +266,10 @@ class SearchRequest(Request):
     rerank: bool | None = Field(
         None, description="have the reranker read the first hits; default: if there is one"
     )
-    by_document: bool = Field(
-        False, description="of passages that corom split made of one text, only the best"
+    by_document: bool | None = Field(
+        None,
+        description="of passages that are parts of one text (corom split) only the best; "
+        "default: if the index was made of parts",
     )
     marks: bool = Field(
         False,

@@ -1,0 +1,61 @@
+"""Parts of long texts, on the way into an index.
+
+The vector of a part may hold that of the whole text, by a share: its product with a query is then
+the same mixture of both products, so that a text is found by its best part in the light of the
+rest. The sum is not scaled to length 1: scaled it ranks worse than either (results/LOG.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from corom.records import Passage
+from corom.splitting import Splitter
+from corom.vectors import Vectors
+
+
+class PartOf(NamedTuple):
+    """A part, and what a model reads of the whole text: nothing if the part is all of it."""
+
+    passage: Passage
+    whole: str
+
+
+def parts_of(passages: Iterable[Passage], splitter: Splitter) -> Iterator[PartOf]:
+    """Yield the parts of each text in order; some thousand texts are in memory at once."""
+    wholes: dict[str, str] = {}
+
+    def noted() -> Iterator[Passage]:
+        for passage in passages:
+            wholes[passage.id] = passage.content
+            yield passage
+
+    last = ""
+    for part in splitter.split(noted()):
+        if part.document != last:
+            wholes.pop(last, None)
+            last = part.document
+        only = part.passage.id == part.document
+        yield PartOf(part.passage, "" if only else wholes[part.document])
+
+
+def blended(
+    vectors: Vectors,
+    wholes: Sequence[str],
+    *,
+    share: float,
+    encode: Callable[[list[str]], Vectors],
+) -> Vectors:
+    """Return the vectors of parts, (n, dim), mixed with those of their whole texts."""
+    texts = {text: row for row, text in enumerate(dict.fromkeys(filter(None, wholes)))}
+    if not share or not texts:
+        return vectors
+    found = encode(list(texts))
+    rows = np.array([texts.get(whole, -1) for whole in wholes])
+    several = rows >= 0
+    mixed = vectors.copy()
+    mixed[several] = (1 - share) * vectors[several] + share * found[rows[several]]
+    return mixed
