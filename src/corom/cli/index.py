@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,7 +22,8 @@ from corom.cli.options import (
 from corom.errors import InputError
 
 if TYPE_CHECKING:
-    from corom.index.spec import IndexSpec, Options
+    from corom.index.spec import IndexSpec, Options, Precision
+    from corom.splitting import Splitter
 
 BM25, EMBEDDED = "bm25", "corom-medical"
 
@@ -96,16 +98,12 @@ def command(
     Killed, the same command goes on where it stopped; an index that is finished is left as it is.
     """
     from corom.corpus import CorpusChecksum
-    from corom.index import BM25Options, ExactOptions, HnswOptions, IndexSpec, IvfPqOptions
+    from corom.index import BM25Options, IndexSpec
     from corom.index.building import fill
     from corom.sharding.folder import holds_vectors
-    from corom.splitting import Splitter
     from corom.stores import open_any_writer
 
-    if scan != "fp32" and kind != "exact":
-        raise InputError("--scan belongs to --kind exact")
-    kinds: dict[str, Options] = {"hnsw": HnswOptions(), "ivfpq": IvfPqOptions()}
-    options = kinds.get(kind, ExactOptions(precision=scan))
+    options = _options(kind, scan)
     if whole_share and (part_tokens is None or model == BM25):
         raise InputError("--whole-share belongs to --part-tokens, and to vectors")
     if holds_vectors(source):
@@ -114,15 +112,9 @@ def command(
         _from_shards(source, to, options, store=store, as_json=as_json)
         return
     corpus = CorpusChecksum(read_passages(str(source)))
-    encoder = splitter = None
-    if part_tokens is not None:
-        splitter = Splitter.load(EMBEDDED if model == BM25 else model, max_tokens=part_tokens)
-    spec = IndexSpec(
-        options=BM25Options(),
-        source=corpus.hexdigest(),
-        model=BM25,
-        part_tokens=part_tokens or 0,
-    )
+    splitter = None if part_tokens is None else _splitter(model, part_tokens)
+    cut = part_tokens or 0
+    encoder, spec = None, IndexSpec(options=BM25Options(), model=BM25, part_tokens=cut)
     if model != BM25:
         encoder = load_encoder(
             model,
@@ -132,19 +124,19 @@ def command(
             max_length=max_length,
             threads=threads,
         )
+        if cut > encoder.max_length:
+            raise InputError(f"--part-tokens {cut}: {model} reads {encoder.max_length}")
         spec = IndexSpec(
             options=options,
             dim=encoder.dim if dim is None else dim,
             fingerprint=encoder.fingerprint,
             normalized=encoder.encoding.normalize if normalize is None else normalize,
-            source=spec.source,
             model=str(Path(model).resolve()) if Path(model).is_dir() else model,
             vector_type=store,
-            part_tokens=spec.part_tokens,
+            part_tokens=cut,
             whole_share=whole_share,
         )
-        if spec.part_tokens > encoder.max_length:
-            raise InputError(f"--part-tokens {part_tokens}: {model} reads {encoder.max_length}")
+    spec = replace(spec, source=corpus.hexdigest())
     with progress_bar(corpus.passages) as meter, open_any_writer(to, spec) as writer:
         passages = read_passages(str(source))
         size = fill(writer, passages, encoder=encoder, splitter=splitter, progress=meter)
@@ -152,6 +144,22 @@ def command(
     if encoder is not None and meter.texts and not as_json:
         note(meter.sentence(max_length=encoder.max_length))
     _tell(to, spec, size, as_json=as_json, figures=figures)
+
+
+def _options(kind: str, scan: Precision) -> Options:
+    from corom.index import ExactOptions, HnswOptions, IvfPqOptions
+
+    if scan != "fp32" and kind != "exact":
+        raise InputError("--scan belongs to --kind exact")
+    kinds: dict[str, Options] = {"hnsw": HnswOptions(), "ivfpq": IvfPqOptions()}
+    return kinds.get(kind, ExactOptions(precision=scan))
+
+
+def _splitter(model: str, part_tokens: int) -> Splitter:
+    """Return what cuts texts for a model; for words it counts the embedded model's tokens."""
+    from corom.splitting import Splitter
+
+    return Splitter.load(EMBEDDED if model == BM25 else model, max_tokens=part_tokens)
 
 
 def _from_shards(
