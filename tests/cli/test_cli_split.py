@@ -90,6 +90,10 @@ def test_an_index_cuts_by_itself(
     ):
         done = run("index", documents, "--to", tmp_path / "no", *options, *wrong)
         assert (done.code, said in done.err) == (2, True), done.err
+    parts = tmp_path / "parts.jsonl"
+    run("split", documents, "-o", parts, "--max-tokens", 16, "-m", model)
+    done = run("index", parts, "--to", tmp_path / "no", *options, "--part-tokens", 16)
+    assert (done.code, "'7#1' ends like that of a part" in done.err) == (2, True)
     assert not (tmp_path / "no").exists()
 
 

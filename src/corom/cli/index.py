@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,6 +24,7 @@ from corom.errors import InputError
 
 if TYPE_CHECKING:
     from corom.index.spec import IndexSpec, Options, Precision
+    from corom.records import Passage
     from corom.splitting import Splitter
 
 BM25, EMBEDDED = "bm25", "corom-medical"
@@ -111,8 +113,9 @@ def command(
             raise InputError("--part-tokens is for texts; shards of vectors are not cut")
         _from_shards(source, to, options, store=store, as_json=as_json)
         return
-    corpus = CorpusChecksum(read_passages(str(source)))
     splitter = None if part_tokens is None else _splitter(model, part_tokens)
+    passages = read_passages(str(source))
+    corpus = CorpusChecksum(passages if splitter is None else _nameable(passages))
     cut = part_tokens or 0
     encoder, spec = None, IndexSpec(options=BM25Options(), model=BM25, part_tokens=cut)
     if model != BM25:
@@ -160,6 +163,15 @@ def _splitter(model: str, part_tokens: int) -> Splitter:
     from corom.splitting import Splitter
 
     return Splitter.load(EMBEDDED if model == BM25 else model, max_tokens=part_tokens)
+
+
+def _nameable(passages: Iterator[Passage]) -> Iterator[Passage]:
+    """Yield the passages; refuse one whose parts could not be told from it, before hours pass."""
+    from corom.splitting import check_text_id
+
+    for passage in passages:
+        check_text_id(passage.id)
+        yield passage
 
 
 def _from_shards(
