@@ -56,6 +56,16 @@ class Part(NamedTuple):
     start: int
     end: int
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the text was left as it is."""
+        return self.passage.id == self.document
+
+    @property
+    def is_first(self) -> bool:
+        """Whether a text begins here."""
+        return self.is_whole or self.passage.id == f"{self.document}#1"
+
 
 def document_of(passage_id: str) -> str:
     """Return the id of the text that a passage is a part of: its own, if it is no part."""

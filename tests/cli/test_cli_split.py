@@ -85,7 +85,7 @@ def test_an_index_cuts_by_itself(
     for wrong, said in (
         (("--whole-share", 0.5), "belongs to --part-tokens"),
         (("--part-tokens", 8), "from 16 to 512"),
-        (("--part-tokens", 300), "reads 128"),
+        (("--part-tokens", 300), "reads only 128"),
         (("--part-tokens", 16, "--whole-share", 1), "from 0 to below 1"),
     ):
         done = run("index", documents, "--to", tmp_path / "no", *options, *wrong)

@@ -186,6 +186,12 @@ class TestParts:
             expected, abs=1e-5
         )
 
+    def test_an_id_that_occurs_twice(self, encoder, splitter, tmp_path):
+        spec = spec_of(encoder, part_tokens=16, whole_share=0.5)
+        twice = [self.TEXTS[0], self.TEXTS[1], self.TEXTS[0]]
+        with pytest.raises(InputError, match="'a#1' occurs twice"):
+            build_index(tmp_path / "index", twice, spec=spec, encoder=encoder, splitter=splitter)
+
     def test_words(self, splitter, tmp_path):
         pytest.importorskip("tantivy")
         spec = IndexSpec(options=BM25Options(cut="bigrams"), part_tokens=16)
@@ -194,12 +200,21 @@ class TestParts:
         found = Searcher(words=open_index(tmp_path / "index")).search(["咳嗽"])[0]
         assert [hit.id for hit in found] == ["b"]
 
-    def test_a_splitter_too_many_or_another(self, encoder, splitter, tmp_path):
+    def test_a_splitter_too_many_or_another(self, checkpoint, encoder, splitter, tmp_path):
         made = {"encoder": encoder, "splitter": splitter}
         for tokens in (0, 32):
             spec = spec_of(encoder, part_tokens=tokens)
             with pytest.raises(InputError, match=f"the spec has part_tokens {tokens}"):
                 build_index(tmp_path / f"{tokens}", self.TEXTS, spec=spec, **made)
+        long = Splitter(checkpoint, max_tokens=300)
+        with pytest.raises(InputError, match="longer than the 128 that the encoder reads"):
+            build_index(
+                tmp_path / "long",
+                self.TEXTS,
+                spec=spec_of(encoder, part_tokens=300),
+                encoder=encoder,
+                splitter=long,
+            )
         spec = spec_of(encoder, part_tokens=16)
         with pytest.raises(InputError, match="the spec has part_tokens 16"):
             build_index(tmp_path / "none", self.TEXTS, spec=spec, encoder=encoder)

@@ -4,7 +4,8 @@
 |---|---|---|
 | LangChain | `corom.adapters.langchain` | `CoromEmbeddings`, `CoromReranker` |
 | LlamaIndex | `corom.adapters.llamaindex` | `CoromEmbedding`, `CoromReranker` |
-| Haystack | `corom.adapters.haystack` | `CoromTextEmbedder`, `CoromRanker`, … |
+| Haystack | `corom.adapters.haystack` | `CoromTextEmbedder`, `CoromDocumentEmbedder` |
+| Haystack, ranking | `corom.adapters.haystack` | `CoromRanker` |
 | MTEB | `corom.adapters.mteb` | `MtebEncoder` |
 
 They run the model in your process. For a model behind `corom serve` use the framework's own OpenAI

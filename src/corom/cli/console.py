@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from corom.encoder import Encoder, Progress
     from corom.records import Passage, Query
     from corom.reranker import Reranker, SecondPass
+    from corom.splitting import Splitter
 
-STDIN = "-"
+STDIN, BM25, EMBEDDED = "-", "bm25", "corom-medical"
 
 
 def load_encoder(
@@ -58,6 +59,28 @@ def load_second_pass(model: str, *, depth: int, share: float, **options: Any) ->
     from corom.reranker import SecondPass
 
     return SecondPass(reranker=load_reranker(model, **options), depth=depth, share=share)
+
+
+def load_splitter(model: str, *, part_tokens: int, reads: int | None = None) -> Splitter:
+    """Return what cuts texts for a model that reads so many tokens.
+
+    For an index of words (bm25) it counts the tokens of the embedded model.
+    """
+    from corom.errors import InputError
+    from corom.splitting import Splitter
+
+    if reads is not None and part_tokens > reads:
+        raise InputError(f"--part-tokens {part_tokens}: {model} reads only {reads}")
+    return Splitter.load(EMBEDDED if model == BM25 else model, max_tokens=part_tokens)
+
+
+def nameable(passages: Iterator[Passage]) -> Iterator[Passage]:
+    """Yield the passages; refuse one that parts could not be named after, before hours pass."""
+    from corom.splitting import check_text_id
+
+    for passage in passages:
+        check_text_id(passage.id)
+        yield passage
 
 
 @contextmanager

@@ -5,7 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from corom.cli.console import load_encoder, load_second_pass, progress_bar, say
+from corom.cli.console import (
+    BM25,
+    EMBEDDED,
+    load_encoder,
+    load_second_pass,
+    load_splitter,
+    nameable,
+    progress_bar,
+    say,
+)
 from corom.cli.evaluate_options import (
     AgainstOption,
     DatasetArgument,
@@ -44,9 +53,6 @@ if TYPE_CHECKING:
     from corom.evaluation import Dense, PairReport, Report, Retriever
     from corom.readers import Dataset
     from corom.reranker import SecondPass
-
-BM25 = "bm25"
-EMBEDDED = "corom-medical"
 
 
 def command(
@@ -160,19 +166,18 @@ class _Models(NamedTuple):
                 own: list[Retriever] = [Lexical(name=BM25)]
             else:
                 own = [*self.dense(name, encoders[name], progress=progress)]
-                reads = encoders[name].max_length
-                if self.parts and max(self.parts) > reads:
-                    raise InputError(f"--part-tokens {max(self.parts)}: {name} reads only {reads}")
-            rows += [*own, *self._parted(own[0])]
+            rows += [*own, *self._parted(own[0], encoders.get(name))]
         return rows + [_stored(place, self.load) for place in self.indexes]
 
-    def _parted(self, whole: Retriever) -> list[Retriever]:
-        """Return a row for each size of parts; words count the tokens of the embedded model."""
+    def _parted(self, whole: Retriever, encoder: Encoder | None) -> list[Retriever]:
+        """Return a row for each size of parts."""
         from corom.evaluation import Parted
-        from corom.splitting import Splitter
 
-        model = EMBEDDED if whole.name == BM25 else whole.name
-        return [Parted(whole, Splitter.load(model, max_tokens=tokens)) for tokens in self.parts]
+        reads = None if encoder is None else encoder.max_length
+        return [
+            Parted(whole, load_splitter(whole.name, part_tokens=tokens, reads=reads))
+            for tokens in self.parts
+        ]
 
 
 class _Outputs(NamedTuple):
@@ -233,11 +238,10 @@ def _measure_retrieval(
 ) -> Report:
     from corom.encoder import Progress
     from corom.evaluation import Reranked
-    from corom.splitting import check_text_id
 
     if models.parts:
-        for passage in dataset.passages():
-            check_text_id(passage.id)
+        for _ in nameable(dataset.passages()):
+            pass
     encoders = models.encoders()
     reads = None if second is None else second()
     with progress_bar(lambda: sum(1 for _ in dataset.passages())) as meter:

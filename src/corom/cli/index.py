@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from corom.cli.console import load_encoder, note, progress_bar, read_passages, say, say_json
+from corom.cli.console import (
+    BM25,
+    load_encoder,
+    load_splitter,
+    nameable,
+    note,
+    progress_bar,
+    read_passages,
+    say,
+    say_json,
+)
 from corom.cli.options import (
     DeviceOption,
     DimOption,
@@ -24,10 +33,6 @@ from corom.errors import InputError
 
 if TYPE_CHECKING:
     from corom.index.spec import IndexSpec, Options, Precision
-    from corom.records import Passage
-    from corom.splitting import Splitter
-
-BM25, EMBEDDED = "bm25", "corom-medical"
 
 
 def command(
@@ -113,9 +118,8 @@ def command(
             raise InputError("--part-tokens is for texts; shards of vectors are not cut")
         _from_shards(source, to, options, store=store, as_json=as_json)
         return
-    splitter = None if part_tokens is None else _splitter(model, part_tokens)
     passages = read_passages(str(source))
-    corpus = CorpusChecksum(passages if splitter is None else _nameable(passages))
+    corpus = CorpusChecksum(passages if part_tokens is None else nameable(passages))
     cut = part_tokens or 0
     encoder, spec = None, IndexSpec(options=BM25Options(), model=BM25, part_tokens=cut)
     if model != BM25:
@@ -127,8 +131,6 @@ def command(
             max_length=max_length,
             threads=threads,
         )
-        if cut > encoder.max_length:
-            raise InputError(f"--part-tokens {cut}: {model} reads {encoder.max_length}")
         spec = IndexSpec(
             options=options,
             dim=encoder.dim if dim is None else dim,
@@ -139,7 +141,10 @@ def command(
             part_tokens=cut,
             whole_share=whole_share,
         )
-    spec = replace(spec, source=corpus.hexdigest())
+    spec, splitter = replace(spec, source=corpus.hexdigest()), None
+    if part_tokens is not None:
+        reads = None if encoder is None else encoder.max_length
+        splitter = load_splitter(model, part_tokens=part_tokens, reads=reads)
     with progress_bar(corpus.passages) as meter, open_any_writer(to, spec) as writer:
         passages = read_passages(str(source))
         size = fill(writer, passages, encoder=encoder, splitter=splitter, progress=meter)
@@ -156,22 +161,6 @@ def _options(kind: str, scan: Precision) -> Options:
         raise InputError("--scan belongs to --kind exact")
     kinds: dict[str, Options] = {"hnsw": HnswOptions(), "ivfpq": IvfPqOptions()}
     return kinds.get(kind, ExactOptions(precision=scan))
-
-
-def _splitter(model: str, part_tokens: int) -> Splitter:
-    """Return what cuts texts for a model; for words it counts the embedded model's tokens."""
-    from corom.splitting import Splitter
-
-    return Splitter.load(EMBEDDED if model == BM25 else model, max_tokens=part_tokens)
-
-
-def _nameable(passages: Iterator[Passage]) -> Iterator[Passage]:
-    """Yield the passages; refuse one whose parts could not be told from it, before hours pass."""
-    from corom.splitting import check_text_id
-
-    for passage in passages:
-        check_text_id(passage.id)
-        yield passage
 
 
 def _from_shards(

@@ -131,9 +131,8 @@ class _Count:
 
         for part in parts:
             self.passages += 1
-            first = part.passage.id in (part.document, f"{part.document}#1")
-            self.texts += first
-            self.cut += first and part.passage.id != part.document
-            if first:
+            self.texts += part.is_first
+            self.cut += part.is_first and not part.is_whole
+            if part.is_first:
                 progress(Progress(self.texts, 0, 0))
             yield part

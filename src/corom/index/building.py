@@ -93,6 +93,11 @@ def fill(
         raise InputError(
             f"the spec has part_tokens {writer.spec.part_tokens}; give a splitter for just that"
         )
+    if encoder is not None and writer.spec.part_tokens > encoder.max_length:
+        raise InputError(
+            f"parts of {writer.spec.part_tokens} tokens are longer than the {encoder.max_length} "
+            "that the encoder reads"
+        )
     if not writer.complete:
         parts: Iterator[PartOf] = (PartOf(passage, "") for passage in passages)
         if splitter is not None:

@@ -7,6 +7,7 @@ rest. The sum is not scaled to length 1: scaled it ranks worse than either (resu
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -26,20 +27,18 @@ class PartOf(NamedTuple):
 
 def parts_of(passages: Iterable[Passage], splitter: Splitter) -> Iterator[PartOf]:
     """Yield the parts of each text in order; some thousand texts are in memory at once."""
-    wholes: dict[str, str] = {}
+    waiting: deque[str] = deque()
 
     def noted() -> Iterator[Passage]:
         for passage in passages:
-            wholes[passage.id] = passage.content
+            waiting.append(passage.content)
             yield passage
 
-    last = ""
+    whole = ""
     for part in splitter.split(noted()):
-        if part.document != last:
-            wholes.pop(last, None)
-            last = part.document
-        only = part.passage.id == part.document
-        yield PartOf(part.passage, "" if only else wholes[part.document])
+        if part.is_first:
+            whole = waiting.popleft()
+        yield PartOf(part.passage, "" if part.is_whole else whole)
 
 
 def blended(
