@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from corom.engines.openvino_engine import has_bf16
+from corom.engines.processor import has_bf16
 from corom.files import sha256, write_json
 from corom.readers import read_pairs
 from corom.tokens import TokenIds

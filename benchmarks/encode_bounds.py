@@ -24,7 +24,8 @@ import openvino as ov
 from corom.encoder import Encoder
 from corom.engines.compression import cached_int8
 from corom.engines.graph import GraphBuilder
-from corom.engines.openvino_engine import BATCH_TOKENS, has_bf16
+from corom.engines.openvino_engine import BATCH_TOKENS
+from corom.engines.processor import has_bf16
 from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
 from corom.models.int8 import Int8Weights, read_int8

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from corom.engines.compression import bundled_texts, cached_int8
-from corom.engines.openvino_engine import has_bf16
+from corom.engines.processor import has_bf16
 from corom.errors import CoromError
 from corom.files import check_manifest
 from corom.models.checkpoint import Checkpoint, load_checkpoint

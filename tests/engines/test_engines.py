@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from corom.encoder import Encoder
-from corom.engines.openvino_engine import available_threads
+from corom.engines.processor import available_threads
 from corom.errors import InputError
 from corom.models.config import Shape
 from corom.tokens import batches

@@ -85,7 +85,7 @@ def _packages() -> Facts:
 
 def _chip() -> Facts:
     from corom.engines.native_engine import drawback
-    from corom.engines.openvino_engine import available_threads, has_bf16
+    from corom.engines.processor import available_threads, has_bf16
 
     reason = drawback()
     path = Path("/proc/cpuinfo")

@@ -94,7 +94,8 @@ def _open_openvino(
     threads: int | None,
     before: Part | None = None,
 ) -> Engine:
-    from corom.engines.openvino_engine import OpenVinoEngine, has_bf16
+    from corom.engines.openvino_engine import OpenVinoEngine
+    from corom.engines.processor import has_bf16
 
     if precision == "auto":
         precision = "int8" if _is_faithful(checkpoint) else "bf16" if has_bf16() else "fp32"
@@ -119,10 +120,10 @@ def _is_faithful(checkpoint: Checkpoint) -> bool:
 
 def _int8_weights(checkpoint: Checkpoint, threads: int | None) -> Int8Weights:
     """Return the int8 form from the model folder, else from the cache, else newly made."""
-    from corom.engines.compression import bundled_texts, cached_int8, compress
-
     if checkpoint.int8_file is not None:
         return checkpoint.read_int8()
+    from corom.engines.compression import bundled_texts, cached_int8, compress
+
     folder = cached_int8(checkpoint)
     if folder.is_dir():
         check_manifest(folder)

@@ -15,7 +15,7 @@ from weakref import finalize
 import numpy as np
 
 from corom.engines.native_model import fits, pack, space
-from corom.engines.openvino_engine import available_threads, has_flag
+from corom.engines.processor import available_threads, has_flag
 from corom.errors import CoromError, InputError
 from corom.models.config import Pooling, Shape
 from corom.models.int8 import Int8Weights

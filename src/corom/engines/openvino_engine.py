@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import cached_property
 from itertools import chain, islice
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -15,6 +13,7 @@ import openvino as ov
 
 from corom.engines.base import Part
 from corom.engines.graph import GraphBuilder
+from corom.engines.processor import available_threads, has_bf16
 from corom.errors import InputError
 from corom.models.config import Pooling, Shape
 from corom.models.int8 import Int8Weights
@@ -31,35 +30,6 @@ _SHARING = 2
 _LONG = 64
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
-
-
-def has_bf16() -> bool:
-    """Whether this chip multiplies bfloat16 faster than float32.
-
-    Intel's cores do so in AMX only: with AVX512_BF16 alone bfloat16 reached half the speed of
-    float32 (docs/benchmarks.md), where AMD's Zen 4 reaches twice.
-    """
-    core = ov.Core()
-    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        return False
-    if "Intel" not in core.get_property("CPU", "FULL_DEVICE_NAME"):
-        return True
-    # Not Linux: as OpenVINO itself decides.
-    return not Path("/proc/cpuinfo").exists() or has_flag("amx_bf16")
-
-
-def has_flag(name: str) -> bool:
-    """Whether Linux reports this feature of the processor."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return name in text.partition("flags")[2].partition("\n")[0].split()
-
-
-def available_threads() -> int:
-    """Return how many processors this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class OpenVinoEngine:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from corom.engines.loading import open_engine
-from corom.engines.openvino_engine import has_bf16
+from corom.engines.processor import has_bf16
 from corom.models.checkpoint import Checkpoint
 from corom.tokens import Batch, TokenIds, batches
 from corom.training.batches import Cutters, Texts, by_length, chunk, restored

@@ -20,7 +20,7 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import Tensor, nn
 
-from corom.engines.openvino_engine import has_bf16
+from corom.engines.processor import has_bf16
 from corom.errors import InputError, TrainingError
 from corom.training.gradient_cache import backward
 from corom.training.heap import freed_memory_kept, has_room

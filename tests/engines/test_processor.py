@@ -1,0 +1,53 @@
+"""What the processor is said to do."""
+
+import subprocess
+import sys
+
+import pytest
+
+from corom.engines import processor
+from corom.engines.native_engine import problem
+
+AMD, INTEL = "AuthenticAMD", "GenuineIntel"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "quick"),
+    [
+        (AMD, "avx512_bf16", True),
+        (AMD, "avx2", False),
+        (INTEL, "avx512_bf16", False),
+        (INTEL, "avx512_bf16 amx_bf16", True),
+    ],
+)
+def test_bf16_by_vendor_and_flags(monkeypatch, vendor, flags, quick):
+    lines = {"vendor_id": vendor, "flags": f"fpu {flags} sse"}
+    monkeypatch.setattr(processor, "_line", lines.get)
+    assert processor.has_bf16() is quick
+    assert processor.has_flag("fpu")
+    assert not processor.has_flag("avx")  # a word, not a part of one
+
+
+def test_openvino_is_asked_where_linux_says_nothing(monkeypatch):
+    monkeypatch.setattr(processor, "_line", lambda _: "")
+    assert processor.has_bf16() in (True, False)
+    assert not processor.has_flag("avx2")
+
+
+def test_the_first_processor_counts(monkeypatch, tmp_path):
+    file = tmp_path / "cpuinfo"
+    file.write_text("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2\n\nflags\t\t: fpu\n")
+    monkeypatch.setattr(processor, "Path", lambda _: file)
+    assert processor._line.__wrapped__("flags") == "fpu avx2"
+    assert processor._line.__wrapped__("vendor_id") == AMD
+    file.unlink()
+    assert processor._line.__wrapped__("flags") == ""
+
+
+@pytest.mark.skipif(problem() is not None, reason="the kernels do not run here")
+def test_the_kernels_encode_without_openvino():
+    code = (
+        "import sys; sys.modules['openvino'] = None; from corom import Encoder; "
+        "assert Encoder.load(engine='native').encode_queries(['头痛']).shape == (1, 512)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
