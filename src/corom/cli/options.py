@@ -22,8 +22,8 @@ EngineOption = Annotated[
     EngineName,
     typer.Option(
         "--engine",
-        help="What computes; auto: torch on a GPU, for int8 corom's own kernels (native) where "
-        "they are the fastest, else openvino.",
+        help="What computes; auto: torch for --device cuda, for int8 corom's own kernels "
+        "(native) where they are the fastest, else openvino.",
     ),
 ]
 PrecisionOption = Annotated[
@@ -33,7 +33,12 @@ PrecisionOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or cuda:0,cuda:1.")
+    str,
+    typer.Option(
+        "--device",
+        help="cpu, cuda, cuda:1 or cuda:0,cuda:1; auto: the cpu, and with --engine torch a GPU "
+        "where there is one.",
+    ),
 ]
 LengthOption = Annotated[
     int | None,
