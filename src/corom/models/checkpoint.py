@@ -7,17 +7,18 @@ import json
 from collections.abc import Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from corom.errors import ArtifactError
 from corom.files import MANIFEST, check_manifest, sha256
 from corom.models.config import Encoding, Shape
+from corom.models.int8 import Int8Weights, read_int8, restored_weights
 from corom.models.layouts import is_classifier, read_encoding, read_object, read_shape
 from corom.models.tokenizer import read_tokenizer
 from corom.models.weights import (
     INT8,
     PICKLED,
     SHARDED,
+    SOURCE_KEY,
     Weights,
     canonical,
     canonical_name,
@@ -25,12 +26,6 @@ from corom.models.weights import (
     read_safetensors,
     weight_files,
 )
-
-if TYPE_CHECKING:
-    from corom.models.int8 import Int8Weights
-
-SOURCE_KEY = "source_sha256"
-"""Metadata key of an int8 file: the identity of the weights it was made from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +75,6 @@ class Checkpoint:
         """
         files = weight_files(self.folder)
         if not files:
-            from corom.models.int8 import restored_weights
-
             return restored_weights(self.read_int8())
         _check_hashes(self.folder, {path.name for path in files})
         return canonical(read_safetensors(files), shape=self.shape, source=self.folder)
@@ -98,8 +91,6 @@ class Checkpoint:
 
     def read_int8(self) -> Int8Weights:
         """Return the int8 form in the folder, manifest checked; ArtifactError if there is none."""
-        from corom.models.int8 import read_int8
-
         if self.int8_file is None:
             raise ArtifactError(f"{self.folder} holds no {INT8}")
         _check_hashes(self.folder, {INT8})

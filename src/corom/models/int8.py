@@ -25,9 +25,8 @@ from safetensors.numpy import save
 
 from corom.errors import ArtifactError
 from corom.files import write_bytes
-from corom.models.checkpoint import SOURCE_KEY
 from corom.models.config import Shape
-from corom.models.weights import Weights
+from corom.models.weights import SOURCE_KEY, Weights
 
 FORMAT = "corom-int8-1"
 WORDS = "embeddings.word_embeddings.weight"

@@ -23,6 +23,8 @@ SINGLE, SHARDED, PICKLED = (
     "pytorch_model.bin",
 )
 INT8 = "model.int8.safetensors"
+SOURCE_KEY = "source_sha256"
+"""Metadata key of an int8 file: the identity of the weights it was made from."""
 
 # numpy has no bfloat16: its 16 bits are read raw and become the upper half of a float32.
 _DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}

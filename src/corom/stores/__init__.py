@@ -7,10 +7,9 @@ A load that was killed goes on where it stopped; what is searched meanwhile is t
 there before, until the new one takes its name in one step.
 """
 
+from corom.stores.base import Store, WordStore
 from corom.stores.loading import load_shards
 from corom.stores.opening import (
-    Store,
-    WordStore,
     by_kind,
     open_any,
     open_any_writer,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 
 from corom.errors import InputError
 from corom.index.spec import IndexSpec
+from corom.records import Passage
 from corom.stores.retrying import with_patience
 from corom.stores.uri import Address
 
@@ -97,3 +98,10 @@ def require_k(k: int, *, most: int | None = None) -> None:
         raise InputError(f"k is {k!r}; ask for at least 1")
     if most is not None and k > most:
         raise InputError(f"k is {k}; the server gives at most {most:,} hits")
+
+
+def require_ids(ids: Sequence[str], found: dict[str, Passage]) -> list[Passage]:
+    """Return the passages of `ids` in their order; InputError for one that was not found."""
+    if missing := next((id_ for id_ in ids if id_ not in found), None):
+        raise InputError(f"id {missing!r} is not in the index")
+    return [found[id_] for id_ in ids]

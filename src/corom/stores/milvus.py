@@ -26,8 +26,8 @@ from corom.index.segments import check_vectors
 from corom.index.spec import BM25Options, HnswOptions, IndexSpec, IvfPqOptions
 from corom.ranking import rank_hits
 from corom.records import Hit, Passage
-from corom.stores.frame import MARGIN, Connection, ServerIndex, require_k
-from corom.stores.opening import Store, WordStore, require_ids
+from corom.stores.base import Store, WordStore
+from corom.stores.frame import MARGIN, Connection, ServerIndex, require_ids, require_k
 from corom.stores.uri import Address
 from corom.text import check_texts
 from corom.vectors import Vectors

@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
-from corom.errors import InputError
 from corom.index import open_index, open_writer
 from corom.index.building import Writer
 from corom.index.spec import BM25Options, IndexSpec
-from corom.records import Hit, Passage
+from corom.stores.base import Store, WordStore
 from corom.stores.retrying import DEADLINE
 from corom.stores.uri import is_uri, parse_uri
-from corom.vectors import Vectors
-
-
-class Store(Protocol):
-    """Vectors that are searched on a server."""
-
-    @property
-    def spec(self) -> IndexSpec:
-        """What the index is."""
-
-    def __len__(self) -> int:
-        """Return how many passages there are."""
-
-    def search(self, queries: Vectors, k: int) -> list[list[Hit]]:
-        """Return the best `k` passages of each query, best first, by the one ranking rule."""
-
-    def passages(self, ids: Sequence[str]) -> list[Passage]:
-        """Return passages with their texts; InputError for an id that is not there."""
-
-
-class WordStore(Protocol):
-    """Words that are searched on a server."""
-
-    @property
-    def spec(self) -> IndexSpec:
-        """What the index is."""
-
-    def __len__(self) -> int:
-        """Return how many passages there are."""
-
-    def search(self, queries: Iterable[str], k: int) -> list[list[Hit]]:
-        """Return up to `k` passages of each query, best first, by the one ranking rule."""
-
-    def passages(self, ids: Sequence[str]) -> list[Passage]:
-        """Return passages with their texts; InputError for an id that is not there."""
 
 
 def open_store(uri: str, *, deadline: float = DEADLINE) -> Store | WordStore:
@@ -100,10 +63,3 @@ def by_kind(index: Store | WordStore) -> tuple[Store | None, WordStore | None]:
     if isinstance(index.spec.options, BM25Options):
         return None, cast("WordStore", index)
     return cast("Store", index), None
-
-
-def require_ids(ids: Sequence[str], found: dict[str, Passage]) -> list[Passage]:
-    """Return the passages of `ids` in their order; InputError for one that was not found."""
-    if missing := next((id_ for id_ in ids if id_ not in found), None):
-        raise InputError(f"id {missing!r} is not in the index")
-    return [found[id_] for id_ in ids]

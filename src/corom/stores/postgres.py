@@ -23,8 +23,7 @@ from corom.index.segments import check_vectors
 from corom.index.spec import ExactOptions, HnswOptions, IndexSpec
 from corom.ranking import rank_hits
 from corom.records import Hit, Passage
-from corom.stores.frame import MARGIN, Connection, ServerIndex, require_k
-from corom.stores.opening import require_ids
+from corom.stores.frame import MARGIN, Connection, ServerIndex, require_ids, require_k
 from corom.stores.retrying import DEADLINE
 from corom.stores.uri import Address
 from corom.vectors import Vectors
