@@ -2,10 +2,10 @@
 
 | framework | import from | classes |
 |---|---|---|
-| LangChain | `corom.adapters.langchain` | `CoromEmbeddings`, `CoromReranker` |
-| LlamaIndex | `corom.adapters.llamaindex` | `CoromEmbedding`, `CoromReranker` |
+| LangChain | `corom.adapters.langchain` | `CoromEmbeddings`, `CoromReranker`, `CoromSplitter` |
+| LlamaIndex | `corom.adapters.llamaindex` | `CoromEmbedding`, `CoromReranker`, `CoromSplitter` |
 | Haystack | `corom.adapters.haystack` | `CoromTextEmbedder`, `CoromDocumentEmbedder` |
-| Haystack, ranking | `corom.adapters.haystack` | `CoromRanker` |
+| | `corom.adapters.haystack` | `CoromRanker`, `CoromSplitter` |
 | MTEB | `corom.adapters.mteb` | `MtebEncoder` |
 
 They run the model in your process. For a model behind `corom serve` use the framework's own OpenAI

@@ -1,4 +1,4 @@
-"""Haystack: components that embed queries, embed documents, and rank documents anew.
+"""Haystack: components that cut and embed documents, embed queries, and rank documents anew.
 
 Pipelines are written to files, so the components take a model's name, and load it on first use
 (or in `warm_up`, which pipelines call). Haystack writes and reads a component by the options of
@@ -13,10 +13,12 @@ from functools import cached_property
 
 from haystack import Document, component
 
+from corom.adapters.parts import parts_of
 from corom.encoder import EMBEDDED, Encoder
 from corom.engines.base import Precision
 from corom.records import Passage
 from corom.reranker import Reranker
+from corom.splitting import Part, Splitter
 
 
 @dataclass(eq=False)
@@ -70,6 +72,47 @@ class CoromDocumentEmbedder(_Embedder):
 
 @component
 @dataclass(eq=False)
+class CoromSplitter:
+    """Documents in, parts of them out that the model reads to the end.
+
+    The options are those of `Splitter.load`; name the same `meta_fields` as for the
+    `CoromDocumentEmbedder`, which puts them before the content. A part has its document's meta and
+    what Haystack's own splitter adds: `source_id`, `split_id` and `split_idx_start`.
+    """
+
+    model: str = EMBEDDED
+    _: KW_ONLY
+    max_tokens: int | None = None
+    overlap: int = 0
+    meta_fields: list[str] | None = None
+
+    @cached_property
+    def _splitter(self) -> Splitter:
+        return Splitter.load(self.model, max_tokens=self.max_tokens, overlap=self.overlap)
+
+    def warm_up(self) -> None:
+        """Load the model's tokenizer, once."""
+        _ = self._splitter
+
+    @component.output_types(documents=list[Document])
+    def run(self, documents: list[Document]) -> dict[str, list[Document]]:
+        """Return `{"documents": …}`, in order; the given documents stay as they are."""
+        texts = [document.content or "" for document in documents]
+        titles = [_title(document, self.meta_fields) for document in documents]
+        parts: list[list[Part]] = [[] for _ in documents]
+        for place, part in parts_of(self._splitter, texts, titles):
+            parts[place].append(part)
+        return {
+            "documents": [
+                _part(document, part, number)
+                for document, own in zip(documents, parts, strict=True)
+                for number, part in enumerate(own)
+            ]
+        }
+
+
+@component
+@dataclass(eq=False)
 class CoromRanker:
     """A query and documents in, the documents out in the order of a reranker, at most `top_k`.
 
@@ -105,7 +148,17 @@ class CoromRanker:
         return {"documents": [replace(documents[int(hit.id)], score=hit.score) for hit in hits]}
 
 
-def _text(document: Document, meta_fields: list[str] | None) -> str:
+def _title(document: Document, meta_fields: list[str] | None) -> str:
     fields = meta_fields or []
-    parts = [str(document.meta[field]) for field in fields if document.meta.get(field)]
-    return " ".join([*parts, document.content or ""])
+    return " ".join(str(document.meta[field]) for field in fields if document.meta.get(field))
+
+
+def _text(document: Document, meta_fields: list[str] | None) -> str:
+    title = _title(document, meta_fields)
+    return f"{title} {document.content or ''}" if title else document.content or ""
+
+
+def _part(document: Document, part: Part, number: int) -> Document:
+    own = {"source_id": document.id, "split_id": number, "split_idx_start": part.start}
+    # An id of its own is made of the content and the meta.
+    return replace(document, id="", content=part.passage.text, meta=document.meta | own)

@@ -1,17 +1,21 @@
-"""LangChain: an `Embeddings` around an Encoder, a `BaseDocumentCompressor` around a Reranker."""
+"""LangChain: what embeds (an Encoder), ranks (a Reranker) and cuts long texts (a Splitter)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from langchain_core.callbacks import Callbacks
-from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.documents import BaseDocumentCompressor, BaseDocumentTransformer, Document
 from langchain_core.embeddings import Embeddings
 from pydantic import ConfigDict, PositiveInt
 
+from corom.adapters.parts import parts_of
 from corom.encoder import Encoder
+from corom.errors import InputError
 from corom.records import Passage
 from corom.reranker import Reranker
+from corom.splitting import Part, Splitter
 
 
 class CoromEmbeddings(Embeddings):
@@ -71,3 +75,39 @@ class CoromReranker(BaseDocumentCompressor):
 def _scored(document: Document, score: float) -> Document:
     metadata = document.metadata | {"relevance_score": score}
     return document.model_copy(update={"metadata": metadata})
+
+
+class CoromSplitter(BaseDocumentTransformer):
+    """Cuts documents into parts that the model reads to the end, where sentences end.
+
+    Each part has its document's metadata and the place where it begins as `start_index`,
+    LangChain's name for it.
+    """
+
+    def __init__(self, splitter: Splitter) -> None:
+        self._splitter = splitter
+
+    def split_text(self, text: str) -> list[str]:
+        """Return the parts of a text."""
+        return [part.passage.text for _, part in parts_of(self._splitter, [text], [""])]
+
+    def split_documents(self, documents: Iterable[Document]) -> list[Document]:
+        """Return the parts of documents, in order; the given documents stay as they are."""
+        given = list(documents)
+        texts = [document.page_content for document in given]
+        return [
+            _part(given[place], part)
+            for place, part in parts_of(self._splitter, texts, [""] * len(texts))
+        ]
+
+    def transform_documents(self, documents: Sequence[Document], **kwargs: Any) -> list[Document]:  # noqa: ANN401 - LangChain's signature
+        """Return what `split_documents` does; there are no options."""
+        if kwargs:
+            raise InputError(f"transform_documents takes no option {next(iter(kwargs))!r}")
+        return self.split_documents(documents)
+
+
+def _part(document: Document, part: Part) -> Document:
+    metadata = document.metadata | {"start_index": part.start}
+    # Of a document's own id there may be one only.
+    return Document(page_content=part.passage.text, metadata=metadata)

@@ -1,4 +1,4 @@
-"""LlamaIndex: a `BaseEmbedding` around an Encoder, a node postprocessor around a Reranker."""
+"""LlamaIndex: what embeds (an Encoder), ranks (a Reranker) and cuts long texts (a Splitter)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import asyncio
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.node_parser.interface import MetadataAwareTextSplitter
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
+from corom.adapters.parts import parts_of
 from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.records import Passage
 from corom.reranker import Reranker
+from corom.splitting import Splitter
 
 # One call encodes so many texts: enough for full batches of equal length.
 _AT_ONCE = 1024
@@ -93,3 +96,32 @@ class CoromReranker(BaseNodePostprocessor):
         ]
         hits = self._reranker.rank(query_bundle.query_str, passages, k=self._top_n)
         return [NodeWithScore(node=nodes[int(hit.id)].node, score=hit.score) for hit in hits]
+
+
+class CoromSplitter(MetadataAwareTextSplitter):
+    """Cuts documents into nodes that the model reads to the end, metadata included.
+
+    `Settings.text_splitter` and `transformations` take it.
+    """
+
+    _splitter: Splitter = PrivateAttr()
+
+    def __init__(self, splitter: Splitter) -> None:
+        super().__init__()
+        self._splitter = splitter
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name LlamaIndex writes into its files."""
+        return "CoromSplitter"
+
+    def split_text(self, text: str) -> list[str]:
+        """Return the parts of a text."""
+        return self.split_text_metadata_aware(text, "")
+
+    def split_text_metadata_aware(self, text: str, metadata_str: str) -> list[str]:
+        """Return the parts of a text that metadata is put before.
+
+        Raises InputError for metadata of more than half of what a part may hold.
+        """
+        return [part.passage.text for _, part in parts_of(self._splitter, [text], [metadata_str])]
