@@ -106,6 +106,27 @@ def test_rows_without_so_many_negatives_are_told_apart_from_empty_places(setting
     assert losses(finished)[0] == pytest.approx(np.log(2), abs=0.15)
 
 
+@pytest.mark.slow
+def test_two_processes_equal_one(settings, table, run_python, tmp_path):
+    options = {
+        "run": {"dropout": 0.0},
+        "optimizer": {"chunk": 3, "accumulate": 2, "max_steps": 3},
+    }
+    single = train_reranker(settings("single", **options))
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(table("double", **options)), encoding="utf-8")
+    done = run_python(SCRIPT, str(path), "-1", processes=2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    double = train_reranker(settings("double", **options))
+    assert losses(double) == pytest.approx(losses(single), abs=1e-5)
+    # Only differences count: what shifts all scores has no gradient but rounding, and moves by it.
+    one, other = (
+        np.diff(Reranker.load(each.model, precision="fp32").score(["头痛"] * 2, ["吃药", "手术"]))
+        for each in (single, double)
+    )
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_a_chunk_at_once_changes_nothing(settings):
     whole = train_reranker(settings(run={"dropout": 0.0}))
     parts = train_reranker(settings("parts", run={"dropout": 0.0}, optimizer={"chunk": 5}))
