@@ -14,12 +14,10 @@ and drugs are hidden often, yet never always.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-Masking: TypeAlias = Literal["importance", "random"]
 
 K1, B = 1.2, 0.75
 CAP = 0.6
