@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import resource
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,3 +118,17 @@ def test_what_must_be_counted_is_counted_for_a_screen_only(monkeypatch) -> None:
     with progress_bar(total) as meter:
         meter(Progress(1, 0, 2))
     assert counted == [1]
+
+
+def test_sigterm_leaves_no_draft(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "corom", "split", "-", "--out", str(tmp_path / "parts.jsonl")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()):
+            process.stdin.write("头痛\n".encode() * 1000)
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())

@@ -5,8 +5,11 @@ Nothing heavy is imported before a verb runs, so that `corom --help` is quick.
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -36,7 +39,7 @@ from corom.cli import (
     two_stage,
 )
 from corom.cli.console import complain
-from corom.environment import is_first_here
+from corom.environment import is_first_here, process_count
 from corom.errors import CoromError, FormatError, InputError
 
 
@@ -86,10 +89,27 @@ def _options(
     pass
 
 
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: drafts are removed, worker processes ended.
+
+    Not under torchrun, whose processes wait for each other and must be gone at once.
+    """
+    if process_count() > 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for wrong usage or input, else 1."""
     try:
-        app(args=arguments, prog_name="corom")
+        with _ended_by_sigterm():
+            app(args=arguments, prog_name="corom")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except CoromError as error:
