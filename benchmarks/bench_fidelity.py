@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from corom.encoder import Encoder
-from corom.engines.compression import RECIPE
+from corom.engines.quantisation import RECIPE
 from corom.files import write_json
 from corom.metrics import evaluate_run
 from corom.ranking import top_k

@@ -22,8 +22,8 @@ import numpy as np
 import openvino as ov
 
 from corom.encoder import Encoder
-from corom.engines.compression import cached_int8
 from corom.engines.graph import GraphBuilder
+from corom.engines.loading import cached_int8
 from corom.engines.openvino_engine import BATCH_TOKENS
 from corom.engines.processor import has_bf16
 from corom.files import write_json

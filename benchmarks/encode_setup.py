@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from corom.engines.compression import bundled_texts, cached_int8
+from corom.engines.compression import bundled_texts
+from corom.engines.loading import cached_int8
 from corom.engines.processor import has_bf16
 from corom.errors import CoromError
 from corom.files import check_manifest

@@ -3,7 +3,8 @@ import pytest
 
 from corom.encoder import Encoder
 from corom.engines import compression
-from corom.engines.compression import bundled_texts, cached_int8, compress, measure
+from corom.engines.compression import bundled_texts, compress, measure
+from corom.engines.loading import cached_int8
 from corom.errors import ArtifactError, InputError
 from corom.files import atomic_folder
 from corom.models.head import Head

@@ -14,7 +14,6 @@ import numpy as np
 from corom import bundled
 from corom.engines.calibration import quantise
 from corom.engines.openvino_engine import BATCH_TOKENS, OpenVinoEngine
-from corom.environment import cache_folder
 from corom.errors import ArtifactError, InputError
 from corom.files import write_manifest
 from corom.models.checkpoint import Checkpoint, load_checkpoint, weights_identity
@@ -26,9 +25,6 @@ from corom.models.token_types import has_token_types
 from corom.models.weights import INT8
 from corom.tokens import PairCutter, TokenCutter, TokenIds, batches
 from corom.vectors import Vectors, cosines, normalized
-
-RECIPE = 2
-"""Grows when calibration changes, so that forms kept from before are made anew."""
 
 _LEAST = 20
 
@@ -182,12 +178,6 @@ def _best(scores: Vectors, count: int) -> list[list[int]]:
     np.fill_diagonal(others, -np.inf)
     best: list[list[int]] = np.argsort(-others, axis=1)[:, :count].tolist()
     return best
-
-
-def cached_int8(checkpoint: Checkpoint) -> Path:
-    """Return the folder the int8 form of a checkpoint is kept in when its own has none."""
-    name = f"{checkpoint.fingerprint}-{RECIPE}" + ("-pairs" if checkpoint.is_classifier else "")
-    return cache_folder() / "int8" / name
 
 
 def bundled_texts() -> tuple[list[str], list[str]]:

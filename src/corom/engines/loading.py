@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import get_args
 
 from corom.engines.base import Engine, EngineName, Part, Precision
+from corom.engines.quantisation import RECIPE
+from corom.environment import cache_folder
 from corom.errors import ArtifactError, InputError
 from corom.extras import need
 from corom.files import atomic_folder, check_manifest
@@ -48,6 +51,12 @@ def open_body(checkpoint: Checkpoint, *, before: Part, precision: Precision) -> 
     with it the last layer keeps its precision.
     """
     return _open_openvino(checkpoint, precision=precision, threads=None, before=before)
+
+
+def cached_int8(checkpoint: Checkpoint) -> Path:
+    """Return the folder the int8 form of a checkpoint is kept in when its own has none."""
+    name = f"{checkpoint.fingerprint}-{RECIPE}" + ("-pairs" if checkpoint.is_classifier else "")
+    return cache_folder() / "int8" / name
 
 
 def _open_torch(checkpoint: Checkpoint, *, precision: Precision, device: str) -> Engine:
@@ -122,12 +131,12 @@ def _int8_weights(checkpoint: Checkpoint, threads: int | None) -> Int8Weights:
     """Return the int8 form from the model folder, else from the cache, else newly made."""
     if checkpoint.int8_file is not None:
         return checkpoint.read_int8()
-    from corom.engines.compression import bundled_texts, cached_int8, compress
-
     folder = cached_int8(checkpoint)
     if folder.is_dir():
         check_manifest(folder)
         return read_int8(folder / INT8, shape=checkpoint.shape)
+    from corom.engines.compression import bundled_texts, compress
+
     calibration, held_out = bundled_texts()
     made = compress(checkpoint, calibration=calibration, held_out=held_out, threads=threads)
     try:

@@ -22,6 +22,9 @@ from corom.models.int8 import InputRange, Linear
 
 Floats = NDArray[np.float32]
 
+RECIPE = 2
+"""Grows when calibration changes, so that forms kept from before are made anew."""
+
 # 1: ranges as narrow as what was seen; less: wider where weights are small.
 SMOOTHINGS = (1.0, 0.95, 0.9, 0.85, 0.8)
 DAMPING = 0.01
