@@ -1,6 +1,6 @@
 """What a share of the whole text's vector is worth in the vectors of its parts.
 
-    python benchmarks/part_shares.py --json results/parts-whole.json         # 25 minutes
+    python benchmarks/part_shares.py --json results/parts-whole.json         # 23 minutes
 
 Indexes of parts of 128 tokens, as `corom index --part-tokens 128 --whole-share SHARE` makes them:
 of TCM-QG among 20,000 others (`part_sizes.py`; questions about details of longer texts), without
