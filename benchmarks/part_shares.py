@@ -9,7 +9,6 @@ and with the whole, and of open-medical (passages that are one answer each), bes
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,12 @@ from tempfile import TemporaryDirectory
 
 from corom.corpus import CorpusChecksum
 from corom.encoder import Encoder
-from corom.evaluation import Dense, Report, Retriever, Stored, evaluate, to_json, to_text
-from corom.files import sha256, write_json
+from corom.evaluation import Dense, Report, Retriever, Stored, evaluate, to_text
 from corom.index import ExactOptions, IndexSpec, open_index
 from corom.index.building import build_index
 from corom.readers import Dataset, open_dataset, read_pairs
 from corom.splitting import Splitter
-from part_sizes import MEASURES, SHARED, write_questions
+from part_sizes import MEASURES, PAIRS, arguments, write_questions, write_reports
 
 TOKENS = 128
 
@@ -48,17 +46,10 @@ def index_of(dataset: Dataset, encoder: Encoder, folder: Path, *, share: float) 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="corom-medical")
-    parser.add_argument("--data", type=Path, default=SHARED)
-    parser.add_argument("--others", type=int, default=20000)
+    parser = arguments(__doc__)
     parser.add_argument("--share", type=float, default=0.5)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     encoder = Encoder.load(options.model)
-    source = options.data / "train" / "pairs.jsonl.xz"
     answers = open_dataset(options.data / "eval" / "open-medical")
     reports: list[Report] = []
 
@@ -69,7 +60,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "tcm-qg").mkdir()
-        pairs = list(read_pairs(source))
+        pairs = list(read_pairs(options.data / PAIRS))
         questions = write_questions(pairs, place / "tcm-qg", others=options.others)
         of_questions = partial(index_of, questions, encoder)
         shares = (0.0, options.share)
@@ -79,13 +70,7 @@ def main() -> None:
         mixed = index_of(answers, encoder, place / "answers", share=options.share)
         measure(answers, [whole, mixed], list(answers.splits))
     if options.json:
-        result = {
-            "command": "python benchmarks/part_shares.py --json results/parts-whole.json",
-            "model": options.model,
-            "pairs": sha256(source),
-            "reports": [to_json(report) for report in reports],
-        }
-        write_json(options.json, result)
+        write_reports(options, reports, command="part_shares.py --json results/parts-whole.json")
 
 
 if __name__ == "__main__":

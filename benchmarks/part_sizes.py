@@ -19,13 +19,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from corom.encoder import Encoder
-from corom.evaluation import Dense, Parted, Retriever, evaluate, to_json, to_text
+from corom.evaluation import Dense, Parted, Report, Retriever, evaluate, to_json, to_text
 from corom.files import sha256, write_json
 from corom.readers import Dataset, Pair, open_dataset, read_pairs
 from corom.readers.writing import write_lines
 from corom.splitting import Splitter
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+PAIRS = Path("train", "pairs.jsonl.xz")
 QUESTIONS = "tcm_qg_test"
 OTHERS = ("medical_books_sections", "shennong_tcm_answers", "kg_medicalgraph_disease")
 MEASURES = ("MRR@10", "Recall@10", "Recall@100")
@@ -63,17 +64,33 @@ def rows(model: str, work: Path, *, longer: bool, sizes: Sequence[int]) -> Itera
             yield Parted(whole, splitter, name=f"parts of {size}, {size // 4} repeated")
 
 
-def main() -> None:
-    """Measure, print, write."""
+def arguments(doc: str) -> argparse.ArgumentParser:
+    """Return what the benchmarks of parts can be asked."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="corom-medical")
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--others", type=int, default=20000)
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    source = options.data / "train" / "pairs.jsonl.xz"
+    return parser
+
+
+def write_reports(options: argparse.Namespace, reports: Sequence[Report], *, command: str) -> None:
+    """Write what was measured, and by which command."""
+    result = {
+        "command": f"python benchmarks/{command}",
+        "model": options.model,
+        "pairs": sha256(options.data / PAIRS),
+        "reports": [to_json(report) for report in reports],
+    }
+    write_json(options.json, result)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    options = arguments(__doc__).parse_args()
+    source = options.data / PAIRS
     answers = open_dataset(options.data / "eval" / "open-medical")
     with TemporaryDirectory() as folder:
         place = Path(folder)
@@ -89,13 +106,7 @@ def main() -> None:
         reports.append(measured(answers, list(general), splits=answers.splits))
         print(to_text(reports[1]))
     if options.json:
-        result = {
-            "command": "python benchmarks/part_sizes.py --json results/parts.json",
-            "model": options.model,
-            "pairs": sha256(source),
-            "reports": [to_json(report) for report in reports],
-        }
-        write_json(options.json, result)
+        write_reports(options, reports, command="part_sizes.py --json results/parts.json")
 
 
 if __name__ == "__main__":

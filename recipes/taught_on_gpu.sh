@@ -10,6 +10,7 @@
 # The checkout may go without models/ and src/corom/models/embedded/. READER and TAUGHT hold flags
 # more for the two trainings: READER="--set optimizer.max_steps=2" tries it without a GPU.
 set -eu
+there="env PYTHONPATH=src python3 -m corom"
 
 pack() {
     corom data sample recipes/reranker-sample.toml
@@ -21,7 +22,6 @@ pack() {
 }
 
 run() {
-    there="env PYTHONPATH=src python3 -m corom"
     $there mine recipes/reranker-mine.toml --set precision=auto --model "$1/start" \
         --set "data=[\"$1/pairs.jsonl.xz\"]"
     $there train reranker recipes/corom-medical-reranker.toml --model "$1/start" ${READER:-}
@@ -32,7 +32,7 @@ run() {
 }
 
 pieces() {  # the float16 form of a model in parts that may be sent one by one
-    env PYTHONPATH=src python3 -m corom convert "$1" "$1-half" --dtype float16
+    $there convert "$1" "$1-half" --dtype float16
     tar -C "$1-half" -c . | split -b 15m - "$2.tar."
 }
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,9 +29,12 @@ def test_bf16_by_vendor_and_flags(monkeypatch, vendor, flags, quick):
     assert not processor.has_flag("avx")  # a word, not a part of one
 
 
-def test_openvino_is_asked_where_linux_says_nothing(monkeypatch):
+@pytest.mark.parametrize("able", [["FP32", "BF16"], ["FP32"]])
+def test_openvino_is_asked_where_linux_says_nothing(monkeypatch, able):
+    asked = SimpleNamespace(get_property=lambda device, name: able)
+    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=lambda: asked))
     monkeypatch.setattr(processor, "_line", lambda _: "")
-    assert processor.has_bf16() in (True, False)
+    assert processor.has_bf16() is ("BF16" in able)
     assert not processor.has_flag("avx2")
 
 
