@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -179,6 +179,16 @@ class SecondPass:
             raise InputError(f"rerank depth is {self.depth!r}; ask for at least 1")
         if not 0 < self.share <= 1:
             raise InputError(f"rerank share is {self.share}; expected more than 0, at most 1")
+
+    @property
+    def settings(self) -> Mapping[str, str | float]:
+        """What decides the new order, for a report."""
+        return {
+            "reranker": self.reranker.fingerprint,
+            "reranker_precision": self.reranker.precision,
+            "rerank_depth": self.depth,
+            "rerank_share": self.share,
+        }
 
     def reorder(
         self,

@@ -75,8 +75,18 @@ def test_rows_of_parts(run: Callable, data: Path, options: tuple, model: Path) -
     done = run(*asked, "--part-tokens", 500)
     assert (done.code, "--part-tokens 500" in done.err) == (2, True)
     assert "reads only" in done.err
-    done = run(*asked, "--part-tokens", 16, "--rerank", "any")
-    assert (done.code, "one at a time" in done.err) == (2, True)
+
+
+def test_every_row_has_one_with_a_reranker_behind_it(
+    run: Callable, data: Path, options: tuple, model: Path, tiny_reranker: Path
+) -> None:
+    pytest.importorskip("ir_measures")
+    asked = ("evaluate", data, "--split", "dev", *options, "--part-tokens", 16)
+    done = run(*asked, "--rerank", tiny_reranker, "--rerank-depth", 5)
+    assert done.code == 0, done.err
+    for row in (model, f"{model}, parts of 16"):
+        assert f"{row} " in done.out
+        assert f"{row}+{tiny_reranker}" in done.out
 
 
 def test_parts_of_words_and_ids_that_parts_would_have(

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
-from corom import Reranker
-from corom.evaluation import Reranked
+from corom import Encoder, Reranker, Searcher, Splitter
+from corom.corpus import CorpusChecksum
+from corom.evaluation import Dense, Parted, Stored, reranked
+from corom.index import ExactOptions, IndexSpec, open_index
+from corom.index.building import build_index
+from corom.readers import Dataset
 from corom.records import Hit, Passage, Query
 from corom.reranker import SecondPass
 
@@ -39,7 +43,7 @@ def reranker(tiny_reranker: Path) -> Reranker:
 
 
 def test_the_head_is_ranked_anew_and_the_tail_stays_below(reranker: Reranker) -> None:
-    row = Reranked(Listed(), SecondPass(reranker=reranker, depth=3, share=1.0))
+    row = reranked(Listed(), SecondPass(reranker=reranker, depth=3, share=1.0))
     found, nothing = row.index(iter(PASSAGES)).search(QUERIES, 5)
     expected = [hit.id for hit in reranker.rank("糖尿病", PASSAGES[:3])]
     assert [hit.id for hit in found] == [*expected, "3", "4"]
@@ -48,11 +52,40 @@ def test_the_head_is_ranked_anew_and_the_tail_stays_below(reranker: Reranker) ->
     assert scores[3] - scores[4] == pytest.approx(0.1)
     assert nothing == []
     assert len(row.index(PASSAGES)) == 5
-    assert row.name.startswith("listed+")
+    assert row.name == f"listed+{reranker.name}"
     assert row.settings["order"] == "id"
 
 
 def test_a_depth_below_the_rerankers_still_lets_it_read_all_of_its_own(reranker: Reranker) -> None:
-    row = Reranked(Listed(), SecondPass(reranker=reranker, depth=5, share=1.0))
+    row = reranked(Listed(), SecondPass(reranker=reranker, depth=5, share=1.0))
     found = row.index(PASSAGES).search(QUERIES[:1], 1)[0]
     assert [hit.id for hit in found] == [reranker.rank("糖尿病", PASSAGES)[0].id]
+
+
+def test_of_parts_the_best_is_read_as_in_a_search(
+    data: Dataset, dense: Callable[..., Dense], encoder: Encoder, reranker: Reranker, tmp_path: Path
+) -> None:
+    splitter, second = Splitter.load(encoder.folder, max_tokens=16), SecondPass(reranker=reranker)
+    spec = IndexSpec(
+        options=ExactOptions(),
+        dim=encoder.dim,
+        fingerprint=encoder.fingerprint,
+        normalized=True,
+        source=CorpusChecksum(data.passages()).hexdigest(),
+        part_tokens=16,
+    )
+    build_index(tmp_path / "i", data.passages(), spec=spec, encoder=encoder, splitter=splitter)
+    vectors = open_index(tmp_path / "i")
+    assert len(vectors) > 60
+    parted = reranked(Parted(dense(normalize=True), splitter), second)
+    stored = reranked(Stored(name="kept", vectors=vectors, encoder=encoder), second)
+    queries = list(data.queries("dev"))
+    found = parted.index(data.passages()).search(queries, 10)
+    assert stored.index(data.passages()).search(queries, 10) == found
+    searched = Searcher(vectors, encoder=encoder, second=second).run(queries, 10)
+    assert [searched[query.id] for query in queries] == found
+    assert parted.name == f"tiny, parts of 16+{reranker.name}"
+    assert stored.name == f"kept+{reranker.name}"
+    for row in (parted, stored):
+        assert (row.settings["part_tokens"], row.settings["rerank_depth"]) == (16, 50)
+    assert "reranker" not in Parted(dense(), splitter).settings

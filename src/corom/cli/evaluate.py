@@ -97,8 +97,6 @@ def command(
             *(BM25 in names, index, measure, against, plot, runs, per_query, rerank, part_tokens)
         )
     outputs.check()
-    if part_tokens and rerank is not None:
-        raise InputError("--part-tokens and --rerank are measured one at a time: leave one out")
     if part_tokens and not names:
         raise InputError("--part-tokens is for models; --index holds what it was made of")
     on: dict[str, Any] = {"engine": engine, "precision": precision, "device": device}
@@ -237,7 +235,7 @@ def _measure_retrieval(
     job: Callable[[list[Retriever]], Report],
 ) -> Report:
     from corom.encoder import Progress
-    from corom.evaluation import Reranked
+    from corom.evaluation import reranked
 
     if models.parts:
         for _ in nameable(dataset.passages()):
@@ -246,7 +244,7 @@ def _measure_retrieval(
     reads = None if second is None else second()
     with progress_bar(lambda: sum(1 for _ in dataset.passages())) as meter:
         rows = models.retrievers(encoders, progress=lambda done: meter(Progress(done, 0, 0)))
-        return job([*rows, *(Reranked(row, reads) for row in rows if reads)])
+        return job([*rows, *(reranked(row, reads) for row in rows if reads)])
 
 
 def _stored(place: str, load: Callable[[str], Encoder]) -> Retriever:

@@ -1,8 +1,8 @@
 """How well models find what they should: rankings, figures, comparisons, tables.
 
-`evaluate` takes a data set and retrievers (`Dense`, `Lexical`, `Stored`; `Parted`
-and `Reranked` of these), `evaluate_pairs`
-labelled pairs; their reports become JSON, tables, a plot and a file of every query's figures.
+`evaluate` takes a data set and retrievers (`Dense`, `Lexical`, `Stored`; `Parted` of the first two;
+each of them `reranked`), `evaluate_pairs` labelled pairs; their reports become JSON, tables, a plot
+and a file of every query's figures.
 """
 
 from corom.evaluation.dense import Dense
@@ -19,7 +19,7 @@ from corom.evaluation.pairs import PairReport, evaluate_pairs, pair_files, pair_
 from corom.evaluation.parted import Parted
 from corom.evaluation.per_query import write_per_query
 from corom.evaluation.report import plot_recall, require_plot, to_json, to_markdown, to_text
-from corom.evaluation.reranked import Reranked
+from corom.evaluation.reranked import reranked
 from corom.evaluation.stored import Stored
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "PairReport",
     "Parted",
     "Report",
-    "Reranked",
     "Result",
     "Retriever",
     "Stored",
@@ -39,6 +38,7 @@ __all__ = [
     "plot_recall",
     "require_measurable",
     "require_plot",
+    "reranked",
     "run_name",
     "to_json",
     "to_markdown",

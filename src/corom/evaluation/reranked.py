@@ -1,4 +1,7 @@
-"""Retrieval in two steps: what a retriever finds first, ranked anew by a cross-encoder."""
+"""Retrieval in two steps: what a retriever finds first, ranked anew by a cross-encoder.
+
+Of an index of parts it reads the best part of each text, as `corom search` does.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from corom.evaluation.evaluate import Retriever
 from corom.evaluation.kept import Describing
 from corom.evaluation.measure import PassageIndex
+from corom.evaluation.parted import Parted
+from corom.evaluation.stored import Stored
 from corom.records import Hit, Passage, Query
 from corom.reranker import SecondPass
 
 
-class Reranked:
-    """A retriever whose first hits a reranker reads with the query."""
+def reranked(first: Retriever, second: SecondPass) -> Retriever:
+    """Return the retriever with a reranker behind it, as `NAME+RERANKER`."""
+    name = f"{first.name}+{second.reranker.name}"
+    if isinstance(first, (Parted, Stored)):
+        return first.with_second(second, name=name)
+    return Reranked(first, second, name=name)
 
-    def __init__(self, first: Retriever, second: SecondPass, *, name: str | None = None) -> None:
-        self.first, self.second = first, second
-        self.name = name or f"{first.name}+{second.reranker.name}"
-        self.settings: Describing = {
-            **first.settings,
-            "reranker": second.reranker.fingerprint,
-            "reranker_precision": second.reranker.precision,
-            "rerank_depth": second.depth,
-            "rerank_share": second.share,
-        }
+
+class Reranked:
+    """A retriever of passages whose first hits a reranker reads with the query."""
+
+    def __init__(self, first: Retriever, second: SecondPass, *, name: str) -> None:
+        self.first, self.second, self.name = first, second, name
+        self.settings: Describing = {**first.settings, **second.settings}
 
     def index(self, passages: Iterable[Passage]) -> RerankedIndex:
         """Return the index of the passages; their texts are held in memory."""

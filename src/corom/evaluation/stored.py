@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from corom.corpus import CorpusChecksum
@@ -13,6 +14,7 @@ from corom.search import Searcher
 
 if TYPE_CHECKING:
     from corom.encoder import Encoder
+    from corom.reranker import SecondPass
     from corom.stores import Store, WordStore
 
 
@@ -26,14 +28,19 @@ class Stored:
         vectors: Store | None = None,
         words: WordStore | None = None,
         encoder: Encoder | None = None,
+        second: SecondPass | None = None,
     ) -> None:
-        """Take an index of vectors with its encoder, or an index of words."""
+        """Take an index of vectors with its encoder, or an index of words.
+
+        `second`: a reranker that reads the first hits; of an index of parts, the best of each text.
+        """
         first = vectors if vectors is not None else words
         if first is None:
             raise InputError("nothing to evaluate: give an index")
         self.name, self._size, self._source = name, len(first), first.spec.source
         self._parts = first.spec.part_tokens > 0
-        self._searcher = Searcher(vectors, encoder=encoder, words=words)
+        self._again = partial(Stored, vectors=vectors, words=words, encoder=encoder)
+        self._searcher = Searcher(vectors, encoder=encoder, words=words, second=second)
         spec = first.spec
         self.settings: Describing = {
             "kind": spec.options.kind,
@@ -43,7 +50,12 @@ class Stored:
             "store": spec.vector_type,
             "part_tokens": spec.part_tokens,
             "whole_share": spec.whole_share,
+            **({} if second is None else second.settings),
         }
+
+    def with_second(self, second: SecondPass, *, name: str) -> Stored:
+        """Return the same with a reranker behind it."""
+        return self._again(name=name, second=second)
 
     def index(self, passages: Iterable[Passage]) -> StoredIndex:
         """Return the index; InputError if it was made of other passages than the data set's."""
