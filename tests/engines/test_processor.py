@@ -49,9 +49,14 @@ def test_the_first_processor_counts(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(problem() is not None, reason="the kernels do not run here")
-def test_the_kernels_encode_without_openvino():
+def test_the_kernels_encode_and_few_passages_are_searched_without_openvino():
     code = (
-        "import sys; sys.modules['openvino'] = None; from corom import Encoder; "
-        "assert Encoder.load(engine='native').encode_queries(['头痛']).shape == (1, 512)"
+        "import sys; sys.modules['openvino'] = None\n"
+        "from corom import Encoder, Passage, Searcher, VectorIndex\n"
+        "encoder = Encoder.load(engine='native')\n"
+        "index = VectorIndex.new(512, fingerprint=encoder.fingerprint, normalized=True)\n"
+        "index.add([Passage('1', '头痛')], encoder.encode_passages(['头痛']))\n"
+        "hits = Searcher(index, encoder=encoder).search(['头疼'])[0]\n"
+        "assert [hit.id for hit in hits] == ['1']"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -27,6 +27,7 @@ def _small_blocks(monkeypatch):
     monkeypatch.setattr(scan, "BLOCK", 128)
     monkeypatch.setattr(scan, "_RUN", 4)
     monkeypatch.setattr(ann, "LEAST", 600)
+    monkeypatch.setattr(vector_index, "_FEW", 0)
 
 
 def filled(options, *, n=N, vector_type="float32", copies=True):
@@ -82,6 +83,19 @@ class TestExact:
         index, ids, numbers = filled(options, vector_type="float16")
         rounded = numbers.astype(np.float16).astype(np.float32)
         assert index.search(queries(), 10) == expected(ids, rounded, queries(), 10)
+
+
+@pytest.mark.parametrize("k", [1, 10, 5 * N])
+@pytest.mark.parametrize("options", EXACT, ids=lambda options: options.precision)
+def test_few_passages_need_no_first_pass(options, k, monkeypatch):
+    index, ids, numbers = filled(options)
+    index.remove(ids[:7])
+    monkeypatch.setattr(vector_index, "_FEW", N + 1)
+    monkeypatch.setattr(VectorIndex, "_first_pass", None)
+    asked = queries(2**19 // (N * DIM))
+    assert index.search(asked, k) == expected(ids[7:], numbers[7:], asked, k)
+    with pytest.raises(TypeError, match="not callable"):
+        index.search(queries(len(asked) + 1), k)
 
 
 def test_removed_passages_are_not_found():

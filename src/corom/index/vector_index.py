@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from corom.index.ann import Neighbours
     from corom.index.scan import Scanner
 
+# So few passages, and numbers of theirs for all queries, are scored at once: a search in a new
+# process is done before a first pass would be compiled.
+_FEW, _NUMBERS = 1024, 2**19
+
 
 class _FirstPass(Protocol):
     def rows(self, collection: Collection, queries: Vectors, k: int) -> NDArray[np.int64]: ...
@@ -122,6 +126,10 @@ class VectorIndex:
 
     def _candidates(self, queries: Vectors, k: int) -> NDArray[np.int64]:
         """Return at least `k` rows per query, ascending, after -1 for none."""
+        rows = self.collection.rows
+        if rows < _FEW and len(queries) * rows * self.dim <= _NUMBERS:
+            alive = np.flatnonzero(self.collection.alive)
+            return np.broadcast_to(alive, (len(queries), len(alive)))
         found = self._first_pass().rows(self.collection, queries, _depth(self.spec.options, k))
         short = np.flatnonzero((found >= 0).sum(axis=1) < k)
         if short.size:  # the approximate pass did not find enough: k hits were asked for
