@@ -2,18 +2,21 @@
 
 A file is written to a temporary sibling, fsynced and renamed; a folder gets its `manifest.json`
 (name, size and SHA-256 of every file) last and is renamed into place as a whole. A reader
-therefore sees the old state or the new one, whatever kills the writer.
+therefore sees the old state or the new one, whatever kills the writer. A link stays one: the file
+it leads to is replaced. What is no file (/dev/stdout, a pipe) is written to as it is.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +24,9 @@ from corom.errors import ArtifactError
 
 MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DRAFT_NAME = 48
+"""characters of a file's name that its draft's begins with"""
 
 
 def sha256(path: Path) -> str:
@@ -44,23 +50,50 @@ def _sync(path: Path) -> None:
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Yield a binary file that becomes `path` when the block ends, or never was if it raises."""
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as device:
+            yield device
+        return
+    if path.is_symlink():
+        path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    temporary = Path(name)
+    with _naming(path):
+        handle, name = tempfile.mkstemp(**_draft_of(path))
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let the system's error that the disk is full, which names no file, name this one."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def _draft_of(path: Path) -> dict[str, Any]:
+    # A name may be as long as the system allows, its draft's may not be longer.
+    return {"prefix": f".{path.name[:_DRAFT_NAME]}.", "suffix": ".part", "dir": path.parent}
 
 
 def _umask() -> int:
-    # The mask can only be read by setting it.
+    with suppress(OSError):
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        if found := re.search(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE):
+            return int(found[1], 8)
+    # Elsewhere the mask can only be read by setting it, for all threads.
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -89,7 +122,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     if target.exists():
         raise ArtifactError(f"{target} exists already; remove it or choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    draft = Path(tempfile.mkdtemp(**_draft_of(target)))
     try:
         yield draft
         draft.chmod(0o777 & ~_umask())

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +12,7 @@ from corom.errors import InputError
 from corom.index import BM25Options, ExactOptions
 from corom.index import collection as module
 from corom.index.collection import Collection
-from corom.index.segments import encode_ids, make_segment, quantized
+from corom.index.segments import Segment, encode_ids, make_segment, quantized
 from corom.ranking import id_key, order_encoded_ids, order_ids
 from corom.records import Passage
 from index.samples import DIM, passages, spec, vectors
@@ -44,6 +47,33 @@ class TestIds:
     def test_twice(self):
         with pytest.raises(InputError, match="'b' occurs twice"):
             encode_ids(["b", "a", "b"])
+
+
+def test_threads_that_come_first_get_the_same_order():
+    rows = 400_000
+    ranks = np.random.default_rng(0).permutation(rows).astype(np.uint32)
+    ids = np.zeros(rows, "S1")
+    wanted = np.argsort(ranks)[::7]
+    for _ in range(10):
+        fresh = Collection(
+            spec(ExactOptions()), [Segment(ids, [])], ranks=ranks.copy(), settled=True
+        )
+        start = Barrier(8)
+
+        def ask(index, start=start):
+            start.wait()
+            return index.rows_ranked(np.arange(0, rows, 7))
+
+        with ThreadPoolExecutor(8) as pool:
+            for found in pool.map(ask, [fresh] * 8):
+                assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("sizes", [(5,), (3, 4)])
+@pytest.mark.parametrize("row", [-8, 7])
+def test_rows_that_are_not_there(sizes, row):
+    with pytest.raises(IndexError):
+        collection(*sizes)[0].take("vectors", np.array([0, row]))
 
 
 class TestSegments:

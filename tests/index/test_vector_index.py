@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,26 @@ def test_few_passages_need_no_first_pass(options, k, monkeypatch):
         index.search(queries(len(asked) + 1), k)
 
 
+@pytest.mark.parametrize("vector_type", ["float32", "float16"])
+def test_what_was_added_is_the_callers_to_change(vector_type):
+    given, numbers = passages(3), vectors(3)
+    index = VectorIndex.new(DIM, vector_type=vector_type)
+    index.add(given, numbers)
+    whole = index.search(numbers, 3)
+    first = given[0]
+    given.clear()
+    held, asked = numbers, numbers.copy()
+    held[:] = 0
+    assert index.search(asked, 3) == whole
+    assert index.passages([first.id]) == [first]
+
+
+def test_a_mapped_array_is_not_copied():
+    index, numbers = VectorIndex.new(DIM), vectors(3)
+    index.add(passages(3), numbers, copy=False)
+    assert index.collection.segments[0].vectors is numbers
+
+
 def test_removed_passages_are_not_found():
     index, ids, numbers = filled(EXACT[2])
     gone = [hits[0].id for hits in index.search(queries(), 1)]
@@ -156,6 +178,8 @@ class TestRefused:
             index.add([Passage("n", ""), Passage("n", "")], vectors(2))
         with pytest.raises(InputError, match="'n' is not in the index"):
             index.remove(["n"])
+        with pytest.raises(InputError, match="one str; give a list"):
+            index.remove(ids[0])
         assert len(index) == N
 
     def test_options_of_words(self):
@@ -200,6 +224,20 @@ class TestApproximate:
         nothing = np.full((6, 10), -1)
         monkeypatch.setattr(ann.Neighbours, "rows", lambda *_: nothing)
         assert index.search(queries(), 10) == expected(ids, numbers, queries(), 10)
+
+
+def test_threads_that_search_add_each_passage_to_the_graph_once():
+    pytest.importorskip("faiss")
+    index = filled(HnswOptions(links=8, build_effort=40))[0]
+    index.search(queries(), 5)
+    index.add(passages(600, ids=[f"n{n}" for n in range(600)]), vectors(600, seed=5))
+    added = []
+    add = index._neighbours._index.add
+    index._neighbours._index.add = lambda given: (added.append(len(given)), add(given))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: index.search(queries(), 5), range(16)))
+    assert added == [600]
+    assert found == found[:1] * 16
 
 
 def test_neighbours_grow_and_shrink():

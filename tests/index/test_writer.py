@@ -236,14 +236,23 @@ class TestRefusals:
             pass
 
     def test_a_folder_with_other_files(self, tmp_path):
-        (tmp_path / "notes.txt").write_text("mine")
+        for name in ("notes.txt", ".lock"):
+            (tmp_path / name).write_text("mine")
         with pytest.raises(ArtifactError, match="no index; choose another"):
             open_writer(tmp_path, spec(ExactOptions()))
-        assert (tmp_path / "notes.txt").read_text() == "mine"
+        for name in ("notes.txt", ".lock"):
+            assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / ".lock").unlink()
+        with pytest.raises(ArtifactError, match="no index; choose another"):
+            open_writer(tmp_path, spec(ExactOptions()))
+        assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+        with pytest.raises(ArtifactError, match="is no folder"):
+            open_writer(tmp_path / "notes.txt", spec(ExactOptions()))
 
     def test_nothing_to_change(self, tmp_path):
         with pytest.raises(ArtifactError, match="say what it is to be"):
             open_writer(tmp_path / "new")
+        assert not (tmp_path / "new").exists()
 
     def test_two_writers(self, builds):
         with (

@@ -61,7 +61,7 @@ class Dense:
         index = VectorIndex.new(self._dim, normalized=self._unit)
         for vectors in self.vectors(texts(), side="passage", progress=self._progress):
             done = len(index)
-            index.add(known[done : done + len(vectors)], vectors)
+            index.add(known[done : done + len(vectors)], vectors, copy=False)
         return DenseIndex(self, index)
 
     def vectors(

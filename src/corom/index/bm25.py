@@ -50,7 +50,7 @@ class BM25Index:
     def add(self, passages: Sequence[Passage]) -> None:
         """Add passages, title and text, to the index in memory; InputError for ids as ever."""
         if len(passages):
-            self.collection.append(make_segment(passages, None, spec=self.spec))
+            self.collection.append(make_segment(tuple(passages), None, spec=self.spec))
             self._lexicon = None
 
     def remove(self, ids: Sequence[str]) -> None:

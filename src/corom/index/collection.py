@@ -90,6 +90,8 @@ class Collection:
 
     def find(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the rows of passages; InputError for an id that is not there or removed."""
+        if isinstance(ids, str):
+            raise InputError("ids came as one str; give a list of them")
         return np.fromiter((self._find(id_) for id_ in ids), np.int64, count=len(ids))
 
     def ids(self, rows: NDArray[np.int64]) -> list[str]:
@@ -107,7 +109,10 @@ class Collection:
         return list(found)
 
     def take(self, part: Part, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return what segments hold of `rows`, in any order, in the type it is stored in."""
+        """Return what segments hold of `rows`, in any order, in the type it is stored in.
+
+        Raises IndexError for a row that is not there.
+        """
         stored = [getattr(segment, part) for segment in self.segments]
         if len(stored) == 1:
             return np.take(stored[0], rows, axis=0)
@@ -137,20 +142,24 @@ class Collection:
         if (repeated := np.flatnonzero(living[1:] == living[:-1])).size:
             id_ = bytes(living[repeated[0]]).decode()
             raise InputError(f"id {id_!r} occurs twice; ids must be unique")
-        self._ranks = self._order = None
+        # Other threads may be here: nobody must see an array that is not filled yet.
         if (order[1:] < order[:-1]).any():
-            self._ranks = np.empty(len(order), np.uint32)
-            self._ranks[order] = np.arange(len(order), dtype=np.uint32)
-            self._order = order
+            ranks = np.empty(len(order), np.uint32)
+            ranks[order] = np.arange(len(order), dtype=np.uint32)
+            self._ranks, self._order = ranks, order
+        else:
+            self._ranks = self._order = None
         self._settled = True
 
     def _ascending(self) -> NDArray[np.int64] | None:
         """Rows in ascending order of id; None when that is the order they are in."""
         ranks = self.ranks
-        if ranks is not None and self._order is None:
-            self._order = np.empty(len(ranks), np.int64)
-            self._order[ranks] = np.arange(len(ranks))
-        return self._order
+        order = self._order
+        if ranks is not None and order is None:
+            order = np.empty(len(ranks), np.int64)
+            order[ranks] = np.arange(len(ranks))
+            self._order = order  # filled, as other threads may look
+        return order
 
     def _find(self, id_: str) -> int:
         order = self._ascending()
@@ -188,6 +197,8 @@ class Collection:
     def _split(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, slice, NDArray[np.int64]]]:
         """Yield, per segment with any of the ascending `rows`, which they are and where inside."""
         bounds = np.searchsorted(rows, self._starts)
+        if bounds[0] > 0 or bounds[-1] < len(rows):
+            raise IndexError(f"rows {rows[0]} to {rows[-1]} are not all below {self.rows}")
         for place in np.flatnonzero(bounds[1:] > bounds[:-1]).tolist():
             part = slice(bounds[place], bounds[place + 1])
             yield place, part, rows[part] - self._starts[place]

@@ -130,7 +130,7 @@ def writer_lock(folder: Path) -> Iterator[None]:
     """
     import fcntl  # not on Windows, where indexes can be read all the same
 
-    with (folder / _LOCK).open("wb") as file:
+    with (folder / _LOCK).open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from corom.errors import InputError
@@ -173,8 +174,11 @@ def segment_file(part: str, number: int) -> str:
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array as .npy, atomically."""
+    array = np.ascontiguousarray(array)
     with atomic_write(path) as file:
-        np.save(file, array, allow_pickle=False)
+        # Not np.save: on a full disk it does not say so.
+        npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
+        file.write(array.data)
 
 
 def read_array(path: Path) -> NDArray[Any]:

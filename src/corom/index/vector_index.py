@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -48,6 +49,7 @@ class VectorIndex:
         self.collection = collection
         self._neighbours_file = neighbours
         self._neighbours: Neighbours | None = None
+        self._growing = Lock()
         self._exact: Scanner | None = None
 
     @classmethod
@@ -83,14 +85,17 @@ class VectorIndex:
     def __len__(self) -> int:
         return len(self.collection)
 
-    def add(self, passages: Sequence[Passage], vectors: Vectors) -> None:
+    def add(self, passages: Sequence[Passage], vectors: Vectors, *, copy: bool = True) -> None:
         """Add passages with one vector each, `(n, dim) float32`, to the index in memory.
 
+        `copy=False` keeps the array itself, a mapped file perhaps, which must not change then.
         Raises InputError for an id that is there or occurs twice, NaN, infinity, wrong shapes.
         An index in a folder is changed by `open_writer`.
         """
-        segment = make_segment(passages, vectors, spec=self.spec)
+        segment = make_segment(tuple(passages), vectors, spec=self.spec)
         if len(passages):
+            if copy and segment.vectors is vectors:
+                segment = segment._replace(vectors=vectors.copy())
             self.collection.append(segment)
 
     def remove(self, ids: Sequence[str]) -> None:
@@ -142,10 +147,11 @@ class VectorIndex:
 
         if isinstance(self.spec.options, ExactOptions) or self.collection.rows < LEAST:
             return self._scanner()
-        if self._neighbours is None:
-            self._neighbours = Neighbours(self.collection, path=self._neighbours_file)
-        self._neighbours.extend(self.collection)
-        return self._neighbours
+        with self._growing:  # of threads that search only one adds what is new
+            if self._neighbours is None:
+                self._neighbours = Neighbours(self.collection, path=self._neighbours_file)
+            self._neighbours.extend(self.collection)
+            return self._neighbours
 
     def _scanner(self) -> Scanner:
         from corom.index.scan import Scanner

@@ -53,6 +53,7 @@ def open_writer(folder: Path, spec: IndexSpec | None = None) -> IndexWriter:
     changed, or if another writer is at work.
     """
     folder = Path(folder)
+    _begun(folder, spec)  # before anything in it is touched
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(writer_lock(folder))
@@ -60,9 +61,26 @@ def open_writer(folder: Path, spec: IndexSpec | None = None) -> IndexWriter:
         return IndexWriter(folder, manifest, held=stack.pop_all())
 
 
+def _begun(folder: Path, spec: IndexSpec | None) -> Manifest | None:
+    """Return what an index made here begins with, None if there is one already.
+
+    Raises ArtifactError for a folder in which none may be made.
+    """
+    if (folder / MANIFEST).is_file():
+        return None
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{folder} is no folder; choose another name")
+    if spec is None:
+        raise ArtifactError(f"{folder} holds no index yet; say what it is to be with a spec")
+    if folder.exists() and not holds_only_leftovers(folder):
+        raise ArtifactError(f"{folder} holds files that are no index; choose another folder")
+    return Manifest(spec=spec)
+
+
 def _prepared(folder: Path, spec: IndexSpec | None) -> Manifest:
     """Return the folder's manifest, checked against `spec`, after sweeping."""
-    if (folder / MANIFEST).is_file():
+    manifest = _begun(folder, spec)
+    if manifest is None:
         manifest = read_manifest(folder)
         if spec and (differences := spec.differences(manifest.spec)):
             raise ArtifactError(
@@ -70,12 +88,6 @@ def _prepared(folder: Path, spec: IndexSpec | None) -> Manifest:
                 "remove it or choose another folder"
             )
         check_files(folder, deep=True)
-    elif spec is None:
-        raise ArtifactError(f"{folder} holds no index yet; say what it is to be with a spec")
-    elif not holds_only_leftovers(folder):
-        raise ArtifactError(f"{folder} holds files that are no index; choose another folder")
-    else:
-        manifest = Manifest(spec=spec)
     sweep(folder, manifest)
     return manifest
 

@@ -34,7 +34,9 @@ class Nearest:
         self.device, self._there, self._index = device, None, None
         if device is None:
             self._index = VectorIndex.new(passages.shape[1])
-            self._index.add([Passage(str(n), "") for n in range(len(passages))], passages)
+            self._index.add(
+                [Passage(str(n), "") for n in range(len(passages))], passages, copy=False
+            )
         else:
             import torch
 

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from corom import files
+from corom.files import atomic_folder, atomic_write, write_bytes, write_json
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_nothing_is_left_of_a_write_that_fails(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "a", b"old")
+    with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "a") as file:
+        file.write(bytes(1 // len(tmp_path.name[:0])))
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert names_in(tmp_path) == ["a"]
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real/file")
+    for content in (b"1", b"2"):
+        write_bytes(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "real/file").read_bytes() == content
+    assert names_in(tmp_path / "real") == ["file"]
+
+
+def test_a_pipe_is_written_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((tmp_path / "pipe").read_bytes)
+        write_json(tmp_path / "pipe", {"a": 1})
+        assert read.result(timeout=30) == b'{\n  "a": 1\n}\n'
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_full_disk_is_said_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="full") as caught, atomic_write(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "full")
+    assert caught.value.filename == str(tmp_path / "a")
+    with pytest.raises(OSError, match="torn") as caught, atomic_write(tmp_path / "a"):
+        raise OSError(errno.EIO, "torn")
+    assert caught.value.filename is None
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+    name = "糖" * 85
+    write_bytes(tmp_path / name, b"x")
+    with atomic_folder(tmp_path / f"{name[1:]}d") as draft:
+        write_bytes(draft / name, b"x")
+    assert names_in(tmp_path) == sorted([name, f"{name[1:]}d"])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_modes_are_those_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    if not known:
+        monkeypatch.setattr(files, "Path", lambda _: tmp_path / "none")
+    before = os.umask(0o027)
+    try:
+        assert files._umask() == 0o027
+        monkeypatch.undo()
+        write_bytes(tmp_path / "a", b"")
+        with atomic_folder(tmp_path / "b") as draft:
+            (draft / "c").touch(mode=0o600)
+    finally:
+        assert os.umask(before) == 0o027
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "b", "b/c")]
+    assert modes == [0o640, 0o750, 0o640]
