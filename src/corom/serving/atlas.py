@@ -1,7 +1,7 @@
 """A map of passages: two coordinates each, clusters with names, and where a query would lie.
 
 The plane is t-SNE's: neighbours stay neighbours, distances between groups mean nothing. Fewer
-than ten passages are laid out by their two main directions (PCA).
+than ten passages, and equal ones, are laid out by their two main directions (PCA).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from corom.vectors import Vectors, normalized
 MOST = 2000
 """passages on a map"""
 _FEW = 10
+_EQUAL = 1e-6
+"""How far apart vectors of length 1 lie, at most, that differ by rounding only."""
 _CLUSTERS = 10
 _PER_CLUSTER = 12
 _NAME_WORDS = 2
@@ -49,12 +51,13 @@ class Atlas:
     def __init__(self, sample: Sample) -> None:
         self.passages = sample.passages
         self._unit = normalized(sample.vectors)
-        few = len(self.passages) < _FEW
-        self.method = "PCA" if few else "t-SNE"
         count = max(1, min(_CLUSTERS, len(self.passages) // _PER_CLUSTER))
         with _one_thread():
-            self.points = _stretched(_principal(self._unit) if few else _neighbourly(self._unit))
+            plane = _principal(self._unit)
+            plain = len(plane) < _FEW or not plane[:, 0].std() > _EQUAL
+            self.points = _stretched(plane if plain else _neighbourly(self._unit, plane))
             self.labels = cluster_kmeans(self._unit, count)
+        self.method = "PCA" if plain else "t-SNE"
         self.groups = self._describe()
 
     def near(self, vector: Vectors, k: int = 8) -> list[Near]:
@@ -98,16 +101,20 @@ def _one_thread() -> AbstractContextManager[object]:
     return limits
 
 
-def _neighbourly(unit: Vectors) -> NDArray[np.float64]:
+def _neighbourly(unit: Vectors, plane: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return t-SNE's points, begun from a `plane` with a spread.
+
+    `init="pca"` would divide by a spread of 0, too, and NaN ends the process (SIGSEGV).
+    """
     tsne = need("sklearn.manifold", extra="serve").TSNE
-    plane = tsne(
+    found = tsne(
         n_components=2,
         perplexity=min(30, (len(unit) - 1) / 3),
         metric="cosine",
-        init="pca",
+        init=(plane / plane[:, 0].std() * 1e-4).astype(np.float32),  # the scale it asks for
         random_state=0,
     ).fit_transform(unit)
-    return np.asarray(plane, np.float64)
+    return np.asarray(found, np.float64)
 
 
 def _principal(unit: Vectors) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 
 from corom.errors import InputError
 from corom.serving.atlas import MOST, Atlas, Near
+from corom.serving.errors import ApiError
 from corom.serving.page_schemas import (
     MapGroup,
     MapPoint,
@@ -32,7 +33,8 @@ def routes(service: Service) -> APIRouter:
 
     async def atlas() -> Atlas:
         """Return the map, drawn once: a request that gives up waiting does not stop it."""
-        service.opened("dense")
+        if not len(service.opened("dense")):
+            raise ApiError(404, "the open index holds no passages", code="no_passages")
         if not drawing or (drawing[0].done() and drawing[0].exception()):
             drawing[:] = [asyncio.create_task(asyncio.to_thread(draw))]
         return await asyncio.shield(drawing[0])
@@ -57,7 +59,7 @@ def routes(service: Service) -> APIRouter:
         """Where a query lies, and what is nearest to it."""
         drawn = await atlas()
         found = await service.embed(request, queries=[body.query])
-        near = drawn.near(found.vectors[0])
+        near = drawn.near(service.for_index(found.vectors)[0])
         x, y = drawn.place(near)
         return PlaceResponse(x=x, y=y, near=_shown(near))
 
