@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
@@ -121,6 +122,48 @@ def test_bodies_together_are_bounded(serve):
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1
     assert embed(client).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/static/app.js", "/healthz", "/readyz"])
+def test_what_needs_no_key_takes_no_room(serve, keys_file, path):
+    """A client without a key sends bodies where no key is asked for: they are not waited for."""
+    add_key(keys_file, "a")
+    client = serve(keys_file=keys_file, max_held_bytes=1000, max_requests=1)
+    client.service.door.inside = 1  # as many as may be
+    assert client.get(path).status_code == 200
+    answer = client.post(path, content=b"x" * 2000)
+    assert (answer.status_code, answer.headers["allow"][:3]) == (405, "GET")
+    assert post_slowly(client.app, path) == 405
+    assert client.service.door.inside == 1
+
+
+def post_slowly(app, path):
+    """Return the status of a POST whose body never ends."""
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "http_version": "1.1",
+        "scheme": "http",
+        "headers": [(b"host", b"localhost"), (b"transfer-encoding", b"chunked")],
+    }
+    statuses = []
+
+    async def receive():
+        await asyncio.sleep(3600)
+
+    async def send(message):
+        statuses.append(message.get("status"))
+
+    async def ask():
+        async with asyncio.timeout(10):
+            await app(scope, receive, send)
+
+    asyncio.run(ask())
+    return statuses[0]
 
 
 def test_a_late_answer_is_a_504(serve):

@@ -7,7 +7,7 @@ elsewhere whose own name was made to point here (DNS rebinding) is refused.
 from __future__ import annotations
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from corom.serving.errors import ApiError, draining, overloaded
 from corom.serving.keys import KeyRing
@@ -16,7 +16,6 @@ from corom.serving.telemetry import Door, record_of
 
 HEALTH = ("/healthz", "/readyz", "/health")
 """Answered to anyone, always."""
-_OPEN = ("/", *HEALTH)
 _STATIC = "/static/"
 
 
@@ -30,11 +29,16 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request in, or raise the ApiError that refuses it."""
-        if scope["type"] != "http" or scope["path"] in HEALTH:
+        if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        if self._door.draining:
-            raise draining()
-        self._check(scope)
+        path = scope["path"]
+        if path not in HEALTH:
+            if self._door.draining:
+                raise draining()
+            self._check(scope)
+        if path in HEALTH or _is_page(path):
+            # Those without a key must not take the room of those who have one.
+            return await self._app(scope, _without_body(receive), send)
         if self._door.inside >= self._most:
             raise overloaded(f"{self._most} requests are being answered")
         self._door.inside += 1
@@ -49,7 +53,7 @@ class Gate:
             if _name(headers.get("host", "")) not in LOOPBACK:
                 raise ApiError(403, "ask for 127.0.0.1 or localhost", code="wrong_host")
             return
-        if scope["path"] in _OPEN or scope["path"].startswith(_STATIC):
+        if _is_page(scope["path"]):
             return
         scheme, _, key = headers.get("authorization", "").partition(" ")
         owner = self._keys.name_of(key.strip()) if scheme.lower() == "bearer" else None
@@ -58,6 +62,20 @@ class Gate:
                 401, "send a valid API key: Authorization: Bearer KEY", code="invalid_api_key"
             )
         record_of(scope).key = owner
+
+
+def _is_page(path: str) -> bool:
+    return path == "/" or path.startswith(_STATIC)
+
+
+def _without_body(receive: Receive) -> Receive:
+    """Return a `receive` that gives an empty body at once, then tells when the client leaves."""
+    nothing: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def first_nothing() -> Message:
+        return nothing.pop() if nothing else await receive()
+
+    return first_nothing
 
 
 def _name(host: str) -> str:
