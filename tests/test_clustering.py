@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,13 @@ def test_few_and_equal_vectors() -> None:
     assert cluster_density(one).tolist() == [NOISE]
     assert cluster_density(none).tolist() == []
     assert describe_clusters(cluster_density(none), none, []) == []
-    assert cluster_density(np.ones((9, 4), np.float32)).tolist() in ([0] * 9, [NOISE] * 9)
+    assert cluster_density(np.ones((9, 4), np.float32)).tolist() == [0] * 9
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cluster_kmeans(np.ones((9, 4), np.float32), 2).tolist() == [0] * 9
+    for seed in (-1, 2**32, 1.0):
+        with pytest.raises(InputError, match="seed is"):
+            cluster_kmeans(one, 1, seed=seed)
     with pytest.raises(InputError, match="0 vectors cannot make 1"):
         cluster_kmeans(none, 1)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from corom import files
-from corom.files import atomic_folder, atomic_write, write_bytes, write_json
+from corom.errors import ArtifactError
+from corom.files import atomic_folder, atomic_write, check_manifest, write_bytes, write_json
 
 
 def names_in(folder: Path) -> list[str]:
@@ -77,3 +78,12 @@ def test_modes_are_those_of_the_process(
         assert os.umask(before) == 0o027
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "b", "b/c")]
     assert modes == [0o640, 0o750, 0o640]
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", '{"files": [1]}', '{"files": {"a": {}}}', '{"files": {"a": 1}}', "[" * 100_000]
+)
+def test_what_is_no_manifest(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"manifest\.json is"):
+        check_manifest(tmp_path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -115,6 +116,28 @@ class TestSnippet:
         found = snippet("糖尿病", text, max_chars=40)
         assert found.end - found.start == 40
         assert "糖尿病" in text[found.start : found.end]
+
+    @given(TEXTS, TEXTS)
+    def test_the_best_sentence_holds_most_of_the_words(self, query, text):
+        words = shared_words(query, text)
+        shared = [
+            sum(max(0, min(one.end, word.end) - max(one.start, word.start)) for word in words)
+            for one in sentences(text)
+        ]
+        if shared:
+            best = snippet(query, text, max_chars=len(text)).spans[0]
+            assert best == sentences(text)[shared.index(max(shared))]
+
+    def test_a_book_takes_no_longer_than_its_length_says(self):
+        def seconds(times):
+            text = "糖尿病患者要注意。饮食和休息！" * times
+            started = perf_counter()
+            snippet("糖尿病饮食", text)
+            return perf_counter() - started
+
+        seconds(10)
+        # Sixteen times as long; sentences times words would be 256 times.
+        assert min(seconds(4000) for _ in range(3)) < 80 * min(seconds(250) for _ in range(3))
 
     def test_nothing_to_show(self):
         assert snippet("头痛", " ") == (0, 0, [])

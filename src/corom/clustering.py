@@ -7,6 +7,7 @@ finds groups where vectors are dense and leaves the rest alone.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import log
@@ -24,6 +25,7 @@ Labels = NDArray[np.int64]
 """(n,): the cluster of each vector, 0 being the largest cluster; -1 for none."""
 
 NOISE = -1
+_ALIKE = 1e-6
 
 
 class Cluster(NamedTuple):
@@ -40,14 +42,20 @@ class Cluster(NamedTuple):
 def cluster_kmeans(vectors: Vectors, count: int, *, seed: int = 0) -> Labels:
     """Return labels of `count` clusters; the same vectors and seed give the same labels.
 
-    Costs about n · dim · count operations a round. Raises InputError if there are fewer vectors
-    than clusters.
+    Costs about n · dim · count operations a round; of vectors that are alike there come fewer
+    clusters. Raises InputError if there are fewer vectors than clusters.
     """
     _check(vectors)
     if type(count) is not int or not 1 <= count <= len(vectors):
         raise InputError(f"{len(vectors)} vectors cannot make {count!r} clusters")
     kmeans = need("sklearn.cluster", extra="cluster").KMeans
-    found = kmeans(n_clusters=count, n_init=4, random_state=seed).fit(normalized(vectors))
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed!r}; it must be a whole number from 0 to {2**32 - 1}")
+    with warnings.catch_warnings():  # of fewer texts that differ than clusters
+        warnings.simplefilter(
+            "ignore", need("sklearn.exceptions", extra="cluster").ConvergenceWarning
+        )
+        found = kmeans(n_clusters=count, n_init=4, random_state=seed).fit(normalized(vectors))
     return _by_size(found.labels_)
 
 
@@ -62,7 +70,10 @@ def cluster_density(vectors: Vectors, *, least: int = 5) -> Labels:
     if len(vectors) < least:
         return np.full(len(vectors), NOISE, np.int64)
     hdbscan = need("sklearn.cluster", extra="cluster").HDBSCAN
-    return _by_size(hdbscan(min_cluster_size=least, copy=True).fit(normalized(vectors)).labels_)
+    unit = normalized(vectors)
+    if np.ptp(unit, axis=0).max() < _ALIKE:  # HDBSCAN never takes everything for one cluster
+        return np.zeros(len(unit), np.int64)
+    return _by_size(hdbscan(min_cluster_size=least, copy=True).fit(unit).labels_)
 
 
 def describe_clusters(
@@ -78,9 +89,11 @@ def describe_clusters(
             f"{len(labels)} labels, {len(vectors)} vectors and {len(texts)} texts do not match"
         )
     unit = normalized(vectors)
-    members = [np.flatnonzero(labels == label) for label in range(labels.max(initial=NOISE) + 1)]
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels) if label != NOISE]
     counts = [_word_counts(texts[row] for row in rows.tolist()) for rows in members]
-    total = sum(counts, Counter[str]())
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
     clustered = sum(map(len, members))
     found = []
     for rows, count in zip(members, counts, strict=True):

@@ -153,7 +153,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever json holds
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path} is not valid JSON ({error}); fetch or make it again") from None
 
 
@@ -165,8 +165,7 @@ def check_manifest(
     `deep=False` compares sizes only (no reading). `names` checks these files alone, if listed.
     A folder without a manifest is refused.
     """
-    entries = read_json(folder / MANIFEST).get("files", {})
-    for name, entry in entries.items():
+    for name, entry in _entries(folder / MANIFEST).items():
         if names is not None and name not in names:
             continue
         path = folder / name
@@ -177,3 +176,16 @@ def check_manifest(
             raise ArtifactError(f"{path} has {size} bytes, its manifest says {entry['bytes']}")
         if deep and sha256(path) != entry["sha256"]:
             raise ArtifactError(f"{path} is corrupt: its checksum differs from its manifest's")
+
+
+def _entries(path: Path) -> dict[str, Any]:
+    """Return what a manifest says of each file."""
+    value = read_json(path)
+    entries = value.get("files", {}) if isinstance(value, dict) else None
+    if not isinstance(entries, dict) or not all(map(_says_all, entries.values())):
+        raise ArtifactError(f"{path} is no manifest: it must say bytes and sha256 of each file")
+    return entries
+
+
+def _says_all(entry: object) -> bool:
+    return isinstance(entry, dict) and entry.keys() >= {"bytes", "sha256"}

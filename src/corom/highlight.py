@@ -15,6 +15,8 @@ from corom.errors import InputError
 from corom.text import sentence_ends
 from corom.words import Cut, folded, segment
 
+MAX_SENTENCES = 32
+"""sentences of a passage, the first ones, worth encoding to find the best"""
 _LATIN = re.compile(r"[a-z0-9]")
 
 
@@ -89,7 +91,7 @@ def snippet(
         raise InputError(f"max_chars is {max_chars!r}; it must be a whole number from 1")
     parts, words = sentences(text), shared_words(query, text)
     if sentence_scores is None:
-        sentence_scores = [sum(_overlap(part, word) for word in words) for part in parts]
+        sentence_scores = _shared(parts, words)
     if len(sentence_scores) != len(parts):
         raise InputError(f"{len(sentence_scores)} scores came for {len(parts)} sentences")
     if not parts:
@@ -98,6 +100,19 @@ def snippet(
     start, end = _window(best, words, len(text), max_chars)
     shown = [best, *words]
     return Snippet(start, end, [span for span in shown if span.start < end and span.end > start])
+
+
+def _shared(parts: list[Span], words: list[Span]) -> list[int]:
+    """Return how many characters of the words each sentence holds; both are in order."""
+    shared, at = [0] * len(parts), 0
+    for word in words:
+        while at < len(parts) and parts[at].end <= word.start:
+            at += 1
+        place = at
+        while place < len(parts) and parts[place].start < word.end:
+            shared[place] += _overlap(parts[place], word)
+            place += 1
+    return shared
 
 
 def _window(best: Span, words: list[Span], length: int, max_chars: int) -> tuple[int, int]:

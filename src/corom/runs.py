@@ -82,7 +82,7 @@ def trec_lines(
 ) -> Iterator[str]:
     """Yield the lines of a TREC file, for a run that is written piece by piece."""
     exact = scores == "exact"
-    _require_word(tag)
+    require_word(tag)
     for query, hits in _ranked(run):
         own = [float(hit.score) for hit in hits]
         fallen = falling_scores(own)
@@ -139,7 +139,7 @@ def write_qrels(path: Path, qrels: Iterable[Qrel]) -> None:
     write_lines(
         path,
         (
-            f"{_require_word(qrel.query_id)}\t0\t{_require_word(qrel.passage_id)}\t{qrel.grade}"
+            f"{require_word(qrel.query_id)}\t0\t{require_word(qrel.passage_id)}\t{qrel.grade}"
             for qrel in qrels
         ),
     )
@@ -149,7 +149,7 @@ def _ranked(run: Run) -> Iterator[tuple[str, list[Hit]]]:
     for query, hits in run.items():
         ranked = rank_hits(hits)
         for id_ in (query, *(hit.id for hit in ranked)):
-            _require_word(id_)
+            require_word(id_)
         yield query, ranked
 
 
@@ -185,7 +185,8 @@ def _finite(text: str) -> float:
     return score
 
 
-def _require_word(id_: str) -> str:
+def require_word(id_: str) -> str:
+    """Return an id that a run or qrels can hold; InputError if it is empty or has white space."""
     if not id_ or id_.split() != [id_]:
         raise InputError(f"{id_!r} cannot stand in a run or qrels: it is empty or has white space")
     return id_

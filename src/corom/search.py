@@ -226,7 +226,8 @@ def require_same(index: Store, encoder: QueryEncoder) -> None:
     if spec.fingerprint != encoder.fingerprint:
         raise ArtifactError(
             f"the index was made with the encoder {spec.fingerprint!r} ({spec.model or 'unnamed'}),"
-            f" not with {encoder.fingerprint!r}; use that one, or make the index again"
+            f" not with {encoder.fingerprint!r}; use that one, with the max_length it had then, or "
+            "make the index again"
         )
     if spec.dim > encoder.dim:
         raise ArtifactError(f"the index has dim {spec.dim}, the encoder has {encoder.dim}")

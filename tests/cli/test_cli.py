@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -132,3 +133,15 @@ def test_sigterm_leaves_no_draft(tmp_path: Path) -> None:
         process.terminate()
         assert process.wait(60) == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_screen_cannot_show_is_shown_by_its_number(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("头痛\U0001f600\n", encoding="utf-8")
+    for more, shown in (([], "头痛\\U0001f600"), (["--json"], "\\ud83d\\ude00")):
+        done = subprocess.run(
+            [sys.executable, "-m", "corom", "rank", "头痛", "-f", tmp_path / "texts.txt", *more],
+            env={**os.environ, "PYTHONIOENCODING": "gbk"},
+            capture_output=True,
+            check=True,
+        )
+        assert shown in done.stdout.decode("gbk")

@@ -33,6 +33,21 @@ def test_a_report_and_labels(run: Callable, model: Path, source: Path, tmp_path:
         assert f"{number}: {record['size']} texts" in done.out
 
 
+def test_labels_that_cannot_be_written(
+    run: Callable, model: Path, source: Path, tmp_path: Path
+) -> None:
+    options = ("-m", model, "--precision", "fp32", "-n", 1)
+    before = source.read_bytes()
+    done = run("cluster", source, *options, "-o", source)
+    assert (done.code, "is the input itself" in done.err) == (2, True)
+    assert source.read_bytes() == before
+    odd = tmp_path / "odd.jsonl"
+    odd.write_text(json.dumps({"id": "a\tb", "text": "头痛"}))
+    done = run("cluster", odd, *options, "-o", tmp_path / "labels.tsv")
+    assert (done.code, "holds a tab" in done.err) == (2, True)
+    assert not (tmp_path / "labels.tsv").exists()
+
+
 def test_density_and_wrong_choices(run: Callable, model: Path, source: Path) -> None:
     done = run("cluster", source, "-m", model, "--density", "--least", 6)
     assert done.out == "0 groups of 5 texts; 5 in none\n"

@@ -105,3 +105,12 @@ def test_odd_text_in_arguments(run: Callable, options: tuple) -> None:
     done = run("rank", "\udce5头", "\udcff", "😷", *options)
     assert done.code == 0
     assert len(done.out.splitlines()) == 2
+
+
+def test_pairs_of_several_lines_are_a_line_each(
+    run: Callable, options: tuple, tmp_path: Path
+) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"query": "头痛\n三天", "positive": "发\t热"}))
+    done = run("similarity", "--pairs", path, *options)
+    assert done.out.split("\t")[1:] == ["头痛 三天", "发 热\n"]

@@ -117,3 +117,49 @@ def test_an_output_of_unknown_kind_is_refused(
     done = run("encode", source, "-o", tmp_path / "v.csv", "-m", model)
     assert done.code == 2
     assert ".npy or .jsonl" in done.err
+
+
+@pytest.mark.parametrize("name", ["texts.txt", "notes.ids.txt", "link.jsonl"])
+def test_the_input_is_not_overwritten(
+    run: Callable, model: Path, source: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "notes.ids.txt")
+    given = tmp_path / "notes.ids.txt"
+    source.rename(given)
+    out = {"texts.txt": "notes.npy", "notes.ids.txt": "notes.npy"}.get(name, name)
+    done = run("encode", given, "-o", tmp_path / out, "-m", model)
+    assert (done.code, "is the input itself" in done.err) == (2, True)
+    assert given.read_text(encoding="utf-8").splitlines() == TEXTS
+
+
+def test_a_place_that_cannot_be_written_is_said_first(
+    run: Callable, model: Path, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "v.ids.txt").mkdir()
+    done = run("encode", source, "-o", tmp_path / "v.npy", "-m", model)
+    assert (done.code, "v.ids.txt is a folder" in done.err) == (2, True)
+    assert not (tmp_path / "v.npy").exists()
+    done = run("encode", source, "-o", source / "v.npy", "-m", model)
+    assert (done.code, "texts.txt is no folder" in done.err) == (2, True)
+
+
+def test_vectors_that_are_there_have_their_own_ids(
+    run: Callable, model: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stop at every rename: what a kill there leaves is no vectors, or those of the ids."""
+    out, other = tmp_path / "v.npy", tmp_path / "other.txt"
+    other.write_text("头痛\n", encoding="utf-8")
+    for stop in (1, 2):
+        assert run("encode", source, "-o", out, "-m", model).code == 0
+        renames = iter(range(1, 10))
+
+        def replace(path: Path, target: Path, renames=renames, stop=stop) -> None:
+            if next(renames) == stop:
+                raise OSError("stopped here")
+            path.rename(target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "replace", replace)
+            assert run("encode", other, "-o", out, "-m", model).code == 1
+        assert not out.exists()
+        assert len((tmp_path / "v.ids.txt").read_text().splitlines()) == (6 if stop == 1 else 1)

@@ -203,3 +203,19 @@ def test_what_cannot_be_measured_is_told_before_a_model_is_loaded(
     done = run("evaluate", data, *split, *wrong, "-m", "./none")
     assert done.code == 2
     assert "none" not in done.err
+
+
+def test_files_that_cannot_be_written_are_said_before_the_work(
+    run: Callable, data: Path, options: tuple, tmp_path: Path
+) -> None:
+    asked = ("evaluate", data, "--split", "dev", *options)
+    for flag in ("--json", "--markdown", "--per-query", "--plot"):
+        done = run(*asked, "--work", tmp_path / "kept", flag, data)
+        assert (done.code, "is a folder; name a file" in done.err) == (2, True)
+    done = run(*asked, "--work", tmp_path / "kept", "--json", data / "corpus.tsv" / "x.json")
+    assert (done.code, "corpus.tsv is no folder" in done.err) == (2, True)
+    queries = data / "dev.query.txt"
+    queries.write_text(queries.read_text("utf-8").replace("1\t", "q 1\t", 1), encoding="utf-8")
+    done = run(*asked, "--work", tmp_path / "kept", "--runs", tmp_path / "runs")
+    assert (done.code, "'q 1' cannot stand in a run" in done.err) == (2, True)
+    assert not (tmp_path / "kept").exists()

@@ -173,3 +173,32 @@ def test_wrong_choices(run: Callable, corpus: Path, model: Path, tmp_path: Path)
     (tmp_path / "x" / "mine.txt").write_text("keep")
     assert run("index", corpus, *to).code == 1
     assert (tmp_path / "x" / "mine.txt").read_text() == "keep"
+
+
+def test_typed_lines_must_be_utf8(run: Callable, index: Path) -> None:
+    done = run("search", "-i", index, stdin="头痛\n".encode() + "高血压\n".encode("gbk"))
+    assert (done.code, "line 2: is not UTF-8" in done.err) == (2, True)
+
+
+def test_more_numbers_than_the_model_gives(
+    run: Callable, corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    done = run("index", corpus, "--to", tmp_path / "new", "-m", model, "--dim", 33)
+    assert (done.code, "--dim 33 is more than the 32" in done.err) == (2, True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_of_a_long_text_the_first_sentences_are_read(
+    run: Callable, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.tsv").write_text(f"1\t{'糖尿病。' * 40}高血压。\n2\t头痛。\n", encoding="utf-8")
+    assert run("index", tmp_path / "c.tsv", "--to", tmp_path / "x", "-m", model).code == 0
+    read: list[str] = []
+    encode = Encoder.encode_passages
+    monkeypatch.setattr(
+        Encoder,
+        "encode_passages",
+        lambda self, texts, **options: encode(self, read.extend(texts) or read, **options),
+    )
+    done = run("search", "-i", tmp_path / "x", "高血压")
+    assert (done.code, sorted(read)) == (0, sorted(["糖尿病。"] * 32 + ["头痛。"]))

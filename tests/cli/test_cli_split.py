@@ -123,7 +123,7 @@ def test_refused(run: Callable, documents: Path, model: Path, tmp_path: Path) ->
     before = documents.read_bytes()
     done = run("split", documents, "-o", documents, "-m", model)
     assert (done.code, documents.read_bytes()) == (2, before)
-    assert "is INPUT itself" in done.err
+    assert "is the input itself" in done.err
     done = run("split", tmp_path, "-o", out, "-m", model)
     assert (done.code, "give --files" in done.err) == (2, True)
     (tmp_path / "empty").mkdir()

@@ -67,11 +67,13 @@ def test_refused(tmp_path: Path, text: str | bytes, said: str) -> None:
 
 
 def test_long_cells_and_blank_lines(tmp_path: Path) -> None:
-    path = written(tmp_path, f"text\n\n{'长' * 140_000}\n\n短\n\n")
+    path = written(tmp_path, f"\n\ntext\n\n{'长' * 140_000}\n\n短\n\n")
     assert [(passage.id, len(passage.text)) for passage in open_passages(path)] == [
         ("1", 140_000),
         ("2", 1),
     ]
+    with pytest.raises(FormatError, match="line 3: its header lacks text"):
+        list(open_passages(written(tmp_path, "\n\ntexts\n头痛\n")))
     with pytest.raises(FormatError, match="line 6: has 2 columns"):
         list(open_passages(written(tmp_path, "text\n\n头痛\n\n\n发热,咳嗽\n")))
 

@@ -201,3 +201,13 @@ def test_zip_is_not_written(tmp_path: Path) -> None:
 def test_plain_names() -> None:
     names = ["a.tsv", "a.tsv.gz", "question.zip", "gz", "a.gz.xz"]
     assert [plain_name(name) for name in names] == ["a.tsv", "a.tsv", "question", "gz", "a.gz"]
+
+
+@pytest.mark.parametrize("ending", [".gz", ".xz", ".zst"])
+def test_no_bytes_are_no_compressed_file(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"lines.txt{ending}"
+    path.touch()
+    with pytest.raises(FormatError, match="cannot be read"):
+        list(numbered_lines(path))
+    with pytest.raises(FormatError, match="cannot be read"):
+        list(numbered_lines(str(path)))

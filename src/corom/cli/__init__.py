@@ -38,7 +38,7 @@ from corom.cli import (
     train_reranker,
     two_stage,
 )
-from corom.cli.console import complain
+from corom.cli.console import complain, print_what_cannot_be_shown
 from corom.environment import is_first_here, process_count
 from corom.errors import CoromError, FormatError, InputError
 
@@ -107,6 +107,7 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for wrong usage or input, else 1."""
+    print_what_cannot_be_shown()
     try:
         with _ended_by_sigterm():
             app(args=arguments, prog_name="corom")

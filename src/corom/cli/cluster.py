@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corom.cli.console import load_encoder, progress_bar, read_passages, say, say_json
+from corom.cli.console import (
+    check_output,
+    load_encoder,
+    progress_bar,
+    read_passages,
+    say,
+    say_json,
+)
 from corom.cli.options import DeviceOption, JsonOption, LengthOption, ModelOption, PrecisionOption
 from corom.errors import InputError
 from corom.extras import need
@@ -55,6 +62,8 @@ def command(
     if (clusters is None) == (not density):
         raise InputError("choose --clusters NUMBER or --density (one of the two)")
     need("sklearn", extra="cluster")  # before the long work, not after it
+    if out is not None:
+        check_output(out, source)
     passages = list(read_passages(source))
     texts = [passage.content for passage in passages]
     encoder = load_encoder(model, precision=precision, device=device, max_length=max_length)
@@ -74,10 +83,10 @@ def command(
 
 
 def _write_labels(out: Path, passages: list[Passage], labels: list[int]) -> None:
-    from corom.readers.writing import write_lines
+    from corom.readers.writing import table_cell, write_lines
 
     pairs = zip(passages, labels, strict=True)
-    write_lines(out, (f"{passage.id}\t{label}" for passage, label in pairs))
+    write_lines(out, (f"{table_cell(passage.id)}\t{label}" for passage, label in pairs))
 
 
 def _record(cluster: Cluster, passages: list[Passage]) -> dict[str, object]:

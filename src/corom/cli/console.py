@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,16 +118,36 @@ def read_queries(source: str) -> Iterator[Query]:
 def _read_stdin() -> Iterator[tuple[str, str]]:
     """Yield number and text of each line."""
     from corom.errors import FormatError
-    from corom.readers.lines import line_content
 
     for number, raw in enumerate(sys.stdin.buffer, 1):
-        try:
-            text = line_content(raw, first=number == 1).decode("utf-8").strip("\r\n")
-        except UnicodeDecodeError:
-            raise FormatError("is not UTF-8", path="standard input", line=number) from None
+        text = stdin_line(raw, number)
         if not text.strip():
             raise FormatError("is empty", path="standard input", line=number)
         yield str(number), text
+
+
+def stdin_line(raw: bytes, number: int) -> str:
+    """Return the text of a line of standard input; FormatError if it is not UTF-8."""
+    from corom.errors import FormatError
+    from corom.readers.lines import line_content
+
+    try:
+        return line_content(raw, first=number == 1).decode("utf-8").strip("\r\n")
+    except UnicodeDecodeError:
+        raise FormatError("is not UTF-8", path="standard input", line=number) from None
+
+
+def check_output(out: Path, source: str | Path = STDIN) -> None:
+    """Raise InputError, before hours pass, if `out` cannot be written or is the input itself."""
+    from corom.errors import InputError
+
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; name a file")
+    if str(source) != STDIN and out.exists() and Path(source).exists() and out.samefile(source):
+        raise InputError(f"{out} is the input itself; write to another file")
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{out} cannot be written: {folder} is no folder or is read-only")
 
 
 def count_passages(source: str) -> int | None:
@@ -240,9 +263,17 @@ def say(text: str) -> None:
     typer.echo(clean(text))
 
 
+def print_what_cannot_be_shown() -> None:
+    """Let what a screen's encoding lacks (an emoji in GBK) be printed by its number, not fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def say_json(value: object) -> None:
-    """Print a result as one line of JSON."""
-    say(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    """Print a result as one line of JSON; in ASCII where standard output is not UTF-8."""
+    ascii_only = codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8"
+    say(json.dumps(value, ensure_ascii=ascii_only, allow_nan=False))
 
 
 def note(text: str) -> None:

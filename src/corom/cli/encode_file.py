@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
-from corom.cli.console import note, progress_bar, read_passages, say, say_json
+from corom.cli.console import check_output, note, progress_bar, read_passages, say, say_json
 from corom.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def encode_file(
 ) -> None:
     """Encode `source` into `out`, .npy or .jsonl, and print what it holds."""
     ids: deque[str] = deque()
+    for file in (out, _ids_of(out)) if out.suffix == ".npy" else (out,):
+        check_output(file, source)
     with progress_bar(total) as meter:
         texts, options = _texts(source, ids), {**options, "progress": meter}
         if side == "query":
@@ -58,7 +60,7 @@ def _write_npy(out: Path, ids: deque[str], chunks: Iterator[Vectors]) -> tuple[i
     from corom.files import atomic_write
 
     rows, dim = 0, 0
-    with atomic_write(out.with_suffix(".ids.txt")) as names, atomic_write(out) as file:
+    with atomic_write(out) as file, atomic_write(_ids_of(out)) as names:
         for chunk in chunks:
             if not dim:
                 dim = chunk.shape[1]
@@ -69,7 +71,14 @@ def _write_npy(out: Path, ids: deque[str], chunks: Iterator[Vectors]) -> tuple[i
             rows += len(chunk)
         file.seek(0)
         _write_header(file, rows, dim)
+        # From here on: no old vectors, then new ids, then the vectors. Whatever kills us, vectors
+        # that are there have their own ids beside them.
+        out.resolve().unlink(missing_ok=True)
     return rows, dim
+
+
+def _ids_of(out: Path) -> Path:
+    return out.with_suffix(".ids.txt")
 
 
 def _write_header(file: IO[bytes], rows: int, dim: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from corom.cli.console import (
     BM25,
     EMBEDDED,
+    check_output,
     load_encoder,
     load_second_pass,
     load_splitter,
@@ -96,7 +97,7 @@ def command(
         _refuse_for_pairs(
             *(BM25 in names, index, measure, against, plot, runs, per_query, rerank, part_tokens)
         )
-    outputs.check()
+    outputs.check(source)
     if part_tokens and not names:
         raise InputError("--part-tokens is for models; --index holds what it was made of")
     on: dict[str, Any] = {"engine": engine, "precision": precision, "device": device}
@@ -186,15 +187,18 @@ class _Outputs(NamedTuple):
     plot: Path | None
     per_query: Path | None
 
-    def check(self) -> None:
-        """Raise before anything is computed if the plot cannot be drawn."""
+    def check(self, source: Path) -> None:
+        """Raise before anything is computed if a file cannot be written or the plot drawn."""
         from corom.evaluation import require_plot
 
+        for out in self:
+            if out is not None:
+                check_output(out, source)
         if self.plot is not None:
             require_plot(self.plot)
 
     def write(self, report: Report | PairReport) -> None:
-        """Write the files, and the tables to standard output."""
+        """Write the tables to standard output, then the files."""
         from corom.evaluation import (
             Report,
             plot_recall,
@@ -205,6 +209,7 @@ class _Outputs(NamedTuple):
         )
         from corom.files import write_bytes, write_json
 
+        say(to_text(report))
         if self.json_file is not None:
             write_json(self.json_file, to_json(report))
         if self.markdown is not None:
@@ -214,7 +219,6 @@ class _Outputs(NamedTuple):
                 plot_recall(report, self.plot)
             if self.per_query is not None:
                 write_per_query(report, self.per_query)
-        say(to_text(report))
 
 
 def _measure_pairs(

@@ -131,6 +131,8 @@ def command(
             max_length=max_length,
             threads=threads,
         )
+        if dim is not None and dim > encoder.dim:
+            raise InputError(f"--dim {dim} is more than the {encoder.dim} numbers of {model}")
         spec = IndexSpec(
             options=options,
             dim=encoder.dim if dim is None else dim,

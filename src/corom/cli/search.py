@@ -6,11 +6,19 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby, islice
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from corom.cli.console import load_encoder, load_second_pass, read_queries, say, say_json
+from corom.cli.console import (
+    load_encoder,
+    load_second_pass,
+    read_queries,
+    say,
+    say_json,
+    stdin_line,
+)
 from corom.cli.options import (
     JsonOption,
     PrecisionOption,
@@ -180,13 +188,15 @@ def _ask() -> Iterator[Query]:
     """Yield the lines of standard input, with a prompt if someone types them."""
     from corom.records import Query
 
+    number = 0
     while True:
         if sys.stdin.isatty():
             typer.echo("? ", nl=False, err=True)
-        if not (line := sys.stdin.readline()):
+        if not (raw := sys.stdin.buffer.readline()):
             return
-        if line.strip():
-            yield Query("", line.strip())
+        number += 1
+        if line := stdin_line(raw, number).strip():
+            yield Query("", line)
 
 
 def _show(query: Query, hits: list[FoundPassage], encoder: Encoder | None) -> None:
@@ -205,15 +215,25 @@ def _show(query: Query, hits: list[FoundPassage], encoder: Encoder | None) -> No
 def _sentence_scores(
     query: Query, hits: list[FoundPassage], encoder: Encoder | None
 ) -> list[list[float] | None]:
-    """Return how well each sentence of each hit answers, by vectors if there is an encoder."""
-    from corom.highlight import sentences
+    """Return how well each sentence of each hit answers, by vectors if there is an encoder.
+
+    Of a long text only the first sentences are read.
+    """
+    from corom.highlight import MAX_SENTENCES, sentences
 
     if encoder is None:
         return [None] * len(hits)
-    parts = [[hit.text[span.start : span.end] for span in sentences(hit.text)] for hit in hits]
-    vectors = encoder.encode_passages((part for each in parts for part in each), normalize=True)
+    spans = [sentences(hit.text) for hit in hits]
+    read = [
+        [hit.text[span.start : span.end] for span in own[:MAX_SENTENCES]]
+        for hit, own in zip(hits, spans, strict=True)
+    ]
+    vectors = encoder.encode_passages((part for each in read for part in each), normalize=True)
     scores = iter((vectors @ encoder.encode_queries([query.text])[0]).tolist())
-    return [list(islice(scores, len(each))) for each in parts]
+    return [
+        [*islice(scores, len(each)), *[-inf] * (len(own) - len(each))]
+        for each, own in zip(read, spans, strict=True)
+    ]
 
 
 def _marked(text: str, part: Snippet) -> str:

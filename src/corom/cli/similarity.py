@@ -82,7 +82,7 @@ def command(
     if pairs is not None:
         left, right = (encoder.encode_passages(pair[side] for pair in both) for side in (0, 1))
         scores = score_pairs(left, right, score=score).tolist()
-        rows = [f"{value:.4f}\t{a}\t{b}" for value, (a, b) in zip(scores, both, strict=True)]
+        rows = [_row(value, *texts_) for value, texts_ in zip(scores, both, strict=True)]
     else:
         vectors = encoder.encode_passages(texts)
         scores = score_matrix(vectors, vectors, score=score).tolist()
@@ -106,5 +106,9 @@ def _close(
         if as_json:
             say_json({"left": a.id, "right": b.id, "score": value})
         else:
-            shown = (a.id, b.id, a.content, b.content)
-            say("\t".join([f"{value:.4f}", *(" ".join(each.split()) for each in shown)]))
+            say(_row(value, a.id, b.id, a.content, b.content))
+
+
+def _row(score: float, *texts: str) -> str:
+    """Return a line of a table; white space in a text becomes a blank."""
+    return "\t".join([f"{score:.4f}", *(" ".join(text.split()) for text in texts)])

@@ -12,6 +12,7 @@ import typer
 
 from corom.cli.console import (
     STDIN,
+    check_output,
     note,
     progress_bar,
     read_passages,
@@ -79,8 +80,7 @@ def command(
 
     if not plain_name(out.name).endswith(".jsonl"):
         raise InputError(f"{out} cannot hold parts; name it .jsonl")
-    if source != STDIN and out.exists() and Path(source).exists() and out.samefile(source):
-        raise InputError(f"{out} is INPUT itself; write to another file")
+    check_output(out, source)
     splitter = Splitter.load(model, max_tokens=max_tokens, overlap=overlap)
     texts = open_documents(source) if files else _passages(source)
     count = _Count()

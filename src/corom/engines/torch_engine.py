@@ -25,7 +25,12 @@ def parse_devices(device: str) -> list[torch.device]:
     """Return the devices of `cpu`, `cuda:1` or `cuda:0,cuda:1`; InputError if one is absent."""
     import torch
 
-    devices = [torch.device(name.strip()) for name in device.split(",")]
+    try:
+        devices = [torch.device(name.strip()) for name in device.split(",")]
+    except RuntimeError:
+        raise InputError(
+            f"device {device!r} is none; say cpu, cuda, cuda:1 or cuda:0,cuda:1"
+        ) from None
     count = torch.cuda.device_count()
     for found in devices:
         if found.type not in ("cpu", "cuda"):

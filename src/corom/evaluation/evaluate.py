@@ -15,6 +15,7 @@ from corom.evaluation.measure import PassageIndex, measure
 from corom.metrics import DEFAULT_MEASURES, Evaluation, evaluate_run
 from corom.readers import Dataset
 from corom.records import Passage
+from corom.runs import require_word
 from corom.significance import Interval, PairedTest, bootstrap_interval, paired_test
 
 DEPTH = 1000
@@ -93,6 +94,8 @@ def evaluate(
         raise InputError(f"cannot compare with {base!r}; models are {', '.join(names)}")
     require_measurable(dataset, splits=splits, measures=measures, depth=depth)
     files = {} if runs is None else _run_files(runs, splits, names)
+    if runs is not None:
+        _require_words(dataset, splits)
     found: dict[tuple[str, str], Result] = {}
     passages = 0
     for retriever in retrievers:
@@ -192,6 +195,15 @@ def require_measurable(
 def run_name(split: str, model: str) -> str:
     """Return what the run file of a model on a split is called."""
     return f"{_word(split)}.{_word(model)}.run"
+
+
+def _require_words(dataset: Dataset, splits: Sequence[str]) -> None:
+    """Raise InputError for an id that no run can hold, before hours pass."""
+    for passage in dataset.passages():
+        require_word(passage.id)
+    for split in splits:
+        for query in dataset.queries(split):
+            require_word(query.id)
 
 
 def _run_files(

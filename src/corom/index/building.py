@@ -89,6 +89,8 @@ def fill(
         raise InputError("an index of vectors needs an encoder, one of words takes none")
     if encoder is not None and writer.spec.fingerprint != encoder.fingerprint:
         raise InputError(f"the spec's fingerprint is not the encoder's, {encoder.fingerprint}")
+    if encoder is not None and writer.spec.dim > encoder.dim:
+        raise InputError(f"the spec has dim {writer.spec.dim}, the encoder {encoder.dim}")
     if writer.spec.part_tokens != (0 if splitter is None else splitter.max_tokens):
         raise InputError(
             f"the spec has part_tokens {writer.spec.part_tokens}; give a splitter for just that"

@@ -60,6 +60,22 @@ class Lexicon:
             folder.mkdir()
         index = tantivy.Index(fields.build(), path=None if folder is None else str(folder))
         writer = index.writer(_HEAP, 1)
+        try:
+            cls._write(writer, collection, cut=cut)
+        except ValueError as error:  # what tantivy makes of a full disk
+            where = folder or "memory"
+            raise ArtifactError(f"the words cannot be written to {where} ({error})") from None
+        built = cls(index, cut)
+        for path in folder.iterdir() if folder else ():
+            if path.name.startswith("."):  # locks, and a list of files to delete some day
+                path.unlink()
+            else:
+                path.chmod(path.parent.stat().st_mode & 0o666)
+        return built
+
+    @staticmethod
+    def _write(writer: Tantivy, collection: Collection, *, cut: Cut) -> None:
+        tantivy = need("tantivy", extra="lexical")
         for first, part in collection.placed():
             for row in np.flatnonzero(collection.alive[first : first + len(part.ids)]).tolist():
                 document = tantivy.Document()
@@ -68,13 +84,6 @@ class Lexicon:
                 writer.add_document(document)
         writer.commit()
         writer.wait_merging_threads()
-        built = cls(index, cut)
-        for path in folder.iterdir() if folder else ():
-            if path.name.startswith("."):  # locks, and a list of files to delete some day
-                path.unlink()
-            else:
-                path.chmod(path.parent.stat().st_mode & 0o666)
-        return built
 
     @classmethod
     def open(cls, folder: Path, *, cut: Cut) -> Lexicon:

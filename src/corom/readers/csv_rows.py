@@ -88,8 +88,8 @@ def read_csv(
         csv.field_size_limit(max(csv.field_size_limit(), _MOST_CHARACTERS))
         reader, start = csv.reader(text, strict=strict), 1
         try:
-            header = next(reader, [])
-            _check_header(header, required, path)
+            header = next((row for row in reader if row), [])
+            _check_header(header, required, path, line=max(1, reader.line_num))
             start = reader.line_num + 1
             number = 0
             for row in reader:
@@ -109,17 +109,19 @@ def read_csv(
             ) from None
 
 
-def _check_header(header: list[str], required: list[tuple[str, ...]], path: Path) -> None:
+def _check_header(
+    header: list[str], required: list[tuple[str, ...]], path: Path, *, line: int
+) -> None:
     lacking = [" or ".join(names) for names in required if not set(names) & set(header)]
     if lacking:
         raise FormatError(
             f"its header lacks {', '.join(lacking)}; columns are found by name, separated by "
             "commas, in UTF-8",
             path=path,
-            line=1,
+            line=line,
         )
     if len(set(header)) < len(header):
-        raise FormatError("its header names a column twice", path=path, line=1)
+        raise FormatError("its header names a column twice", path=path, line=line)
 
 
 def _cells(row: list[str], header: list[str]) -> Row:

@@ -84,6 +84,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 
     Raises InputError when there is no such file, FormatError when it is broken or cut short.
     """
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} is not a file; check the path")
     try:
@@ -103,6 +104,9 @@ def decompressed(raw: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
         with zipfile.ZipFile(raw) as archive, archive.open(_only_member(archive)) as member:
             yield member
     elif ending == ".gz":
+        if not raw.read(1):  # gzip would take it for a file of nothing
+            raise EOFError("it is empty")
+        raw.seek(0)
         with gzip.open(raw) as file:
             yield cast("IO[bytes]", file)
     elif ending == ".xz":
@@ -130,8 +134,9 @@ def _only_member(archive: zipfile.ZipFile) -> str:
 def _zstd_blocks(raw: IO[bytes]) -> Iterator[bytes]:
     # zstandard's own stream reader takes a file that was cut short for a whole one.
     zstandard = need("zstandard", extra="data")
-    frame = None
+    frame, size = None, 0
     while chunk := raw.read(_CHUNK):
+        size += len(chunk)
         while chunk:
             frame = frame or zstandard.ZstdDecompressor().decompressobj()
             try:
@@ -139,8 +144,8 @@ def _zstd_blocks(raw: IO[bytes]) -> Iterator[bytes]:
             except zstandard.ZstdError as error:
                 raise OSError(str(error)) from None
             chunk, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
-    if frame is not None:
-        raise EOFError("it ends inside a frame")
+    if frame is not None or not size:
+        raise EOFError("it ends inside a frame" if size else "it is empty")
 
 
 class _BlockFile(io.RawIOBase):
@@ -171,6 +176,7 @@ def numbered_lines(*paths: Path) -> Iterator[tuple[Path, int, bytes]]:
     That is how Multi-CPR cut its medical corpus: anywhere, even inside a character. A line that
     crosses a border is reported where it begins.
     """
+    paths = tuple(map(Path, paths))
     rest, start = b"", (Path(), 0)
     for path in paths:
         with open_bytes(path) as file:

@@ -28,6 +28,13 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
             file.write(b"\n")
 
 
+def table_cell(text: str) -> str:
+    """Return `text`, which a line of a .tsv can hold; InputError for a tab or a line break."""
+    if any(mark in text for mark in "\t\n\r"):
+        raise InputError(f"{text!r} cannot stand in a table: it holds a tab or a line break")
+    return text
+
+
 @contextmanager
 def _compressed(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
     if path.suffix == ".gz":
