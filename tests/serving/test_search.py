@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from corom.index import (
 from corom.records import Passage
 from corom.reranker import Reranker, SecondPass
 from corom.search import Searcher
+from corom.serving import finding
 from corom.serving.collection import Collection
 
 QUERY = "糖尿病吃什么药"
@@ -92,3 +94,29 @@ def test_a_reranker_reads_the_best_part_of_each(
     searcher = Searcher(collection.vectors, encoder=encoder, second=second)
     truth = searcher.search([QUERY], 3, by_document=True)[0]
     assert ids(client, k=3, by_document=True) == [hit.id for hit in truth]
+
+
+@pytest.mark.parametrize("mode", ["dense", "bm25"])
+def test_marks_are_made_off_the_event_loop(
+    serve: Callable[..., TestClient],
+    collection: Collection,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+) -> None:
+    """A long passage must not keep others waiting."""
+    real = {"snippet": finding.snippet, "sentences": finding.sentences}
+    loops: list[object] = []
+
+    def watched(name: str) -> Callable[..., object]:
+        def call(*args: object, **options: object) -> object:
+            loops.append(asyncio._get_running_loop())
+            return real[name](*args, **options)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(finding, name, watched(name))
+    client = serve(collection=collection)
+    answer = client.post("/v1/search", json={"query": QUERY, "mode": mode, "marks": True, "k": 3})
+    assert all(hit["marks"]["words"] for hit in answer.json()["hits"])
+    assert loops == [None] * (6 if mode == "dense" else 3)

@@ -61,11 +61,11 @@ async def _reordered(
 
 async def marks_of(service: Service, request: Request, query: str, found: Found) -> list[Marks]:
     """Return what in each passage answers: shared words, and the best sentence."""
-    if found.query is None:
-        return [_marks(query, hit.text, None) for hit in found.passages]
-    scores = await _sentence_scores(service, request, found.query, found.passages)
-    pairs = zip(found.passages, scores, strict=True)
-    return [_marks(query, hit.text, own) for hit, own in pairs]
+    scores: list[list[float] | None] = [None] * len(found.passages)
+    if found.query is not None:
+        scores = [*await _sentence_scores(service, request, found.query, found.passages)]
+    # Long passages take a while: others are answered meanwhile.
+    return await asyncio.to_thread(_all_marks, query, found.passages, scores)
 
 
 async def _sentence_scores(
@@ -74,8 +74,8 @@ async def _sentence_scores(
     """Return the product of the query with each sentence of every passage."""
     scores = []
     parts: list[str] = []
-    for hit in found:
-        spans = sentences(hit.text)
+    split = await asyncio.to_thread(lambda: [sentences(hit.text) for hit in found])
+    for hit, spans in zip(found, split, strict=True):
         parts += [hit.text[start:end] for start, end, _ in spans[:MAX_SENTENCES]]
         scores.append([-math.inf] * len(spans))
     encoded = await service.embed(request, passages=parts)
@@ -83,6 +83,12 @@ async def _sentence_scores(
     for row in scores:
         row[:MAX_SENTENCES] = islice(products, min(len(row), MAX_SENTENCES))
     return scores
+
+
+def _all_marks(
+    query: str, found: list[FoundPassage], scores: list[list[float] | None]
+) -> list[Marks]:
+    return [_marks(query, hit.text, own) for hit, own in zip(found, scores, strict=True)]
 
 
 def _marks(query: str, text: str, scores: list[float] | None) -> Marks:
