@@ -36,6 +36,11 @@ def test_too_few_negatives_are_few_or_filled_from_the_pool():
         assert own_first.negatives[4] in POOL
 
 
+def test_what_other_rows_know_to_answer_is_no_random_negative():
+    options = {"negatives": 3, "seed": 0, "pool": POOL, "answers": ("p1", "y", "z ")}
+    assert all(draw(ROWS, 1, epoch=n, **options).negatives == ("x",) for n in range(20))
+
+
 def test_a_pool_of_positives_only_ends_the_search():
     assert draw(ROWS, 1, negatives=2, seed=0, epoch=0, pool=["p1"]).negatives == ()
     assert draw(ROWS, 1, negatives=0, seed=0, epoch=0, pool=POOL).negatives == ()

@@ -53,12 +53,11 @@ def test_a_query_with_everything_hidden_costs_nothing_and_gives_no_nan():
 
 def test_mask_margin_hides_what_beats_the_positive():
     plain = loss.info_nce(SCORES, TARGET, temperature=0.1, hidden=NOTHING)
-    result = loss.info_nce(SCORES, TARGET, temperature=0.1, hidden=NOTHING, mask_margin=0.05)
-    hidden = torch.tensor([[False, False, False], [False, False, True]])  # .7 > .6 + .05
-    expected = loss.info_nce(SCORES, TARGET, temperature=0.1, hidden=hidden)
-    assert result.item() == expected.item() != plain.item()
-    wide = loss.info_nce(SCORES, TARGET, temperature=0.1, hidden=NOTHING, mask_margin=0.2)
-    assert wide.item() == plain.item()
+    likely = loss.likely_answers(SCORES, TARGET, margin=0.05)
+    assert likely.int().tolist() == [[0, 0, 0], [0, 0, 1]]  # .7 > .6 + .05
+    result = loss.info_nce(SCORES, TARGET, temperature=0.1, hidden=likely)
+    assert result.item() < plain.item()
+    assert not loss.likely_answers(SCORES, TARGET, margin=0.2).any()
 
 
 def test_the_other_direction_ranks_queries_for_each_positive():

@@ -68,6 +68,25 @@ def test_false_negatives_of_a_batch_are_hidden(batch, accelerator):
     assert where.shown.int().tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
 
 
+def test_a_likely_answer_is_hidden_in_both_directions(cutters, accelerator):
+    drawn = [Drawn("头痛", "休息", ()), Drawn("咳嗽", "吃药", ())]
+    feed = TokenFeed(cutters, 0)
+    batch = make_batch(drawn, [("休息",), ("吃药",)], negatives=0, feed=feed)
+    # The first query is nearer to the second's answer than to its own by .8 - .6.
+    vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.8, 0.6]])
+
+    def judged(**options):
+        chosen = LossSettings(temperature=0.1, both_directions=True, **options)
+        return Objective(chosen, accelerator=accelerator)(vectors, batch, teachers=[], base=None)
+
+    def share(own, other):
+        return -torch.log_softmax(torch.tensor([own, other]) / 0.1, 0)[0].item()
+
+    # Both rows beat their own by 0.2, so with the margin nothing is left to be told apart.
+    assert judged(mask_margin=0.1).item() == 0
+    assert judged(mask_margin=0.3).item() == judged().item() == pytest.approx(share(0.6, 0.8))
+
+
 def test_vectors_find_their_places(batch, accelerator):
     vectors = torch.arange(1.0, 14.0)[:, None]
     joint = joined(vectors, batch, accelerator=accelerator)

@@ -49,6 +49,22 @@ def test_pairs_become_rows_and_repeated_ones_are_dropped(tmp_path):
     assert found.pool == ["休息", "吃药"]
 
 
+def test_what_any_row_knows_to_answer_a_query_is_no_negative_of_it(tmp_path):
+    pair = {"query": "头痛", "negatives": ["吃药 ", "检查"]}
+    alone = {"query": "咳", "positive": "水"}
+    one = write(tmp_path / "a.jsonl", {**pair, "positive": "休息"}, alone)
+    other = write(tmp_path / "b.jsonl", {"query": "头痛 ", "positive": "吃药"})
+    found = read(one, other)
+    assert [row.negatives for row in found.rows] == [("检查",), (), ()]
+    assert found.counts["negatives that were positives, dropped"] == 1
+    assert [found.answers_to(row) for row in found.rows] == [
+        ("休息", "吃药"),
+        ("水",),
+        ("休息", "吃药"),
+    ]
+    assert len(found.answers) == 1  # what one row alone says is not held twice
+
+
 def test_a_source_gives_its_share_of_passages_to_draw_from(tmp_path):
     pairs = [
         {"query": f"问{n}", "positive": f"答{n}", "source": "kg_a" if n < 400 else "toy"}

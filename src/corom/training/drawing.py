@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corom.training.examples import Drawn, Row, draw, row_keys
+from corom.training.examples import Drawn, draw, row_keys
 from corom.training.plan import Keys, plan_run, row_weights
 from corom.training.rows import Rows
 from corom.training.run_settings import OptimizerSettings
@@ -39,9 +39,10 @@ class RowBatches:
     def __len__(self) -> int:
         return len(self.plan.rows)
 
-    def rows(self, number: int, share: slice) -> list[Row]:
-        """Return the rows of a share of batch `number`."""
-        return [self._rows.rows[row] for row in self.plan.rows[number, share]]
+    def answers(self, number: int, share: slice) -> list[tuple[str, ...]]:
+        """Return every known answer to each query of a share of batch `number`."""
+        rows = self._rows
+        return [rows.answers_to(rows.rows[row]) for row in self.plan.rows[number, share]]
 
     def drawn(self, number: int, share: slice) -> list[Drawn]:
         """Return what each row of a share of batch `number` contributes to it."""
@@ -55,6 +56,9 @@ class RowBatches:
                 seed=self._seed,
                 epoch=epoch,
                 pool=pool,
+                answers=answers,
             )
-            for row in self.plan.rows[number, share].tolist()
+            for row, answers in zip(
+                self.plan.rows[number, share].tolist(), self.answers(number, share), strict=True
+            )
         ]

@@ -16,7 +16,7 @@ _TRIES = 100
 
 
 class Row(NamedTuple):
-    """A query with every passage known to answer it and those known not to."""
+    """A query with passages known to answer it and passages known not to."""
 
     query: str
     positives: tuple[str, ...]
@@ -69,20 +69,22 @@ def draw(
     seed: int,
     epoch: int,
     pool: Sequence[str] = (),
+    answers: Sequence[str] = (),
 ) -> Drawn:
     """Return row `number`'s part of an epoch: one positive and up to `negatives` others.
 
-    The row's own negatives come first, none twice; what lacks is drawn from `pool` (no known
-    positive of the row, no text twice).
+    The row's own negatives come first, none twice; what lacks is drawn from `pool` (no positive of
+    the row, none of the `answers` that other rows know, no text twice).
     """
     row, rng = rows[number], np.random.default_rng((seed, epoch, number))
     positive = row.positives[rng.integers(len(row.positives))]
     own = rng.permutation(len(row.negatives))[:negatives]
     chosen = [row.negatives[place] for place in own]
+    known = {text.strip() for text in (*row.positives, *answers)}
     for _ in range(_TRIES if pool else 0):
         if len(chosen) >= negatives:
             break
         text = pool[int(rng.integers(len(pool)))]
-        if text not in row.positives and text not in chosen:
+        if text.strip() not in known and text not in chosen:
             chosen.append(text)
     return Drawn(row.query, positive, tuple(chosen))

@@ -121,7 +121,7 @@ class FineTuning:
         share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         return make_batch(
             self.drawing.drawn(number, share),
-            [row.positives for row in self.drawing.rows(number, share)],
+            self.drawing.answers(number, share),
             negatives=self.settings.data.negatives,
             feed=self.learner.feed,
             graded=self._graded(number)[share],

@@ -36,7 +36,11 @@ def false_negatives(
     positive of an equal query (`answered_keys`: the query a passage is the positive of, or
     EMPTY). The query's own positive is hidden too: the losses know the target.
     """
-    known = (passage_keys[None, :, None] == positive_keys[:, None, :]).any(2)
+    # A query of a thousand answers must not make the table a thousand times as large.
+    size, device = (len(query_keys), len(passage_keys)), query_keys.device
+    known = torch.zeros(size, dtype=torch.bool, device=device)
+    for one in positive_keys.T:
+        known |= one[:, None] == passage_keys[None, :]
     same_query = query_keys[:, None] == answered_keys[None, :]
     return known | same_query | (passage_keys == EMPTY)[None, :]
 
@@ -50,21 +54,14 @@ def _log_shares(scores: Tensor, *, temperature: float, hidden: Tensor) -> Tensor
     return F.log_softmax((scores / temperature).masked_fill(hidden, _NEVER), dim=1)
 
 
-def info_nce(
-    scores: Tensor,
-    target: Tensor,
-    *,
-    temperature: float,
-    hidden: Tensor,
-    mask_margin: float | None = None,
-) -> Tensor:
-    """Return the cross entropy of the positive among all shown passages (van den Oord, 2018).
+def likely_answers(scores: Tensor, target: Tensor, *, margin: float) -> Tensor:
+    """Return True where a passage scores above the query's positive by more than the margin."""
+    positive = scores.gather(1, target[:, None])
+    return (scores > positive + margin).detach()
 
-    `mask_margin` also hides what scores above the positive by more than it, as probably relevant.
-    """
-    if mask_margin is not None:
-        positive = scores.gather(1, target[:, None])
-        hidden = hidden | (scores > positive + mask_margin).detach()
+
+def info_nce(scores: Tensor, target: Tensor, *, temperature: float, hidden: Tensor) -> Tensor:
+    """Return the cross entropy of the positive among all shown passages (van den Oord, 2018)."""
     shares = _log_shares(scores, temperature=temperature, hidden=_without(hidden, target))
     return F.nll_loss(shares, target)
 

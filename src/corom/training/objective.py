@@ -135,19 +135,16 @@ class Objective:
         chosen = self.settings
         found = []
         for scores in self._scores(joint):
-            forth = loss.info_nce(
-                scores,
-                where.target,
-                temperature=chosen.temperature,
-                hidden=where.hidden,
-                mask_margin=chosen.mask_margin,
-            )
+            hidden = where.hidden
+            if chosen.mask_margin is not None:
+                margin = chosen.mask_margin
+                hidden = hidden | loss.likely_answers(scores, where.target, margin=margin)
+            options = {"temperature": chosen.temperature, "hidden": hidden}
+            forth = loss.info_nce(scores, where.target, **options)
             if not chosen.both_directions:
                 found.append(forth)
                 continue
-            back = loss.info_nce_back(
-                scores, where.target, temperature=chosen.temperature, hidden=where.hidden
-            )
+            back = loss.info_nce_back(scores, where.target, **options)
             found.append((forth + back) / 2)
         return torch.stack(found).mean()
 

@@ -43,6 +43,12 @@ class Rows:
     pool: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     skips: SkipReport = field(default_factory=SkipReport)
+    answers: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Key of a query -> all that answers it, where several rows ask it: most are asked once."""
+
+    def answers_to(self, row: Row) -> tuple[str, ...]:
+        """Return every passage that any row knows to answer the row's query."""
+        return self.answers.get(text_key(row.query), row.positives)
 
     def describe(self) -> str:
         """Return one line of what there is and what is not; no text of the data."""
@@ -59,8 +65,8 @@ def read_rows(
     random negatives are drawn from, where no dataset folder brings a corpus.
 
     A record that cannot be used raises FormatError with its line, or with `skip_bad` is left out
-    and counted. A row that repeats an earlier one (query and positives) and a negative that is
-    also a positive of its row are always dropped and counted.
+    and counted. A row that repeats an earlier one (query and positives) and a negative that any
+    row knows to answer its query are always dropped and counted.
     """
     found, seen = Rows(), set[int]()
     skips = found.skips if skip_bad else None
@@ -77,15 +83,29 @@ def read_rows(
                 found.counts["repeated rows, dropped"] += 1
                 continue
             seen.add(key)
-            found.rows.append(_without_positives(row, found.counts))
+            found.rows.append(row)
     if not found.rows:
         raise InputError(f"no row to train on in {', '.join(paths)}; {found.skips.describe()}")
+    found.answers = answers_of(found.rows)
+    found.rows = [_without(found.answers_to(row), row, found.counts) for row in found.rows]
     found.counts["rows"] = len(found.rows)
     found.counts["rows without negatives"] = sum(not row.negatives for row in found.rows)
     if not found.pool:
         found.pool = _pool(found.rows, pool or {})
     found.counts["passages to draw from"] = len(found.pool)
     return found
+
+
+def answers_of(rows: Sequence[Row]) -> dict[int, tuple[str, ...]]:
+    """Return what answers each query that several rows ask: pairs have an answer in each."""
+    first: dict[int, Row] = {}
+    found: dict[int, dict[str, None]] = {}
+    for row in rows:
+        key = text_key(row.query)
+        if (earlier := first.setdefault(key, row)) is not row:
+            known = found.setdefault(key, dict.fromkeys(earlier.positives))
+            known |= dict.fromkeys(row.positives)
+    return {key: tuple(texts) for key, texts in found.items()}
 
 
 def _pool(rows: Sequence[Row], shares: Mapping[str, float]) -> list[str]:
@@ -204,8 +224,9 @@ def groups_of_folder(
     return passages, groups()
 
 
-def _without_positives(row: Row, counts: Counter[str]) -> Row:
-    kept = tuple(text for text in row.negatives if text not in row.positives)
+def _without(answers: Sequence[str], row: Row, counts: Counter[str]) -> Row:
+    known = {text.strip() for text in answers}
+    kept = tuple(text for text in row.negatives if text.strip() not in known)
     if dropped := len(row.negatives) - len(kept):
         counts["negatives that were positives, dropped"] += dropped
         row = row._replace(negatives=kept)
