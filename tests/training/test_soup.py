@@ -6,6 +6,8 @@ import pytest
 from corom.errors import ArtifactError, InputError
 from corom.models.checkpoint import load_checkpoint
 from corom.models.config import Shape
+from corom.models.head import Head, read_head
+from corom.models.portable import write_cross_encoder
 from corom.training.soup import average, mix
 
 
@@ -55,3 +57,34 @@ def test_models_of_other_shapes_are_refused(tiny_checkpoint, tiny_shape, tmp_pat
         average(folders, tmp_path / "soup")
     with pytest.raises(InputError, match="no model"):
         average([], tmp_path / "soup")
+
+
+def test_rerankers_are_averaged_with_their_heads(tiny_reranker, tmp_path):
+    first = load_checkpoint(tiny_reranker)
+    head, weights = read_head(first), first.load_weights()
+    write_cross_encoder(
+        tmp_path / "other",
+        shape=first.shape,
+        weights={name: array + 1 for name, array in weights.items()},
+        head=Head(*(part + 1 for part in head)),
+        max_length=64,
+        tokenizer_json=first.tokenizer_json,
+        card="# other\n",
+    )
+    average([tiny_reranker, tmp_path / "other"], tmp_path / "soup", shares=[0.75, 0.25])
+    mixed = load_checkpoint(tmp_path / "soup")
+    assert mixed.is_classifier
+    assert mixed.encoding.max_length == 64
+    for one, found in zip(head, read_head(mixed), strict=True):
+        np.testing.assert_allclose(found, one + 0.25, atol=1e-6)
+    for name, array in mixed.load_weights().items():
+        np.testing.assert_allclose(array, weights[name] + 0.25, atol=1e-6)
+
+
+def test_an_encoder_and_a_reranker_are_not_averaged(tiny_reranker, tmp_path):
+    body = tmp_path / "tiny-body"
+    with pytest.raises(InputError, match="tiny-body is an encoder and reranker a reranker"):
+        average([tiny_reranker, body], tmp_path / "soup")
+    with pytest.raises(InputError, match="reranker is a reranker and tiny-body an encoder"):
+        average([body, tiny_reranker], tmp_path / "soup")
+    assert not (tmp_path / "soup").exists()

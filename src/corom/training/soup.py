@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corom.errors import InputError
-from corom.models.checkpoint import load_checkpoint
-from corom.models.portable import write_portable
+from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models.head import Head, read_head
+from corom.models.portable import write_cross_encoder, write_portable
 
 Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
 
@@ -46,7 +47,8 @@ def average(
 ) -> None:
     """Write the (weighted) average of model folders as a model folder, with `card` as README.md.
 
-    They must share shape and tokenizer; the first one's encoding is kept.
+    They must share shape and tokenizer, and be all encoders or all rerankers, whose heads are
+    averaged too; the first one's encoding is kept. Raises InputError naming the model that differs.
     """
     if not models:
         raise InputError("no model to average")
@@ -55,12 +57,46 @@ def average(
     for other in checkpoints[1:]:
         if (other.shape, other.tokenizer_json) != (first.shape, first.tokenizer_json):
             raise InputError(f"{other.name} has another shape or tokenizer than {first.name}")
-    weights = [checkpoint.load_weights() for checkpoint in checkpoints]
+        if other.is_classifier != first.is_classifier:
+            raise InputError(
+                f"{other.name} is {_kind(other)} and {first.name} {_kind(first)}: average models "
+                "of one kind"
+            )
+    shares = shares or [1.0] * len(checkpoints)
+    weights = mix([checkpoint.load_weights() for checkpoint in checkpoints], shares)
+    if first.is_classifier:
+        _write_reranker(target, checkpoints, weights=weights, shares=shares, card=card)
+        return
     write_portable(
         target,
         shape=first.shape,
         encoding=first.encoding,
-        weights=mix(weights, shares or [1.0] * len(weights)),
+        weights=weights,
         tokenizer_json=first.tokenizer_json,
         card=card,
+    )
+
+
+def _kind(checkpoint: Checkpoint) -> str:
+    return "a reranker" if checkpoint.is_classifier else "an encoder"
+
+
+def _write_reranker(
+    target: Path,
+    rerankers: Sequence[Checkpoint],
+    *,
+    weights: dict[str, NDArray[np.float32]],
+    shares: Sequence[float],
+    card: str | None,
+) -> None:
+    first = rerankers[0]
+    head = mix([read_head(one)._asdict() for one in rerankers], shares)
+    write_cross_encoder(
+        target,
+        shape=first.shape,
+        weights=weights,
+        head=Head(**head),
+        max_length=first.encoding.max_length,
+        tokenizer_json=first.tokenizer_json,
+        card=card or f"# {target.name}\n",
     )
