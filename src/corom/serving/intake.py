@@ -7,12 +7,16 @@ its texts leave the queue.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from corom.serving.errors import ApiError, overloaded, too_late
+
+_PIECE = 64 << 10
+"""bytes of an answer that are written at once"""
 
 
 class _Left(Exception):  # noqa: N818 - no error: the client went away
@@ -39,7 +43,8 @@ class Intake:
 
                 async def send_on(message: Message) -> None:
                     deadline.reschedule(None)  # an answer that has begun is not cut off
-                    await send(message)
+                    for part in _parts(message):
+                        await send(part)
 
                 await self._read(scope, receive, body)
                 await self._run(scope, receive, send_on, bytes(body))
@@ -92,6 +97,20 @@ class Intake:
     def _too_large(self) -> ApiError:
         limit = self._max_body >> 20
         return ApiError(413, f"the body is over {limit} MiB; split it", code="too_large")
+
+
+def _parts(message: Message) -> Iterator[Message]:
+    """Yield a message, a large body in pieces: a slow reader's answer waits here, not in a buffer.
+
+    So it is inside until it is read, all but the last pieces.
+    """
+    body = message.get("body", b"")
+    if len(body) <= _PIECE:
+        yield message
+        return
+    for start in range(0, len(body), _PIECE):
+        more = start + _PIECE < len(body) or message.get("more_body", False)
+        yield {**message, "body": body[start : start + _PIECE], "more_body": more}
 
 
 async def _left(receive: Receive) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from functools import partial
 from types import FrameType
+from typing import cast
 
 import uvicorn
 
 from corom.serving.app import create_app
+from corom.serving.connection import Connection
 from corom.serving.service import Service
 
 # After the signal, how long clients with an open connection get a 503 instead of a closed door.
 _LAME_DUCK_S = 1.0
+# Connections beside those of requests: together below the 1,024 files that systems let one open.
+_IDLE_CONNECTIONS = 512
 
 
 class Server(uvicorn.Server):
@@ -21,6 +26,11 @@ class Server(uvicorn.Server):
 
     def __init__(self, service: Service) -> None:
         settings = service.settings
+        connection = partial(
+            Connection,
+            most_connections=settings.max_requests + _IDLE_CONNECTIONS,
+            timeout_s=settings.timeout_s,
+        )
         super().__init__(
             uvicorn.Config(
                 create_app(service),
@@ -29,6 +39,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                http=cast("type[asyncio.Protocol]", connection),
                 ws="none",
                 timeout_graceful_shutdown=5,
                 timeout_keep_alive=30,

@@ -29,8 +29,8 @@ class ServeSettings:
     keys_file: Path | None = None
     """names and hashes of API keys, see `keys`; without it only this machine is answered"""
     timeout_s: float = 30.0
-    """from the first byte of a request to its answer, else 504; whoever the model would not serve
-    in half that time is told 429 at once"""
+    """from a request's headers to its answer, else 504; whoever the model would not serve in half
+    that time is told 429 at once; the headers, and the reading of 64 KiB, may take as long"""
     max_wait_s: float = 3.0
     """until the model would begin with a request; who would wait longer is told 429 at once"""
     max_requests: int = 256
