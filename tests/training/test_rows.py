@@ -49,6 +49,17 @@ def test_pairs_become_rows_and_repeated_ones_are_dropped(tmp_path):
     assert found.pool == ["休息", "吃药"]
 
 
+def test_triples_are_one_row_with_all_their_negatives(tmp_path):
+    pair = {"query": "头痛", "positive": "休息"}
+    negatives = [["检查"], ["手术"], ["检查"], [], ["休息", "水"]]
+    lines = [{**pair, "negatives": own} for own in negatives]
+    found = read(write(tmp_path / "a.jsonl", *lines, {**pair, "query": "咳", "negatives": ["水"]}))
+    assert [row.negatives for row in found.rows] == [("检查", "手术", "水"), ("水",)]
+    assert found.counts["rows whose negatives joined an earlier row's"] == 2
+    assert found.counts["repeated rows, dropped"] == 2
+    assert found.counts["negatives that were positives, dropped"] == 1
+
+
 def test_what_any_row_knows_to_answer_a_query_is_no_negative_of_it(tmp_path):
     pair = {"query": "头痛", "negatives": ["吃药 ", "检查"]}
     alone = {"query": "咳", "positive": "水"}

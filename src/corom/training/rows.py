@@ -33,6 +33,7 @@ from corom.training.examples import GradedRow, Row, text_key
 from corom.training.plan import row_weights
 
 _WHOLE = 2**32
+_JOINED = "rows whose negatives joined an earlier row's"
 
 
 @dataclass
@@ -65,34 +66,56 @@ def read_rows(
     random negatives are drawn from, where no dataset folder brings a corpus.
 
     A record that cannot be used raises FormatError with its line, or with `skip_bad` is left out
-    and counted. A row that repeats an earlier one (query and positives) and a negative that any
-    row knows to answer its query are always dropped and counted.
+    and counted. A row that repeats an earlier one (query and positives) only brings it more
+    negatives: triples have one a line. One that brings nothing, and a negative that any row knows
+    to answer its query, are always dropped and counted.
     """
-    found, seen = Rows(), set[int]()
-    skips = found.skips if skip_bad else None
-    records: Iterable[Group | Pair]
-    for path in map(Path, paths):
-        if path.is_dir():
-            passages, records = groups_of_folder(path, split=split, skips=skips)
-            found.pool.extend(one.content for one in passages.values())
-        else:
-            records = records_of_file(path, skips=skips)
-        for record in records:
-            row = row_of(record, source=path.name)
-            if (key := hash(row[:2])) in seen:
-                found.counts["repeated rows, dropped"] += 1
-                continue
-            seen.add(key)
-            found.rows.append(row)
-    if not found.rows:
+    found = Rows()
+    read = _each_row(paths, split=split, skips=found.skips if skip_bad else None, pool=found.pool)
+    rows = _joined(read, found.counts)
+    if not rows:
         raise InputError(f"no row to train on in {', '.join(paths)}; {found.skips.describe()}")
-    found.answers = answers_of(found.rows)
-    found.rows = [_without(found.answers_to(row), row, found.counts) for row in found.rows]
+    found.answers = answers_of(rows)
+    found.rows = [_without(found.answers_to(row), row, found.counts) for row in rows]
     found.counts["rows"] = len(found.rows)
     found.counts["rows without negatives"] = sum(not row.negatives for row in found.rows)
     if not found.pool:
         found.pool = _pool(found.rows, pool or {})
     found.counts["passages to draw from"] = len(found.pool)
+    return found
+
+
+def _each_row(
+    paths: Sequence[str], *, split: str, skips: SkipReport | None, pool: list[str]
+) -> Iterator[Row]:
+    """Yield a row for each record; passages of dataset folders are added to `pool`."""
+    records: Iterable[Group | Pair]
+    for path in map(Path, paths):
+        if path.is_dir():
+            passages, records = groups_of_folder(path, split=split, skips=skips)
+            pool.extend(one.content for one in passages.values())
+        else:
+            records = records_of_file(path, skips=skips)
+        for record in records:
+            yield row_of(record, source=path.name)
+
+
+def _joined(rows: Iterable[Row], counts: Counter[str]) -> list[Row]:
+    """Return the rows, those of one query and the same positives as one."""
+    found: list[Row] = []
+    places: dict[int, int] = {}
+    more: dict[int, dict[str, None]] = {}
+    for row in rows:
+        place = places.setdefault(hash(row[:2]), len(found))
+        if place == len(found):
+            found.append(row)
+            continue
+        known = more.setdefault(place, dict.fromkeys(found[place].negatives))
+        adds = not known.keys() >= set(row.negatives)
+        counts[_JOINED if adds else "repeated rows, dropped"] += 1
+        known |= dict.fromkeys(row.negatives)
+    for place, negatives in more.items():
+        found[place] = found[place]._replace(negatives=tuple(negatives))
     return found
 
 
