@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 
 import numpy as np
 import pytest
+
+pytest.importorskip("fastapi", reason="the serve extra is not installed")
+
+from pydantic_core import to_json
+
+from corom.serving import service
 
 TEXTS = ["头痛发热", "糖尿病吃什么药", "血" * 300]
 
@@ -169,3 +176,40 @@ def test_the_cards_shape_with_sources_only(client, encoder):
     assert np.allclose(found["matrix"], vectors @ vectors.T, atol=1e-5)
     assert np.allclose(found["scores"], (vectors @ vectors.T)[0, 1:], atol=1e-5)
     assert post(client, "/v1/similarity", source_sentence="头")["scores"] == []
+
+
+def test_a_matrix_has_a_most(client):
+    for sources, others in ((512, 0), (500, 12), (1, 511)):
+        body = {"source_sentence": ["痛"] * sources, "sentences_to_compare": ["血"] * others}
+        found = post(client, "/v1/similarity", **body, matrix=True)
+        assert np.array(found["matrix"]).shape == (512, 512)
+        body["sentences_to_compare"].append("血")
+        status, told = error(client, "/v1/similarity", **body, matrix=True)
+        assert (status, told["param"]) == (422, "matrix")
+        assert "at most 512 texts, not 513" in told["message"]
+        assert len(post(client, "/v1/similarity", **body)["scores"]) == 512
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": TEXTS}),
+        ("/embed", {"inputs": TEXTS}),
+        ("/v1/similarity", {"source_sentence": TEXTS, "matrix": True, "embeddings": True}),
+    ],
+)
+def test_many_numbers_are_written_off_the_event_loop(client, monkeypatch, path, body):
+    loops = []
+
+    def watched(value):
+        loops.append(asyncio._get_running_loop())
+        return to_json(value)
+
+    monkeypatch.setattr(service, "to_json", watched)
+    few = post(client, path, **body)
+    assert None not in loops
+    loops.clear()
+    monkeypatch.setattr(service, "_MANY_NUMBERS", 2)
+    assert post(client, path, **body) == few
+    assert len(loops) >= len(TEXTS)
+    assert set(loops) == {None}

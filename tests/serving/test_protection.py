@@ -132,7 +132,7 @@ def test_what_needs_no_key_takes_no_room(serve, keys_file, path):
     client.service.door.inside = 1  # as many as may be
     assert client.get(path).status_code == 200
     answer = client.post(path, content=b"x" * 2000)
-    assert (answer.status_code, answer.headers["allow"][:3]) == (405, "GET")
+    assert (answer.status_code, "GET" in answer.headers["allow"]) == (405, True)
     assert post_slowly(client.app, path) == 405
     assert client.service.door.inside == 1
 

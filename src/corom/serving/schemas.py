@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from corom.serving.collection import Mode
-from corom.serving.settings import MAX_CHARACTERS, MAX_TEXTS
+from corom.serving.settings import MAX_CHARACTERS, MAX_MATRIX, MAX_TEXTS
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
 
@@ -237,7 +237,10 @@ class SimilarityRequest(Request):
     sentences_to_compare: Annotated[list[Text], Field(max_length=MAX_TEXTS)] | None = None
     score: Score = "dot"
     embeddings: bool = Field(False, description="answer with `text_embedding` as well")
-    matrix: bool = Field(False, description="answer with every text's score with every other")
+    matrix: bool = Field(
+        False,
+        description=f"answer with every text's score with every other, of up to {MAX_MATRIX} texts",
+    )
 
 
 class SimilarityResponse(BaseModel):

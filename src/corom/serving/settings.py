@@ -17,6 +17,8 @@ MAX_CHARACTERS = 8192
 """Of one text; the model reads the first `max_length` tokens of it."""
 MAX_TOKENS = 300_000
 """Of all texts of a request together, after cutting each to `max_length`."""
+MAX_MATRIX = 512
+"""Texts whose scores with one another are given: 5 MB of numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,8 +35,8 @@ def routes(service: Service) -> APIRouter:
         if body.encoding_format == "base64":
             numbers = [b64encode(row.astype("<f4").tobytes()).decode() for row in vectors]
         else:
-            numbers = vectors.tolist()
-        return json_response(
+            numbers = list(vectors)
+        return await json_response(
             {
                 "object": "list",
                 "data": [
@@ -46,7 +46,8 @@ def routes(service: Service) -> APIRouter:
                 "model": service.name,
                 "usage": {"prompt_tokens": found.tokens, "total_tokens": found.tokens},
                 "truncated": found.truncated,
-            }
+            },
+            numbers=vectors.size,
         )
 
     @router.get("/models")

@@ -30,7 +30,7 @@ def routes(service: Service) -> APIRouter:
         vectors = service.finish(
             found.vectors, normalize=body.normalize, dimensions=body.dimensions
         )
-        return json_response(vectors.tolist())
+        return await json_response(vectors, numbers=vectors.size)
 
     @router.post("/similarity")
     async def similarity(request: Request, body: TeiSimilarityRequest) -> list[float]:
