@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from corom import downloads
-from corom.downloads import fetch
+from corom.downloads import fetch, fetch_missing
 from corom.errors import DownloadError, InputError
 
 BODY = "血压偏高应当少盐。".encode() * 40_000
@@ -40,11 +40,18 @@ class Handler(BaseHTTPRequestHandler):
         self.send_file(server)
 
     def send_file(self, server: ThreadingHTTPServer) -> None:
+        if server.chunked:
+            self.send_response(200)  # HTTP/1.0: its end is that of the connection
+            self.end_headers()
+            self.wfile.write(server.body)
+            return
         asked = self.headers.get("Range")
         start = int(asked[6:-1]) if asked and server.ranges else 0
         if start >= len(server.body) > 0:
             self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(server.body)}")
+            if server.tells:
+                self.send_header("Content-Range", f"bytes */{len(server.body)}")
+            self.send_header("Content-Length", "0")
             self.end_headers()
             return
         self.send_response(206 if start else 200)
@@ -67,7 +74,7 @@ class serve:  # noqa: N801 - reads as a verb
     def __enter__(self) -> ThreadingHTTPServer:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.body, server.seen, server.statuses, server.cuts = BODY, [], [], []
-        server.redirects, server.ranges = {}, True
+        server.redirects, server.ranges, server.tells, server.chunked = {}, True, True, False
         server.url = f"http://127.0.0.1:{server.server_port}/file"
         self.server = server
         self.thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -160,6 +167,44 @@ def test_wrong_size_and_checksum_leave_no_file(server, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="SHA-256"):
         fetch(server.url, tmp_path / "a", sha256="0" * 64)
     assert left(tmp_path) == set()
+
+
+@pytest.mark.parametrize("old", [b"", BODY, BODY[:100], BODY + b"x"])
+@pytest.mark.parametrize("difference", [-7, 7])
+@pytest.mark.parametrize("stated", [True, False])
+def test_no_file_of_another_size_than_asked_is_kept(
+    server, tmp_path: Path, old: bytes, difference: int, stated: bool
+) -> None:
+    """Whether a part was left, and whether the server states a size."""
+    server.chunked = not stated
+    (tmp_path / "a.part").write_bytes(old)
+    with pytest.raises(DownloadError, match=r"bytes, expected|could not be fetched"):
+        fetch(server.url, tmp_path / "a", size=len(BODY) + difference)
+    assert left(tmp_path) <= {"a.part"}
+    assert len(server.seen) <= 6
+
+
+def test_a_refused_range_without_a_size_proves_nothing(server, tmp_path: Path) -> None:
+    server.tells = False
+    (tmp_path / "a.part").write_bytes(b"x" * (len(BODY) + 7))
+    fetch(server.url, tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == BODY
+
+
+def test_what_is_there_is_fetched_unless_it_is_the_same(server, tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    for content, size, digest, asked in (
+        (None, len(BODY), DIGEST, 1),
+        (BODY, len(BODY), DIGEST, 0),
+        (BODY[::-1], len(BODY), DIGEST, 1),
+        (BODY, len(BODY), None, 1),  # nothing says that it is the same
+    ):
+        server.seen.clear()
+        if content is not None:
+            target.write_bytes(content)
+        fetch_missing(server.url, target, size=size, sha256=digest)
+        assert target.read_bytes() == BODY
+        assert len(server.seen) == asked
 
 
 def test_an_old_target_survives_a_failure(server, tmp_path: Path) -> None:

@@ -78,7 +78,25 @@ def fetch(
     if sha256 is not None and (found := file_sha256(part)) != sha256.lower():
         part.unlink()
         raise DownloadError(f"{_shown(url)} has SHA-256 {found}, expected {sha256}; try again")
+    if size is not None and (length := _length(part)) != size:
+        part.unlink()
+        raise _wrong_size(url, length, size)
     part.replace(target)
+
+
+def fetch_missing(
+    url: str,
+    target: Path,
+    *,
+    size: int | None,
+    sha256: str | None,
+    headers: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Do what `fetch` does, unless the target has this size and SHA-256 already (both stated)."""
+    if target.is_file() and target.stat().st_size == size and sha256 == file_sha256(target):
+        return
+    fetch(url, target, size=size, sha256=sha256, headers=headers, progress=progress)
 
 
 def _fetch_part(source: _Source, part: Path, *, progress: Progress | None, retries: int) -> None:
@@ -122,10 +140,7 @@ def _continue(source: _Source, part: Path, *, progress: Progress | None) -> None
         with build_opener(_Redirects).open(request, timeout=_TIMEOUT) as response:
             start = start if response.status == HTTPStatus.PARTIAL_CONTENT else 0
             total = _total(response.headers, start)
-            if None not in (source.size, total) and total != source.size:
-                raise DownloadError(
-                    f"{_shown(source.url)} has {total} bytes, expected {source.size}"
-                )
+            _require_size(source, total)
             _append(response, part, start=start, total=source.size or total, progress=progress)
     except HTTPError as error:
         with error:
@@ -134,9 +149,11 @@ def _continue(source: _Source, part: Path, *, progress: Progress | None) -> None
 
 def _explain(error: HTTPError, source: _Source, part: Path, *, start: int) -> None:
     if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-        if _total(error.headers, start) == start:
+        total = _total(error.headers, start) if "Content-Range" in error.headers else None
+        if total == start and source.size in (None, start):
             return  # the part is the whole file already
         part.unlink()
+        _require_size(source, total)
         raise _LostError("the part did not fit the file") from None
     if error.code in _TRANSIENT or error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise _LostError(f"HTTP {error.code}") from None
@@ -144,6 +161,16 @@ def _explain(error: HTTPError, source: _Source, part: Path, *, start: int) -> No
         f"{_shown(source.url)} answered HTTP {error.code}; check the address and, for a private "
         "file, the token"
     ) from None
+
+
+def _require_size(source: _Source, found: int | None) -> None:
+    """Raise DownloadError if the server states another size than the file must have."""
+    if source.size is not None and found is not None and found != source.size:
+        raise _wrong_size(source.url, found, source.size)
+
+
+def _wrong_size(url: str, found: int, size: int) -> DownloadError:
+    return DownloadError(f"{_shown(url)} has {found} bytes, expected {size}")
 
 
 def _append(
@@ -157,9 +184,11 @@ def _append(
             done += len(block)
             if progress is not None:
                 progress(done, total)
+            if total is not None and done > total:
+                break  # more than the file may have: `fetch` says so
         file.flush()
         os.fsync(file.fileno())
-    if total is not None and done != total:
+    if total is not None and done < total:
         # http.client ends a cut body silently when it is read in blocks.
         raise _LostError(f"the connection ended after {done} of {total} bytes")
 

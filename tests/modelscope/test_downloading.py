@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -35,7 +36,12 @@ class ModelScope(BaseHTTPRequestHandler):
         elif parts.path == "/api/v1/datasets/42/repo/tree" and query["Revision"] == "master":
             start = (int(query["PageNumber"]) - 1) * int(query["PageSize"])
             entries = [
-                {"Path": path, "Type": "blob", "Size": len(body)}
+                {
+                    "Path": path,
+                    "Type": "blob",
+                    "Size": len(body),
+                    "Sha256": hashlib.sha256(body).hexdigest(),
+                }
                 for path, body in server.files.items()
             ]
             page = entries[start : start + int(query["PageSize"])]
@@ -87,14 +93,31 @@ def test_rows_are_fetched_once_and_code_never(hub: Any, tmp_path: Path) -> None:
     assert len(hub.seen) == asked
 
 
-@pytest.mark.usefixtures("hub")
-def test_an_interrupted_download_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_download_goes_on(hub: Any, tmp_path: Path) -> None:
     MsDataset.load(NAME)
+    hub.seen.clear()
     state = tmp_path / "cache" / "datasets" / NAME / ".corom.json"
     left = json.loads(state.read_text())
     state.write_text(json.dumps({**left, "complete": False}))
     (state.parent / "dev.jsonl").unlink()
     assert sorted(MsDataset.load(NAME)) == ["dev", "train"]
+    # What is there already, by size and checksum, is not fetched again.
+    assert [query["FilePath"] for _, query in hub.seen if "FilePath" in query] == ["dev.jsonl"]
+
+
+@pytest.mark.parametrize("wrong", ["absolute", "../evil.jsonl", "a/../../evil.jsonl", "link"])
+def test_no_file_is_written_outside_of_the_folder(hub: Any, tmp_path: Path, wrong: str) -> None:
+    evil = tmp_path / "evil.jsonl"
+    path = {"absolute": str(evil), "link": "out/evil.jsonl"}.get(wrong, wrong)
+    if wrong == "link":
+        folder = tmp_path / "cache" / "datasets" / NAME
+        folder.mkdir(parents=True)
+        (folder / "out").symlink_to(tmp_path)
+    hub.files = {"dev.jsonl": hub.files["dev.jsonl"], path: b"{}"}
+    with pytest.raises(DownloadError, match="outside of its folder"):
+        MsDataset.load(NAME)
+    assert not evil.exists()
+    assert not any("FilePath" in query for _, query in hub.seen)
 
 
 def test_what_the_hub_does_not_have(hub: Any) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
-from corom.downloads import fetch
+from corom.downloads import fetch, fetch_missing
 from corom.environment import (
     modelscope_cache,
     modelscope_endpoint,
@@ -24,7 +24,7 @@ from corom.environment import (
 )
 from corom.errors import ArtifactError, DownloadError, InputError
 from corom.extras import need
-from corom.files import read_json, sha256, write_json
+from corom.files import read_json, write_json
 from corom.models.weights import INT8, PICKLED, weight_files
 
 FILES = (
@@ -95,28 +95,15 @@ def _fetch_modelscope(name: str, folder: Path, *, revision: str, progress: Progr
     state = {"source": "modelscope", "name": name, "revision": revision}
     write_json(folder / _STATE, {**state, "complete": False})
     for path in _wanted(list(entries), name=name):
-        _fetch_file(
+        fetch_missing(
             f"{address}?{urlencode({'Revision': revision, 'FilePath': path})}",
             folder / path,
-            entry=entries[path],
+            size=entries[path].get("Size"),
+            sha256=entries[path].get("Sha256") or None,
             headers=headers if token else None,
             progress=_for_file(path, progress),
         )
     write_json(folder / _STATE, {**state, "complete": True})
-
-
-def _fetch_file(
-    url: str,
-    target: Path,
-    *,
-    entry: dict[str, Any],
-    headers: dict[str, str] | None,
-    progress: Callable[[int, int | None], None] | None,
-) -> None:
-    size, digest = entry.get("Size"), entry.get("Sha256") or None
-    if target.is_file() and target.stat().st_size == size and digest == sha256(target):
-        return
-    fetch(url, target, size=size, sha256=digest, headers=headers, progress=progress)
 
 
 def _listed(listing: Path, *, name: str, revision: str) -> dict[str, dict[str, Any]]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlencode
 
-from corom.downloads import fetch
+from corom.downloads import fetch, fetch_missing
 from corom.environment import (
     modelscope_data_cache,
     modelscope_endpoint,
@@ -57,24 +57,38 @@ def _fetch(name: str, folder: Path, *, revision: str) -> None:
     entries = [
         entry
         for entry in _listed(f"{address}/{about.get('Id')}/repo/tree", name, revision, given)
-        if _is_rows(str(entry.get("Path"))) and ".." not in entry["Path"]
+        if _is_rows(str(entry.get("Path")))
     ]
     if not entries:
         raise DownloadError(
             f"{name} has no .jsonl file on ModelScope at revision {revision}; download its data "
             'by hand and load the folder, or try hub="huggingface"'
         )
+    targets = [_inside(folder, str(entry["Path"])) for entry in entries]
     write_json(folder / _STATE, {"name": name, "revision": revision, "complete": False})
-    for entry in entries:
+    for entry, target in zip(entries, targets, strict=True):
         asked = {"Source": "SDK", "Revision": revision, "FilePath": entry["Path"], "View": "False"}
-        fetch(
+        fetch_missing(
             f"{address}/{name}/repo?{urlencode(asked)}",
-            folder / entry["Path"],
+            target,
             size=entry.get("Size"),
             sha256=entry.get("Sha256") or None,
             headers=given,
         )
     write_json(folder / _STATE, {"name": name, "revision": revision, "complete": True})
+
+
+def _inside(folder: Path, path: str) -> Path:
+    """Return where a file of the hub's list goes; DownloadError if that is not in the folder."""
+    relative = PurePosixPath(path)
+    target = folder / relative
+    outside = relative.is_absolute() or ".." in relative.parts
+    if outside or not target.resolve().is_relative_to(folder.resolve()):
+        raise DownloadError(
+            f"the data set lists {path!r}, which lies outside of its folder; nothing was fetched: "
+            "tell whoever keeps it"
+        )
+    return target
 
 
 def _listed(
