@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from corom.errors import InputError
 from corom.training.drawing import RowBatches
 from corom.training.examples import Row
 from corom.training.rows import Rows, answers_of
@@ -21,3 +24,34 @@ def test_answers_of_other_rows_are_known_and_never_drawn():
             assert set(known) == answers[one.query]
             assert len(one.negatives) == 9
             assert not answers[one.query].intersection(one.negatives)
+
+
+def drawing(positives, *, unique, batch, accumulate=1):
+    rows = Rows([Row(f"q{n}", (f"a{positive}",), (), "a") for n, positive in enumerate(positives)])
+    data = RowSettings(train=("a",), unique=unique)
+    optimizer = OptimizerSettings(batch=batch, epochs=1, accumulate=accumulate)
+    return RowBatches(rows, data, optimizer, seed=0)
+
+
+def test_uses_that_unique_leaves_out_are_noted():
+    # Half of all rows have one positive: a batch of two takes one of them and one other.
+    positives = [0] * 20 + list(range(1, 6))
+    report = {"rows": 25, "left out": {"label 0": 1}}
+    noted = drawing(positives, unique=True, batch=2).noted(report)
+    assert noted["uses of rows an epoch"] == {"wanted": 25, "planned": 10}
+    assert noted["left out"] == {"label 0": 1, "uses of rows an epoch, by data.unique": 14}
+    assert noted["rows"] == 25
+    for kept, unique in ((positives, False), (range(25), True)):
+        noted = drawing(kept, unique=unique, batch=2).noted(report)
+        assert noted["uses of rows an epoch"] == {"wanted": 25, "planned": 24}
+        assert noted["left out"] == {"label 0": 1}
+
+
+def test_rows_that_fill_no_step_are_told_apart_by_their_cause():
+    with pytest.raises(InputError, match=r"25 rows an epoch give 0 .* = 8.*data\.unique"):
+        drawing([n % 5 for n in range(25)], unique=True, batch=8)
+    for positives, unique in ((range(5), True), ([0] * 5, False)):
+        with pytest.raises(InputError, match=r"5 rows an epoch give 0 .*lower optimizer\.batch$"):
+            drawing(positives, unique=unique, batch=8)
+    with pytest.raises(InputError, match=r"give 2 batches .* = 2 in 1 epochs, and a step takes 3"):
+        drawing(range(5), unique=True, batch=2, accumulate=3)

@@ -463,6 +463,12 @@ def test_too_little_data_and_missing_files_are_refused(settings, tmp_path):
         train(settings("c"))
 
 
+def test_a_dev_figure_is_due_once_per_epoch_whatever_max_steps_leaves(settings, dataset):
+    # 60 rows are 7 batches of 8; the run ends in the second of its epochs.
+    finished = train(settings(dev={"folder": str(dataset)}, optimizer={"max_steps": 9}))
+    assert list(finished.dev) == ["7", "9"]
+
+
 def test_weights_of_sources_and_dataset_folders(settings, dataset):
     finished = train(
         settings(

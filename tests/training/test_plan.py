@@ -82,6 +82,9 @@ def test_a_run_stops_at_its_most_batches():
     plan = plan_run(np.ones(12), size=3, seed=4, epochs=1000, most=6)
     assert plan.epochs.tolist() == [0] * 4 + [1] * 2
     assert len(plan.rows) == 6
+    assert plan_run(np.ones(12), size=3, seed=4, epochs=1000, most=2).per_epoch == 4
+    assert plan_run(np.ones(12), size=3, seed=4, epochs=0.5).per_epoch == 4
+    assert plan_run(np.ones(2), size=3, seed=4, epochs=2).per_epoch == 0
 
 
 def test_batches_are_filled_from_one_topic():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from corom.errors import InputError
 from corom.training.examples import Drawn, draw, row_keys
 from corom.training.plan import Keys, plan_run, row_weights
 from corom.training.rows import Rows
@@ -13,7 +17,7 @@ class RowBatches:
     """The batches of a run over rows: which rows, and a query with passages of each.
 
     A pure function of the settings and `seed`, the same after every resume. `topics` as in
-    `plan_epoch`.
+    `plan_epoch`. Raises InputError where the rows fill no step.
     """
 
     def __init__(
@@ -26,8 +30,9 @@ class RowBatches:
         topics: Keys | None = None,
     ) -> None:
         self._rows, self._data, self._seed = rows, data, seed
+        weights = row_weights([row.source for row in rows.rows], data.weights)
         self.plan = plan_run(
-            row_weights([row.source for row in rows.rows], data.weights),
+            weights,
             size=optimizer.batch,
             seed=seed,
             epochs=optimizer.epochs,
@@ -35,6 +40,30 @@ class RowBatches:
             keys=row_keys(rows.rows) if data.unique else None,
             topics=topics,
         )
+        self._wanted = round(weights.sum())
+        self._planned = self.plan.per_epoch * optimizer.batch
+        # What does not fill the last batch of an epoch comes in another one.
+        whole = self._wanted // optimizer.batch * optimizer.batch
+        self._kept_apart = max(0, whole - self._planned) if data.unique else 0
+        if len(self) < optimizer.accumulate:
+            raise InputError(self._too_few(optimizer))
+
+    def _too_few(self, optimizer: OptimizerSettings) -> str:
+        unique = ", or set data.unique = false: it lets no query and no positive into a batch twice"
+        return (
+            f"the data does not fill one step: {self._wanted} rows an epoch give {len(self)} "
+            f"batches of optimizer.batch = {optimizer.batch} in {optimizer.epochs:g} epochs, and a "
+            f"step takes {optimizer.accumulate}; lower optimizer.batch"
+            f"{unique if self._kept_apart else ''}"
+        )
+
+    def noted(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the report of the data with how often its rows are used in an epoch."""
+        left_out = dict(report["left out"])
+        if self._kept_apart:
+            left_out["uses of rows an epoch, by data.unique"] = self._kept_apart
+        uses = {"wanted": self._wanted, "planned": self._planned}
+        return {**report, "left out": left_out, "uses of rows an epoch": uses}
 
     def __len__(self) -> int:
         return len(self.plan.rows)

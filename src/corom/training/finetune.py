@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ class FineTuning:
         start = frozen(checkpoint) if data.topics or compared else None
         topics = self._topics(start) if start and data.topics else None
         self.drawing = RowBatches(rows, data, optimizer, seed=settings.run.seed, topics=topics)
-        self.batches = len(self.drawing)
+        self.batches, self.per_epoch = len(self.drawing), self.drawing.plan.per_epoch
         self.teachers = [frozen(open_checkpoint(one)) for one in settings.loss.teachers]
         self.reranker: PairScores | None = None
         if settings.loss.reranker:
@@ -194,7 +195,9 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
     accelerator.wait_for_everyone()
     if (done := read_finished(folder)) is not None:
         return done
-    rows, graded = _read(settings, folder if accelerator.is_main_process else None)
+    rows, graded, noted = _read(settings)
+    if accelerator.is_main_process:
+        write_json(folder / "data.json", noted)
     task = FineTuning(
         settings,
         checkpoint,
@@ -203,6 +206,8 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
         accelerator=accelerator,
         report=progress,
     )
+    if accelerator.is_main_process:
+        write_json(folder / "data.json", task.drawing.noted(noted))
     encoding = replace(
         checkpoint.encoding,
         normalize=settings.loss.similarity == "cosine",
@@ -249,7 +254,8 @@ def _inputs(settings: TrainSettings, checkpoint: Checkpoint) -> dict[str, str]:
     return {settings.model: checkpoint.fingerprint, **models, **checksums(data)}
 
 
-def _read(settings: TrainSettings, folder: Path | None) -> tuple[Rows, list[GradedRow]]:
+def _read(settings: TrainSettings) -> tuple[Rows, list[GradedRow], dict[str, Any]]:
+    """Return the rows, the graded pairs, and what is to be said of both."""
     data = settings.data
     skip_bad = data.bad_rows == "skip"
     rows = read_rows(data.train, split=data.split, skip_bad=skip_bad, pool=data.pool)
@@ -259,10 +265,8 @@ def _read(settings: TrainSettings, folder: Path | None) -> tuple[Rows, list[Grad
     sizes = Counter(pair.source for pair in graded)
     if data.graded and max(sizes.values(), default=0) < data.graded_batch:
         raise InputError(f"{len(graded)} graded pairs: no source fills data.graded_batch")
-    if folder:
-        report = {**rows.counts, "left out": rows.skips.counts, "first left out": rows.skips.first}
-        report |= {"graded pairs": len(graded), "graded pairs left out": left_out.counts}
-        small = {name: size for name, size in sizes.items() if size < data.graded_batch}
-        report |= {"graded pairs of sources below a batch, never used": small}
-        write_json(folder / "data.json", report)
-    return rows, graded
+    report = {**rows.counts, "left out": rows.skips.counts, "first left out": rows.skips.first}
+    report |= {"graded pairs": len(graded), "graded pairs left out": left_out.counts}
+    small = {name: size for name, size in sizes.items() if size < data.graded_batch}
+    report |= {"graded pairs of sources below a batch, never used": small}
+    return rows, graded, report

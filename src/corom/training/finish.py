@@ -55,6 +55,8 @@ class EncoderTask(Task[Any, Any], Protocol):
     """A task whose model holds an encoder, `bert`."""
 
     cutters: Cutters
+    per_epoch: int
+    """Batches of an epoch."""
 
     def vectors(self, chunk: Chunk) -> Tensor:
         """Return a chunk's vectors as the finished model will give them."""
@@ -88,7 +90,7 @@ def run_to_end(
         optimizer=settings.optimizer,
         run=settings.run,
         dev=dev,
-        evaluate_every=evaluate_every(settings, batches=task.batches),
+        evaluate_every=evaluate_every(settings, per_epoch=task.per_epoch),
         patience=settings.dev.patience if settings.dev else 0,
     )
     progressed = loop.run(report)
@@ -111,12 +113,15 @@ def run_to_end(
 
 
 def evaluate_every(
-    settings: TrainSettings | PretrainSettings | RerankerSettings, *, batches: int
+    settings: TrainSettings | PretrainSettings | RerankerSettings, *, per_epoch: int
 ) -> int:
-    """Return after how many steps the dev figure is due: as asked, or once per epoch."""
+    """Return after how many steps the dev figure is due: as asked, or once per epoch.
+
+    `per_epoch` are the batches of a whole epoch, whatever `max_steps` leaves of the run.
+    """
     if settings.dev and settings.dev.every:
         return settings.dev.every
-    return max(1, round(batches / settings.optimizer.accumulate / settings.optimizer.epochs))
+    return max(1, round(per_epoch / settings.optimizer.accumulate))
 
 
 def _dev_figure(

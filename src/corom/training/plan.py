@@ -115,6 +115,8 @@ class Plan(NamedTuple):
     """(batches, size)"""
     epochs: NDArray[np.int64]
     """(batches,) the epoch, from 0, a batch belongs to."""
+    per_epoch: int
+    """Batches of a whole epoch, the first, even where the run ends before it does."""
 
 
 def plan_run(
@@ -129,10 +131,12 @@ def plan_run(
 ) -> Plan:
     """Return the batches of `epochs` (the last one may be begun only), at most `most` of them."""
     plans: list[NDArray[np.int64]] = []
+    per_epoch = 0
     for epoch in range(math.ceil(epochs)):
         plan = plan_epoch(weights, size=size, seed=seed, epoch=epoch, keys=keys, topics=topics)
+        per_epoch = per_epoch or len(plan)
         plans.append(plan[: round(len(plan) * min(1.0, epochs - epoch))])
         if most is not None and sum(map(len, plans)) >= most:
             break
     numbers = np.repeat(np.arange(len(plans)), [len(plan) for plan in plans])
-    return Plan(np.concatenate(plans)[:most], numbers[:most])
+    return Plan(np.concatenate(plans)[:most], numbers[:most], per_epoch)

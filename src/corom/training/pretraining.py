@@ -94,7 +94,7 @@ class PreTraining:
             epochs=optimizer.epochs,
             most=optimizer.max_steps and optimizer.max_steps * optimizer.accumulate,
         )
-        self.batches = len(self.plan.rows)
+        self.batches, self.per_epoch = len(self.plan.rows), self.plan.per_epoch
 
     def batch(self, number: int) -> SpanBatch:
         """Return this process's share of a batch."""

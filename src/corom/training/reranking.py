@@ -101,7 +101,7 @@ class Reranking:
         self.layers = checkpoint.shape.layers
         self.cutter = PairCutter(checkpoint.tokenizer_json, max_length=settings.max_length)
         self.rows = RowBatches(rows, settings.data, settings.optimizer, seed=settings.run.seed)
-        self.batches = len(self.rows)
+        self.batches, self.per_epoch = len(self.rows), self.rows.plan.per_epoch
         bert = TorchBert(checkpoint.shape, dropout=settings.run.dropout)
         bert.load_weights(checkpoint.load_weights())
         self.model = CrossEncoder(bert, dropout=settings.run.dropout)
@@ -168,10 +168,10 @@ def train_reranker(settings: RerankerSettings, *, progress: Report | None = None
     if (done := read_finished(folder)) is not None:
         return done
     rows = _read(settings)
+    task = Reranking(settings, checkpoint, rows=rows, accelerator=accelerator)
     if accelerator.is_main_process:
         left_out = {"left out": rows.skips.counts, "first left out": rows.skips.first}
-        write_json(folder / "data.json", {**rows.counts, **left_out})
-    task = Reranking(settings, checkpoint, rows=rows, accelerator=accelerator)
+        write_json(folder / "data.json", task.rows.noted({**rows.counts, **left_out}))
     optimizer, run = settings.optimizer, settings.run
     loop = Loop(
         task,
@@ -180,7 +180,7 @@ def train_reranker(settings: RerankerSettings, *, progress: Report | None = None
         optimizer=optimizer,
         run=run,
         dev=_dev_figure(task, settings),
-        evaluate_every=evaluate_every(settings, batches=task.batches),
+        evaluate_every=evaluate_every(settings, per_epoch=task.per_epoch),
         patience=settings.dev.patience if settings.dev else 0,
     )
     progressed = loop.run(progress)
