@@ -78,6 +78,29 @@ def test_equal_scores_are_in_the_order_of_ids(place: Callable[[str], str]) -> No
     assert [hit.id for hit in hits] == ["1", "2", "9"]
 
 
+ODD_IDS = (
+    *("it's", 'say "x"', "back\\slash", "end\\", "new\nline", "tab\there", "\r", "\\n", "\\u0041"),
+    *("' or '1'=='1", '" or id != "', "a'] or id != 'zz", '"] or id not in ["', "{ids}", "%s", "%"),
+    *("头痛", "x y", "😀", "\x01", "id", "#", "--", "/*"),
+)
+
+
+def test_odd_ids_are_kept_and_found(place: Callable[[str], str]) -> None:
+    """None of them ends a literal in what the server is asked, or asks for another passage."""
+    uri, found = place("odd"), vectors(len(ODD_IDS))
+    stored = [Passage(id_, f"头痛{n}") for n, id_ in enumerate(ODD_IDS)]
+    with open_loader(uri, spec_of(source="odd")) as loader:
+        loader.append(stored, found)
+        loader.finish()
+    store = open_store(uri)
+    assert [hits[0].id for hits in store.search(found, 1)] == list(ODD_IDS)
+    assert [store.passages([each.id]) for each in stored] == [[each] for each in stored]
+    assert store.passages(ODD_IDS) == stored
+    with pytest.raises(InputError, match="is not in the index"):
+        store.passages(["none' or '1'=='1"])
+    store.close()
+
+
 def test_a_load_goes_on(place: Callable[[str], str]) -> None:
     uri, spec = place("resumed"), spec_of(source="resumed")
     with open_loader(uri, spec) as loader:

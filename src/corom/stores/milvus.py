@@ -168,7 +168,9 @@ class _MilvusIndex(ServerIndex):
         for part in _parts(list(ids), _AT_ONCE):
 
             def fetch(live: Any, left: float, part: list[str] = part) -> Any:  # noqa: ANN401
-                return live.get(self._collection, ids=part, output_fields=fields, timeout=left)
+                return live.query(
+                    self._collection, filter=_among(part), output_fields=fields, timeout=left
+                )
 
             for row in self._client.run(fetch):
                 found[row["id"]] = Passage(row["id"], row["text"], row["title"])
@@ -225,6 +227,19 @@ def _effort(spec: IndexSpec, k: int) -> dict[str, int]:
     if isinstance(spec.options, IvfPqOptions):
         return {"nprobe": spec.options.probes}
     return {}
+
+
+_ESCAPES = str.maketrans({'"': r"\"", "\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
+
+
+def _among(ids: Sequence[str]) -> str:
+    """Return the filter for passages with these ids.
+
+    pymilvus's `get` puts ids between quotes as they are, so that one with a quote breaks out; its
+    parameters of filters are for servers from 2.5.
+    """
+    listed = ", ".join(f'"{id_.translate(_ESCAPES)}"' for id_ in ids)
+    return f"id in [{listed}]"
 
 
 def _parts(values: list[T], size: int) -> list[list[T]]:
