@@ -78,6 +78,23 @@ def test_equal_scores_are_in_the_order_of_ids(place: Callable[[str], str]) -> No
     assert [hit.id for hit in hits] == ["1", "2", "9"]
 
 
+def test_many_equal_scores_are_in_the_order_of_ids(place: Callable[[str], str]) -> None:
+    """More than are fetched at first: which of them a server gives first is chance."""
+    uri, far = place("many_ties"), np.full((1, 16), -0.25, np.float32)
+    order = np.random.default_rng(0).permutation(300)
+    found = np.repeat(-far, 300, axis=0)
+    found[order < 3] *= 1.5  # the best three, by themselves
+    with open_loader(uri, spec_of(source="many", normalized=False)) as loader:
+        loader.append([Passage(str(n), "头痛") for n in order], found)
+        loader.finish()
+    store = open_store(uri)
+    for k in (1, 3, 5, 100, 299, 300, 400):
+        one, other = store.search(np.concatenate([-far, far]), k)
+        assert [hit.id for hit in one] == [str(n) for n in range(min(k, 300))]
+        assert [hit.id for hit in other] == [str(n) for n in [*range(3, 300), 0, 1, 2]][:k]
+    store.close()
+
+
 ODD_IDS = (
     *("it's", 'say "x"', "back\\slash", "end\\", "new\nline", "tab\there", "\r", "\\n", "\\u0041"),
     *("' or '1'=='1", '" or id != "', "a'] or id != 'zz", '"] or id not in ["', "{ids}", "%s", "%"),

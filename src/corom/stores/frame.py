@@ -8,7 +8,8 @@ from typing import Any, Self, TypeVar
 
 from corom.errors import InputError
 from corom.index.spec import IndexSpec
-from corom.records import Passage
+from corom.ranking import rank_hits
+from corom.records import Hit, Passage
 from corom.stores.retrying import with_patience
 from corom.stores.uri import Address
 
@@ -16,6 +17,28 @@ T = TypeVar("T")
 
 MARGIN = 16
 """Hits asked for beyond k: equal scores at the end of the list are ordered by us, not by chance."""
+
+
+def ranked_by_rule(
+    fetch: Callable[[list[int], int], list[list[Hit]]], queries: int, k: int, *, most: int
+) -> list[list[Hit]]:
+    """Return the best `k` hits of each of `queries`, those that score as the k-th by their ids.
+
+    `fetch` returns so many hits of these queries as it is told, best first. It is asked for twice
+    as many, up to `most`, while the last of them scores as the k-th: more of that score may follow.
+    """
+    limit = min(k + MARGIN, most)
+    found: dict[int, list[Hit]] = {}
+    asked = list(range(queries))
+    while asked:
+        found.update(zip(asked, fetch(asked, limit), strict=True))
+        asked = [n for n in asked if limit < most and _ends_in_ties(found[n], k, limit)]
+        limit = min(2 * limit, most)
+    return [rank_hits(found[n], k) for n in range(queries)]
+
+
+def _ends_in_ties(hits: list[Hit], k: int, limit: int) -> bool:
+    return len(hits) >= limit and hits[-1].score == hits[k - 1].score
 
 
 class Connection(ABC):

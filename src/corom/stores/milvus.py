@@ -24,10 +24,9 @@ from corom.errors import ArtifactError
 from corom.extras import need
 from corom.index.segments import check_vectors
 from corom.index.spec import BM25Options, HnswOptions, IndexSpec, IvfPqOptions
-from corom.ranking import rank_hits
 from corom.records import Hit, Passage
 from corom.stores.base import Store, WordStore
-from corom.stores.frame import MARGIN, Connection, ServerIndex, require_ids, require_k
+from corom.stores.frame import Connection, ServerIndex, ranked_by_rule, require_ids, require_k
 from corom.stores.uri import Address
 from corom.text import check_texts
 from corom.vectors import Vectors
@@ -176,21 +175,33 @@ class _MilvusIndex(ServerIndex):
                 found[row["id"]] = Passage(row["id"], row["text"], row["title"])
         return require_ids(ids, found)
 
-    def _search(self, data: list[Any], k: int, **options: Any) -> list[list[Hit]]:  # noqa: ANN401
-        limit = max(1, min(k + MARGIN, self._rows, _MOST_HITS))
-        hits: list[list[Hit]] = []
-        for part in _parts(data, _AT_ONCE):
+    def _search(
+        self,
+        data: list[Any],
+        k: int,
+        *,
+        field: str,
+        params: Callable[[int], dict[str, Any]],
+    ) -> list[list[Hit]]:
+        """Return the best `k` of each query; `params` for so many hits."""
+        most = max(1, min(self._rows, _MOST_HITS))
 
-            def ask(live: Any, left: float, part: list[Any] = part) -> Any:  # noqa: ANN401
-                return live.search(
-                    self._collection, data=part, limit=limit, timeout=left, **options
-                )
+        def fetch(asked: list[int], limit: int) -> list[list[Hit]]:
+            options = {"anns_field": field, "search_params": params(limit)}
+            hits: list[list[Hit]] = []
+            for part in _parts([data[n] for n in asked], _AT_ONCE):
 
-            # A search may take as long as the deadline lets it.
-            for rows in self._client.run(ask, longest=600):
-                found = (Hit(str(row["id"]), float(row["distance"])) for row in rows)
-                hits.append(rank_hits(found, k))
-        return hits
+                def ask(live: Any, left: float, part: list[Any] = part) -> Any:  # noqa: ANN401
+                    return live.search(
+                        self._collection, data=part, limit=limit, timeout=left, **options
+                    )
+
+                # A search may take as long as the deadline lets it.
+                for rows in self._client.run(ask, longest=600):
+                    hits.append([Hit(str(row["id"]), float(row["distance"])) for row in rows])
+            return hits
+
+        return ranked_by_rule(fetch, len(data), k, most=most)
 
 
 class MilvusVectors(_MilvusIndex):
@@ -206,8 +217,12 @@ class MilvusVectors(_MilvusIndex):
         data: list[Any] = list(queries)
         if self._spec.vector_type == "float16":
             data = list(queries.astype(np.float16))
-        params = {"metric_type": "IP", "params": _effort(self._spec, k)}
-        return self._search(data, k, anns_field="vector", search_params=params)
+        return self._search(
+            data,
+            k,
+            field="vector",
+            params=lambda hits: {"metric_type": "IP", "params": _effort(self._spec, hits)},
+        )
 
 
 class MilvusWords(_MilvusIndex):
@@ -217,13 +232,14 @@ class MilvusWords(_MilvusIndex):
         """Return up to `k` passages of each query, best first; k is at most 16,384."""
         texts = list(check_texts(queries))
         require_k(k, most=_MOST_HITS)
-        params = {"metric_type": "BM25", "params": {}}
-        return self._search(texts, k, anns_field="words", search_params=params)
+        return self._search(
+            texts, k, field="words", params=lambda _: {"metric_type": "BM25", "params": {}}
+        )
 
 
-def _effort(spec: IndexSpec, k: int) -> dict[str, int]:
+def _effort(spec: IndexSpec, hits: int) -> dict[str, int]:
     if isinstance(spec.options, HnswOptions):
-        return {"ef": max(spec.options.search_effort, k + MARGIN)}
+        return {"ef": max(spec.options.search_effort, hits)}
     if isinstance(spec.options, IvfPqOptions):
         return {"nprobe": spec.options.probes}
     return {}

@@ -21,9 +21,8 @@ from corom.errors import ArtifactError, InputError
 from corom.extras import need
 from corom.index.segments import check_vectors
 from corom.index.spec import ExactOptions, HnswOptions, IndexSpec
-from corom.ranking import rank_hits
 from corom.records import Hit, Passage
-from corom.stores.frame import MARGIN, Connection, ServerIndex, require_ids, require_k
+from corom.stores.frame import Connection, ServerIndex, ranked_by_rule, require_ids, require_k
 from corom.stores.retrying import DEADLINE
 from corom.stores.uri import Address
 from corom.vectors import Vectors
@@ -151,16 +150,19 @@ class PostgresStore(ServerIndex):
         """
         check_vectors(queries, dim=self._spec.dim)
         require_k(k)
-        query, settings = self._query(k), self._settings(k)
 
         def look(connection: Any) -> list[list[Hit]]:  # noqa: ANN401
-            for setting in settings:
-                connection.execute(setting)
-            found = []
-            for vector in queries:
-                rows = connection.execute(query, {"q": literal(vector)}, prepare=True).fetchall()
-                found.append(rank_hits((Hit(*row) for row in rows), k))
-            return found
+            def fetch(asked: list[int], limit: int) -> list[list[Hit]]:
+                for setting in self._settings(limit):
+                    connection.execute(setting)
+                query = self._query(k, limit)
+                found = (
+                    connection.execute(query, {"q": literal(queries[n])}, prepare=True)
+                    for n in asked
+                )
+                return [[Hit(*row) for row in rows.fetchall()] for rows in found]
+
+            return ranked_by_rule(fetch, len(queries), k, most=self._rows)
 
         return self._database.run(look)
 
@@ -170,10 +172,10 @@ class PostgresStore(ServerIndex):
         rows = self._database.run(lambda live: live.execute(query, [list(ids)]).fetchall())
         return require_ids(ids, {row[0]: Passage(*row) for row in rows})
 
-    def _query(self, k: int) -> str:
+    def _query(self, k: int, limit: int) -> str:
         kind = vector_type(self._spec)
         score = f"-(embedding <#> %(q)s::{kind})"
-        relation, wanted = self._relation, min(k + MARGIN, self._rows)
+        relation = self._relation
         options = self._spec.options
         if isinstance(options, ExactOptions) and options.precision == "binary":
             bits = f"binary_quantize(%(q)s::{kind})"
@@ -183,14 +185,14 @@ class PostgresStore(ServerIndex):
             )
         return (
             f"SELECT id, {score} FROM {relation} "  # noqa: S608 - names and numbers of ours
-            f"ORDER BY embedding <#> %(q)s::{kind} LIMIT {wanted}"
+            f"ORDER BY embedding <#> %(q)s::{kind} LIMIT {limit}"
         )
 
-    def _settings(self, k: int) -> list[str]:
+    def _settings(self, limit: int) -> list[str]:
         options = self._spec.options
         if not isinstance(options, HnswOptions):
             return []
-        effort = min(max(options.search_effort, k + MARGIN), 1000)
+        effort = min(max(options.search_effort, limit), 1000)
         settings = [f"SET LOCAL hnsw.ef_search = {effort}"]
         if self._version >= (0, 8):  # goes on until k are found, beyond the 1000 of ef_search
             settings.append("SET LOCAL hnsw.iterative_scan = strict_order")
