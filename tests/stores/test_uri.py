@@ -59,6 +59,8 @@ def test_what_is_refused(uri: str, what: str) -> None:
         "milvus://me:secret@db:1/m",
         "postgresql://me:secret@db/base/m",
         "postgresql://db/base/m?password=secret&host=h",
+        "postgresql://db/base/m?host=h&sslpassword=secret&sslmode=require",
+        "postgresql://db/base/m?PassWord=secret",
     ],
 )
 def test_a_password_is_not_shown(uri: str) -> None:

@@ -114,9 +114,10 @@ def _postgres(uri: str) -> Address:
     login, _, place = parts.netloc.rpartition("@")
     user = login.partition(":")[0]
     query = f"?{parts.query}" if parts.query else ""
-    # libpq takes a password among the options, too.
+    # libpq takes passwords among the options, too.
     shown = urlencode(
-        [(k, v) for k, v in parse_qsl(parts.query) if k != "password"], quote_via=quote
+        [(k, v) for k, v in parse_qsl(parts.query) if "password" not in k.lower()],
+        quote_via=quote,
     )
     return Address(
         kind="postgres",
