@@ -141,10 +141,37 @@ def test_damage_is_noticed(spec: ShardSpec, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"vectors-000002\.npy is missing"):
         open_shards(folder, deep=False)
     manifest = json.loads((folder / "manifest.json").read_text())
-    for wrong, what in (({"corom": "index"}, "no vectors"), ({"format": 9}, "format 9")):
+    for wrong, what in (
+        ({"corom": "index"}, "no vectors"),
+        ({"format": 9}, "format 9"),
+        ({"files": []}, "'files' is no dict"),
+        ({"spec": None}, "'spec' is no dict"),
+        ({"shards": {}}, "'shards' is no list"),
+    ):
         (folder / "manifest.json").write_text(json.dumps({**manifest, **wrong}))
         with pytest.raises(ArtifactError, match=what):
             open_shards(folder)
+
+
+def test_links_are_sources(spec: ShardSpec, tmp_path: Path) -> None:
+    """As in the cache of Hugging Face: the file that a link leads to has no ending."""
+    blob = write_corpus(tmp_path / "c.jsonl.gz").rename(tmp_path / "0f3a")
+    link = tmp_path / "link.jsonl.gz"
+    link.symlink_to(blob)
+    done = encode_shards(str(link), tmp_path / "out", spec=spec)
+    assert [p for part, _ in done.vectors.with_passages() for p in part] == PASSAGES
+    assert encode_shards(str(link), tmp_path / "out", spec=spec).encoded == 0
+    write_corpus(link, PASSAGES[:5])
+    with pytest.raises(ArtifactError, match="was changed"):
+        encode_shards(str(link), tmp_path / "out", spec=spec)
+
+
+def test_files_of_lines_are_told_apart(spec: ShardSpec, tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt.gz"):
+        write_corpus(tmp_path / name, PASSAGES[:9])
+    done = encode_shards(str(tmp_path / "*.txt*"), tmp_path / "out", spec=spec)
+    found = [p.id for part, _ in done.vectors.with_passages() for p in part]
+    assert found == [f"{name}:{n}" for name in ("a.txt", "b.txt.gz") for n in range(1, 10)]
 
 
 @pytest.mark.filterwarnings("default")  # Ray's own

@@ -68,6 +68,29 @@ def test_folders_and_patterns(tmp_path: Path) -> None:
     assert [Path(s.url).name for s in found] == ["a.tsv", "b.tsv"]
 
 
+def test_lines_of_several_files_have_ids_of_their_own(tmp_path: Path) -> None:
+    for name in ("x/a.txt", "y/z/a.txt", "c.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_corpus(tmp_path / name, PASSAGES[:2])
+    found = find_sources(str(tmp_path / "**" / "*.*"))
+    ids = [[each.passage.id for each in read_from(source)] for source in found]
+    assert ids == [["p0", "p1"], ["x/a.txt:1", "x/a.txt:2"], ["y/z/a.txt:1", "y/z/a.txt:2"]]
+    found = find_sources(str(tmp_path / "x" / "*.*"))
+    assert [each.passage.id for each in read_from(found[0])] == ["1", "2"]
+
+
+def test_a_link_is_read_by_its_own_name(tmp_path: Path) -> None:
+    blob = write_corpus(tmp_path / "c.jsonl.gz").rename(tmp_path / "0f3a")
+    (tmp_path / "link.jsonl.gz").symlink_to(blob)
+    [source] = find_sources(str(tmp_path / "link.jsonl.gz"))
+    assert source.url == str(tmp_path / "link.jsonl.gz")
+    assert [each.passage for each in read_from(source)] == PASSAGES
+    assert current_stamp(source) == source.stamp
+    blob.unlink()
+    with pytest.raises(InputError, match="is gone"):
+        current_stamp(source)
+
+
 def test_a_data_set_is_one_source(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     folder.mkdir()

@@ -110,6 +110,12 @@ def open_shards(folder: Path, *, deep: bool = True) -> ShardedVectors:
         raise ArtifactError(
             f"{folder} has format {value.get('format')!r}, this version of corom reads {FORMAT}"
         )
+    for name, kind in (("files", dict), ("spec", dict), ("shards", list)):
+        if not isinstance(value.get(name), kind):
+            raise ArtifactError(
+                f"{folder / MANIFEST} is damaged: its {name!r} is no {kind.__name__}; run the "
+                "command that made the vectors again, into a new folder"
+            )
     check_manifest(folder, deep=deep)
     plan = plan_of_json(value, path=folder / MANIFEST)
     return ShardedVectors(folder, plan, ShardSpec.from_json(value["spec"]), names=value["shards"])

@@ -101,7 +101,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     """Return a value that `plan_of_json` turns back into the plan."""
     return {
         "checksum": plan.checksum,
-        "sources": [source._asdict() for source in plan.sources],
+        # What is empty is left out: earlier versions of corom know no `prefix`.
+        "sources": [{k: v for k, v in s._asdict().items() if v} for s in plan.sources],
         "tasks": [[*task[:2], *task.start, *task[3:]] for task in plan.tasks],
     }
 

@@ -2,7 +2,8 @@
 
 | kind | a record is | a place is |
 |---|---|---|
-| `jsonl`, `tsv`, `txt` | a line | a byte of the uncompressed file |
+| `jsonl`, `tsv` | a line | a byte of the uncompressed file |
+| `txt` | a line; its id is its number, of several files `FILE:NUMBER` | a byte of the same |
 | `parquet` | a row with `id` (or `_id`, `docid`), `text`, `title` | a row |
 | `dataset` | a passage of a folder that `open_dataset` knows | a passage |
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, NamedTuple, TypeAlias
 
@@ -55,6 +56,8 @@ class Source(NamedTuple):
     kind: Kind
     stamp: str
     """changes when the file does: its size and time here, what the store says elsewhere"""
+    prefix: str = ""
+    """of ids that are numbers of lines: tells those of several files apart"""
 
 
 class Place(NamedTuple):
@@ -87,19 +90,33 @@ def find_sources(name: str) -> list[Source]:
         if not files or (path / "corpus.jsonl").is_file() or _is_tsv_set(path):
             dataset = open_dataset(path)
             stamp = " ".join(_stamp(file) for file in dataset.files)
-            return [Source(str(path.resolve()), "dataset", stamp)]
+            return [Source(str(path.absolute()), "dataset", stamp)]
     elif path.is_file():
         files = [path]
     else:
         # Path.glob takes no pattern that begins at the root.
         files = [Path(each) for each in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207
-    found = [Source(str(f.resolve()), kind, _stamp(f)) for f in files if (kind := _kind(f.name))]
+    # Not resolved: of a link, as in the Hugging Face cache, only its own name has the ending.
+    found = [Source(str(f.absolute()), kind, _stamp(f)) for f in files if (kind := _kind(f.name))]
     if not found or len(found) < len(files):
         raise InputError(
             f"{name} names no file of passages; give .jsonl, .tsv, .txt or .parquet files, a "
             "pattern in quotes, the folder of a data set, or an fsspec URL"
         )
-    return found
+    return _told_apart(found)
+
+
+def _told_apart(found: list[Source]) -> list[Source]:
+    """Return the sources; if several have lines without ids, each of these with a prefix.
+
+    The prefix is the path from the last folder that all of them lie in.
+    """
+    paths = [source.url.split("/") for source in found if source.kind == "txt"]
+    if len(paths) <= 1:
+        return found
+    shared = len(list(takewhile(lambda level: len(set(level)) == 1, zip(*paths, strict=False))))
+    own = iter("/".join(path[shared:]) for path in paths)
+    return [s._replace(prefix=f"{next(own)}:") if s.kind == "txt" else s for s in found]
 
 
 def _is_tsv_set(path: Path) -> bool:
@@ -138,13 +155,17 @@ def _remote_sources(name: str) -> list[Source]:
         raise InputError(f"{name} cannot be listed ({type(error).__name__}: {error})") from None
     if not found:
         raise InputError(f"{name} names no .jsonl, .tsv, .txt or .parquet file; check the URL")
-    return found
+    return _told_apart(found)
 
 
 def current_stamp(source: Source) -> str:
     """Return the stamp a source has now; InputError if it is gone."""
-    found = find_sources(source.url)
-    return found[0].stamp
+    if "://" in source.url or source.kind == "dataset":
+        return find_sources(source.url)[0].stamp
+    path = Path(source.url)
+    if not path.is_file():
+        raise InputError(f"{path} is gone; bring it back")
+    return _stamp(path)
 
 
 def read_from(source: Source, start: Place = Place()) -> Iterator[Placed]:  # noqa: B008 - a constant
@@ -170,19 +191,19 @@ def _read_lines(source: Source, start: Place) -> Iterator[Placed]:
             after = Place(here.offset + len(raw), here.line + 1)
             try:
                 line = decoded(line_content(raw, first=here.offset == 0))
-                passage = _passage(source.kind, line, here.line)
+                passage = _passage(source, line, here.line)
             except BadRecordError as bad:
                 raise FormatError(str(bad), path=source.url, line=here.line) from None
             yield Placed(passage, here, after)
             here = after
 
 
-def _passage(kind: Kind, line: str, number: int) -> Passage:
-    if kind == "jsonl":
+def _passage(source: Source, line: str, number: int) -> Passage:
+    if source.kind == "jsonl":
         return passage_of_record(json_object(line))
-    if kind == "tsv":
+    if source.kind == "tsv":
         return passage_of_columns(line)
-    return Passage(str(number), require_text(line))
+    return Passage(f"{source.prefix}{number}", require_text(line))
 
 
 @contextmanager
