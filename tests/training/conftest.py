@@ -66,6 +66,31 @@ def dataset(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def chain_table(
+    tiny_checkpoint: Callable[..., Any], tmp_path: Path, dataset: Path
+) -> dict[str, Any]:
+    """A recipe of both stages that takes seconds."""
+    checkpoint = tiny_checkpoint()
+    return {
+        "model": str(checkpoint.folder),
+        "output": str(tmp_path / "chain"),
+        "stage1": {
+            "data": {"train": [str(dataset)], "fill": "random", "negatives": 1},
+            "optimizer": {"batch": 8, "epochs": 2, "max_steps": 4, "learning_rate": 1e-3},
+            "run": {"device": "cpu", "precision": "fp32", "log_every": 1, "dropout": 0.0},
+        },
+        "mine": {"depth": 20, "negatives": 2, "relative_margin": "none"},
+        "stage2": {"optimizer": {"learning_rate": 5e-4}, "data": {"negatives": 2}},
+        "evaluate": {
+            "folder": str(dataset),
+            "measures": ["MRR@10"],
+            "depth": 20,
+            "precision": "fp32",
+        },
+    }
+
+
 def log_of(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's log, without what depends on the clock."""
     lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()

@@ -12,7 +12,7 @@ pytest.importorskip("accelerate")
 
 from corom.training import run_settings, settings
 from corom.training.recipe import read_toml
-from corom.training.stages import (
+from corom.training.steps import (
     EvaluateSettings,
     TwoStageSettings,
     load_recipe,

@@ -11,7 +11,8 @@ pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from corom import Encoder
-from corom.training.stages import load_recipe, two_stage
+from corom.training.stages import two_stage
+from corom.training.steps import load_recipe
 
 pytestmark = pytest.mark.torch
 

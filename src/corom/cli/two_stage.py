@@ -30,7 +30,7 @@ def command(
     from corom.environment import is_main_process
     from corom.training import two_stage
     from corom.training.loop import part
-    from corom.training.stages import EVALUATED, load_recipe, steps_of
+    from corom.training.steps import EVALUATED, load_recipe, steps_of
 
     asked = load_recipe(recipe, changes=changes(set_, model=model, output=output))
     dev = steps_of(asked).stage1.dev

@@ -28,6 +28,7 @@ from corom.training.batches import (
     make_cutters,
     restored,
 )
+from corom.training.checks import check_training
 from corom.training.drawing import RowBatches
 from corom.training.examples import GradedRow
 from corom.training.finish import Finished, read_finished, run_to_end
@@ -190,6 +191,7 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
     folder, accelerator = Path(settings.output), start_accelerator(settings.run)
     checkpoint = _prefixed(open_checkpoint(settings.model), settings.data)
     _check_shares(settings, processes=accelerator.num_processes)
+    check_training(settings, checkpoint)
     if accelerator.is_main_process:
         begin(folder, settings, inputs=_inputs(settings, checkpoint))
     accelerator.wait_for_everyone()

@@ -28,6 +28,7 @@ from corom.models.checkpoint import Checkpoint
 from corom.models.config import Shape
 from corom.tokens import TokenIds, pad
 from corom.training.batches import Chunk, by_length, make_cutters, restored
+from corom.training.checks import check_pretraining
 from corom.training.condenser import Condenser
 from corom.training.corpus import Corpus, spans, write_corpus
 from corom.training.finish import Finished, read_finished, run_to_end
@@ -217,9 +218,10 @@ def pretrain(settings: PretrainSettings, *, progress: Report | None = None) -> F
     Resumes, returns and raises as `train` does.
     """
     folder, accelerator = Path(settings.output), start_accelerator(settings.run)
-    checkpoint = _resized(open_checkpoint(settings.model), settings)
+    checkpoint = resized(open_checkpoint(settings.model), settings)
     if settings.optimizer.batch % accelerator.num_processes:
         raise InputError("optimizer.batch cannot be shared evenly by the processes")
+    check_pretraining(settings, checkpoint)
     if accelerator.is_main_process:
         paths = [*settings.texts, *([settings.dev.folder] if settings.dev else [])]
         inputs = {settings.model: checkpoint.fingerprint, **checksums(paths)}
@@ -252,7 +254,8 @@ def _prepare(folder: Path, texts: Sequence[str], checkpoint: Checkpoint) -> None
     write_json(folder / "data.json", report)
 
 
-def _resized(checkpoint: Checkpoint, settings: PretrainSettings) -> Checkpoint:
+def resized(checkpoint: Checkpoint, settings: PretrainSettings) -> Checkpoint:
+    """Return the checkpoint with the sizes of `settings.scratch`, if it is trained from scratch."""
     if settings.scratch is None:
         return checkpoint
     sizes = settings.scratch

@@ -25,6 +25,7 @@ from corom.models.token_types import require_one_type, with_one_type
 from corom.tokens import PairCutter
 from corom.training.batches import Chunk, Chunks, States, by_length, chunk, restored
 from corom.training.card import reranker_card
+from corom.training.checks import check_dev, check_length
 from corom.training.drawing import RowBatches
 from corom.training.finish import Finished, evaluate_every, read_finished, write_finished
 from corom.training.loop import Loop, in_evaluation, start_accelerator
@@ -213,11 +214,8 @@ def _inputs(settings: RerankerSettings, checkpoint: Checkpoint) -> dict[str, str
 def _check(settings: RerankerSettings, checkpoint: Checkpoint, *, processes: int) -> None:
     if (batch := settings.optimizer.batch) % processes:
         raise InputError(f"optimizer.batch = {batch} cannot be shared evenly by {processes}")
-    if settings.max_length > checkpoint.shape.positions:
-        raise InputError(
-            f"max_length {settings.max_length} is more than the {checkpoint.shape.positions} "
-            f"positions of {checkpoint.name}"
-        )
+    check_length(settings.max_length, checkpoint, at="max_length")
+    check_dev(settings.dev)
 
 
 def _read(settings: RerankerSettings) -> Rows:

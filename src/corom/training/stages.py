@@ -16,15 +16,13 @@ A step whose result is there, made from the same inputs by the same settings, is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from accelerate import Accelerator
 
 from corom.encoder import Encoder
-from corom.engines.base import Precision
 from corom.errors import InputError
 from corom.evaluation import Dense, evaluate, to_json, to_markdown
 from corom.evaluation.lexical import Lexical
@@ -38,145 +36,45 @@ from corom.training.loop import start_accelerator
 from corom.training.mining import mine
 from corom.training.pretraining import pretrain
 from corom.training.progress import Counted, Progress
-from corom.training.recipe import as_table, from_table, merged, read_toml
+from corom.training.recipe import as_table
 from corom.training.retrieval import cuda_device
-from corom.training.rows import output_names
-from corom.training.run_settings import check
 from corom.training.sampling import sample
-from corom.training.settings import (
-    MineSettings,
-    PretrainSettings,
-    SampleSettings,
-    TrainSettings,
-)
 from corom.training.soup import average
+from corom.training.steps import (
+    AVERAGED,
+    EVALUATED,
+    MINED,
+    PRETRAINED,
+    STAGE1,
+    STAGE2,
+    VECTORS,
+    EvaluateSettings,
+    TwoStageSettings,
+    check_steps,
+    steps_of,
+)
 
 CARD = "README.md"
 _AVERAGE = (
     "\n## 平均 / Average\n\n权重 / weights: {parts}。上面的数字是平均之前的。"
     "The figures above are from before.\n"
 )
-SAMPLED, PRETRAINED, STAGE1, MINED = "0-sampled", "0-pretrained", "1-stage1", "2-mined"
-STAGE2, AVERAGED, EVALUATED = "3-stage2", "4-averaged", "5-evaluated"
-VECTORS, STATES = "vectors", "states"
 _MADE_OF = "made-of.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateSettings:
-    """What the models are measured on at the end."""
-
-    folder: str
-    splits: tuple[str, ...] = ("dev",)
-    measures: tuple[str, ...] = ("MRR@10", "Recall@1000", "nDCG@10")
-    depth: int = 1000
-    bm25: bool = True
-    """Measure BM25 too."""
-    precision: Precision = "auto"
-    """Of the models that are measured; "int8" is the fastest on a CPU."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TwoStageSettings:
-    """A whole chain; its tables are those of the single verbs, without model and output.
-
-    `sample` and `mine` take their data from `stage1`; `stage2` says only what differs from it.
-    """
-
-    model: str
-    output: str
-    stage2_from: Literal["base", "stage1"] = "base"
-    """What stage 2 starts from: the (pre-trained) base again, or the model of stage 1."""
-    stage1: dict[str, Any]
-    mine: dict[str, Any] = field(default_factory=dict)
-    stage2: dict[str, Any] = field(default_factory=dict)
-    sample: dict[str, Any] | None = None
-    pretrain: dict[str, Any] | None = None
-    keep_base: float = 0.0
-    """Share of what stage 1 starts from in the finished model, which is an average then."""
-    keep_stage1: float = 0.0
-    """Share of stage 1's model in it."""
-    evaluate: EvaluateSettings | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("keep_base", "keep_stage1"):
-            check(0 <= getattr(self, name) < 1, f"{name} is a share: 0 to below 1")
-        check(self.keep_base + self.keep_stage1 < 1, "keep_base + keep_stage1: below 1 together")
-
-
-class Steps(NamedTuple):
-    """The settings of every step, checked."""
-
-    sample: SampleSettings | None
-    pretrain: PretrainSettings | None
-    stage1: TrainSettings
-    mine: MineSettings
-    stage2: TrainSettings
 
 
 StepReport = Callable[[str, Progress | Counted], None]
 """Called with the name of a step's folder and its progress."""
 
 
-def load_recipe(path: Path | str, *, changes: Mapping[str, Any] | None = None) -> TwoStageSettings:
-    """Return the recipe in a TOML file with `changes` to it, every step's settings checked."""
-    recipe = from_table(TwoStageSettings, merged(read_toml(path), changes or {}))
-    steps_of(recipe)
-    return recipe
-
-
-def steps_of(recipe: TwoStageSettings) -> Steps:
-    """Return the settings of every step; raise InputError for what no step knows."""
-    if "train" in recipe.stage2.get("data", {}):
-        raise InputError("stage2.data.train is what was mined; remove it")
-    output, base, pretraining = Path(recipe.output), recipe.model, None
-    if recipe.pretrain is not None:
-        table = _placed(recipe.pretrain, "pretrain", model=base, output=output / PRETRAINED)
-        pretraining = from_table(PretrainSettings, table, at="pretrain.")
-        base = str(output / PRETRAINED / "model")
-    shared = {"states": str(output / STATES)}
-    table = {**_placed(recipe.stage1, "stage1", model=base, output=output / STAGE1), **shared}
-    stage1 = from_table(TrainSettings, table, at="stage1.")
-    sampling = _sample(recipe, stage1)
-    if sampling:
-        parts = tuple(str(output / SAMPLED / name) for name in output_names(sampling.data))
-        stage1 = replace(stage1, data=replace(stage1.data, train=parts))
-    mining = _mine(recipe, stage1)
-    mined = [str(output / MINED / name) for name in output_names(mining.data)]
-    table = merged(recipe.stage1, {**recipe.stage2, "data": recipe.stage2.get("data", {})})
-    table["data"]["train"] = mined
-    start = f"{stage1.output}/model" if recipe.stage2_from == "stage1" else base
-    table = {**_placed(table, "stage2", model=start, output=output / STAGE2), **shared}
-    return Steps(
-        sampling, pretraining, stage1, mining, from_table(TrainSettings, table, at="stage2.")
-    )
-
-
-def _sample(recipe: TwoStageSettings, stage1: TrainSettings) -> SampleSettings | None:
-    if recipe.sample is None:
-        return None
-    table = {"split": stage1.data.split, "bad_rows": stage1.data.bad_rows, **recipe.sample}
-    own = {"data": list(stage1.data.train), "output": str(Path(recipe.output) / SAMPLED)}
-    return from_table(SampleSettings, {**table, **own}, at="sample.")
-
-
-def _mine(recipe: TwoStageSettings, stage1: TrainSettings) -> MineSettings:
-    output = Path(recipe.output)
-    table = {"split": stage1.data.split, "bad_rows": stage1.data.bad_rows, **recipe.mine}
-    if "corpus" not in table:
-        table = {"pool": stage1.data.pool, **table}
-    table = _placed(table, "mine", model=f"{stage1.output}/model", output=output / MINED)
-    own = {"data": list(stage1.data.train), "vectors": str(output / VECTORS)}
-    return from_table(MineSettings, {**table, **own}, at="mine.")
-
-
 def two_stage(recipe: TwoStageSettings, *, progress: StepReport | None = None) -> Path:
     """Run every step that is not done yet and return the folder of the finished model.
 
     Under `torchrun` or `accelerate launch` the processes share pre-training and training; mining
-    and evaluation are the main process's. Raises what the steps raise.
+    and evaluation are the main process's. Raises what the steps raise, and before the first one
+    what `check_steps` finds.
     """
     steps = steps_of(recipe)
+    check_steps(recipe, steps)
     accelerator = start_accelerator(steps.stage1.run)
 
     def to(step: str) -> Callable[[Progress | Counted], None] | None:
@@ -206,13 +104,6 @@ def _alone(accelerator: Accelerator, step: Callable[[], object]) -> None:
     if accelerator.is_main_process:
         step()
     accelerator.wait_for_everyone()
-
-
-def _placed(table: Mapping[str, Any], name: str, *, model: object, output: Path) -> dict[str, Any]:
-    for key in ("model", "output"):
-        if key in table:
-            raise InputError(f"{name}.{key} is set by the recipe's {key}; remove it")
-    return {**table, "model": str(model), "output": str(output)}
 
 
 def _average(recipe: TwoStageSettings, models: Mapping[str, str], target: Path) -> None:

@@ -91,6 +91,15 @@ class Remembered(NamedTuple):
     places: NDArray[np.int64]
 
 
+def check_part(part: Part, checkpoint: Checkpoint, *, at: str = "") -> None:
+    """Raise InputError for a model of which this part cannot learn alone."""
+    pooling, name = checkpoint.encoding.pooling, f"{at}optimizer.trained = {part!r}"
+    if pooling != "cls":
+        raise InputError(f"{name} needs [CLS] pooling; the model's is {pooling}")
+    if checkpoint.shape.layers < LAYERS_OF[part]:
+        raise InputError(f"{name}: the model has one layer")
+
+
 class KeptStates:
     """The rows of every text of a run, mapped from files (1 kB a row at 512 dimensions).
 
@@ -107,13 +116,7 @@ class KeptStates:
         precision: Precision,
         at_once: int = 0,
     ) -> None:
-        if checkpoint.encoding.pooling != "cls":
-            raise InputError(
-                f"optimizer.trained = {before!r} needs [CLS] pooling; the model's is "
-                f"{checkpoint.encoding.pooling}"
-            )
-        if checkpoint.shape.layers < LAYERS_OF[before]:
-            raise InputError(f"optimizer.trained = {before!r}: the model has one layer")
+        check_part(before, checkpoint)
         self.cutters, self.before, self.accelerator = cutters, before, accelerator
         self._at_once, self._hidden = at_once, checkpoint.shape.hidden
         bert, device = load_tower(checkpoint).bert, accelerator.device

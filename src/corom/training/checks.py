@@ -1,0 +1,108 @@
+"""What a run will need only later, looked at before its first step: hours lie between.
+
+A message begins with the setting it is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from corom.errors import ArtifactError, InputError
+from corom.evaluation import require_measurable
+from corom.extras import need
+from corom.models.checkpoint import Checkpoint
+from corom.readers import open_dataset
+from corom.training.run_settings import JudgedSettings, check
+from corom.training.settings import LossSettings, PretrainSettings, TrainSettings
+from corom.training.states import check_part
+from corom.training.tower import open_body, open_checkpoint
+
+_ANY_DEPTH = 10_000
+
+
+@contextmanager
+def setting(name: str) -> Iterator[None]:
+    """Put the name of a setting before what is wrong with its value."""
+    try:
+        yield
+    except (InputError, ArtifactError) as error:
+        raise type(error)(f"{name}: {error}") from None
+
+
+def check_data(paths: Iterable[str], *, split: str = "", at: str) -> None:
+    """Raise InputError for a path that is not there, or a data set folder without the split."""
+    for path in map(Path, paths):
+        check(path.exists(), f"{at}: {path} does not exist; check the path")
+        if split and path.is_dir():
+            splits = open_dataset(path).splits
+            known = ", ".join(splits)
+            check(split in splits, f"{at}: {path} has no split {split!r}; there are {known}")
+
+
+def check_dev(dev: JudgedSettings | None, *, at: str = "dev") -> None:
+    """Raise InputError for a dev set that is not there or cannot be measured as asked."""
+    if dev is None:
+        return
+    need("ir_measures", extra="train")
+    check_data([dev.folder], split=dev.queries, at=f"{at}.folder")
+    with setting(at):
+        require_measurable(
+            open_dataset(dev.folder),
+            splits=[dev.queries],
+            measures=[dev.measure],
+            depth=_ANY_DEPTH,
+        )
+
+
+def check_length(length: int, checkpoint: Checkpoint, *, at: str) -> None:
+    """Raise InputError for texts longer than the model has positions."""
+    most = checkpoint.shape.positions
+    check(
+        length <= most,
+        f"{at} is {length}, more than the {most} positions of {checkpoint.name}; "
+        f"set it to {most} or less",
+    )
+
+
+def check_training(settings: TrainSettings, checkpoint: Checkpoint, *, at: str = "") -> None:
+    """Raise InputError for what cannot be learned from this checkpoint, or measured then."""
+    for name in ("query_length", "passage_length"):
+        check_length(getattr(settings.data, name), checkpoint, at=f"{at}data.{name}")
+    if (part := settings.optimizer.trained) != "all":
+        check_part(part, checkpoint, at=at)
+    _check_loss(settings.loss, checkpoint, at=f"{at}loss")
+    check_dev(settings.dev, at=f"{at}dev")
+
+
+def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str) -> None:
+    hidden = checkpoint.shape.hidden
+    for size in loss.matryoshka:
+        check(
+            size <= hidden,
+            f"{at}.matryoshka holds {size}, but the vectors of {checkpoint.name} have {hidden} "
+            "dimensions; leave it out",
+        )
+    for name in loss.teachers:
+        with setting(f"{at}.teachers"):
+            teacher = open_checkpoint(name)
+        check(
+            loss.teacher_loss not in ("cosine", "mse") or teacher.shape.hidden == hidden,
+            f"{at}.teacher_loss = {loss.teacher_loss!r} imitates vectors of as many dimensions: "
+            f"{name} has {teacher.shape.hidden}, {checkpoint.name} {hidden}; imitate its scores "
+            "('kl', 'margin_mse')",
+        )
+    if loss.reranker:
+        with setting(f"{at}.reranker"):
+            reranker = open_body(loss.reranker)
+        check(
+            reranker.is_classifier,
+            f"{at}.reranker: {loss.reranker} is an encoder; name what corom train reranker made",
+        )
+
+
+def check_pretraining(settings: PretrainSettings, checkpoint: Checkpoint, *, at: str = "") -> None:
+    """Raise InputError for spans that this checkpoint cannot read, or a dev set that is not."""
+    check_length(settings.span_length, checkpoint, at=f"{at}span_length")
+    check_dev(settings.dev, at=f"{at}dev")
