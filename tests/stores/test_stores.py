@@ -156,6 +156,18 @@ def test_a_new_index_takes_the_name_in_one_step(place: Callable[[str], str]) -> 
     assert open_store(uri).search(vectors(1, seed=8), 1)[0][0].id == "p0"
 
 
+def test_names_that_differ_in_capitals_are_two_indexes(place: Callable[[str], str]) -> None:
+    for name in ("Cased", "cased", "CASED"):
+        with open_loader(place(name), spec_of(source="cased")) as loader:
+            assert not loader.complete
+            loader.append(passages(5), vectors(5))
+            loader.finish()
+    for name in ("Cased", "cased", "CASED"):
+        store = open_store(place(name))
+        assert len(store) == 5
+        store.close()
+
+
 def test_no_index(place: Callable[[str], str]) -> None:
     with pytest.raises(ArtifactError, match="no finished index"):
         open_store(place("nothing"))

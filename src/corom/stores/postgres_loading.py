@@ -30,7 +30,8 @@ class PostgresLoader(ServerLoader):
         self._database = Database(address, deadline=deadline)
         super().__init__(self._database, spec)
         self._locked = False
-        self._relation = build_name(f"corom_{address.name}", spec).lower()
+        # PostgreSQL takes capitals for small letters.
+        self._relation = build_name(f"corom_{address.name}", spec, folded=True)
         try:
             self.done, self.complete = self._run(self._prepare)
         except BaseException:
