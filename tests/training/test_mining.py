@@ -7,7 +7,8 @@ import pytest
 
 from corom.encoder import Encoder
 from corom.errors import ArtifactError, FormatError, InputError
-from corom.readers import read_groups, read_pairs
+from corom.readers import Group, read_groups, read_pairs, write_groups
+from corom.records import Passage
 from corom.training.mining import REPORT, mine
 from corom.training.recipe import from_table
 from corom.training.settings import MineSettings
@@ -154,6 +155,32 @@ def test_groups_keep_their_form_and_a_corpus_of_ones_own_is_searched(settings, d
     for old, new in zip(only(mined, read_groups), only(again, read_groups), strict=True):
         added = new.negatives[len(old.negatives) :]
         assert {passage.text for passage in added} == {"头痛吃药", "高血压饮食"}
+
+
+@pytest.mark.parametrize("own_corpus", [False, True])
+def test_an_id_never_stands_for_two_texts(settings, tmp_path, own_corpus):
+    files = []
+    for half in range(2):
+        files.append(tmp_path / f"groups{half}.jsonl")
+        # Both count their passages from 0, as a corpus does that is none of theirs.
+        groups = [
+            Group(str(n), query, (Passage(str(n), answer),), (Passage(f"n{n}", f"无{half}{n}"),))
+            for n, (query, answer) in enumerate(texts()[30 * half : 30 * half + 30])
+        ]
+        write_groups(files[half], groups)
+    corpus = tmp_path / "corpus.jsonl"
+    lines = ({"id": str(n), "text": answer} for n, (_, answer) in enumerate(texts()[::-1]))
+    corpus.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    more = {"corpus": str(corpus)} if own_corpus else {}
+    mined = mine(settings(data=[str(file) for file in files], relative_margin="none", **more))
+    assert mined.negatives == 180
+    for before, after in zip(files, mined.files, strict=True):
+        known = {}
+        for old, new in zip(read_groups(before), read_groups(after), strict=True):
+            assert new[:3] == old[:3]
+            assert new.negatives[:1] == old.negatives
+            for passage in (*new.positives, *new.negatives):
+                assert known.setdefault(passage.id, passage.text) == passage.text
 
 
 def test_random_negatives_need_no_model(settings):

@@ -89,6 +89,27 @@ def mine(settings: MineSettings, *, progress: MiningProgress | None = None) -> M
     return Mined(files=files, **found["report"])
 
 
+class Ids:
+    """Which ids stand for several texts: files of groups may each count theirs from 0."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, int] = {}
+        self._shared: set[str] = set()
+
+    def note(self, passages: Iterable[Passage]) -> None:
+        """Note the texts of passages."""
+        for passage in passages:
+            key = text_key(passage.content)
+            if self._texts.setdefault(passage.id, key) != key:
+                self._shared.add(passage.id)
+
+    def told_apart(self, passage: Passage) -> Passage:
+        """Return the passage, under an id made of its text too where others have its own."""
+        if passage.id not in self._shared:
+            return passage
+        return passage._replace(id=f"{passage.id}-{text_key(passage.content) % 2**64:016x}")
+
+
 class Miner:
     """Candidates, filters and counts of one run."""
 
@@ -99,6 +120,7 @@ class Miner:
         self.passages: list[Passage] = []
         self.places: dict[int, int] = {}
         self.answers: dict[int, list[str]] = defaultdict(list)
+        self.ids = Ids()
         self._survey()
         texts = [passage.content for passage in self.passages]
         self.keys = [text_key(text) for text in texts]
@@ -116,6 +138,8 @@ class Miner:
                 self.total += 1
                 known = self.answers[text_key(record.query)]
                 known.extend(text for text in _positives(record) if text not in known)
+                if isinstance(record, Group):
+                    self.ids.note((*record.positives, *record.negatives))
                 if own:
                     self._add(self._searched(record, source=path.name))
         if not self.passages:
@@ -130,6 +154,7 @@ class Miner:
 
     def _add(self, passages: Iterable[Passage]) -> None:
         for passage in passages:
+            self.ids.note([passage])
             place = self.places.setdefault(text_key(passage.content), len(self.passages))
             if place == len(self.passages):
                 self.passages.append(passage)
@@ -146,9 +171,8 @@ class Miner:
             offered = self.source.candidates([record.query for record in block], answers)
             for record, candidates in zip(block, offered, strict=True):
                 self.records += 1
-                yield _extended(
-                    record, [self.passages[p] for p in self._chosen(record, candidates)]
-                )
+                chosen = [self.passages[place] for place in self._chosen(record, candidates)]
+                yield _extended(record, list(map(self.ids.told_apart, chosen)))
             if self.progress:
                 self.progress(Counted("records", self.records, self.total))
 
