@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import time
 
 import pytest
@@ -94,6 +96,45 @@ def test_the_file_holds_hashes_only(keys_file):
     keys_file.write_text("a abc\n")
     with pytest.raises(FormatError, match="line 1"):
         KeyRing(keys_file)
+
+
+def test_keys_that_are_made_at_once_are_all_kept(keys_file):
+    script = (
+        "import sys; from pathlib import Path; from corom.serving.keys import add_key\n"
+        "for n in range(20): add_key(Path(sys.argv[1]), f'{sys.argv[2]}-{n}')"
+    )
+    makers = [
+        subprocess.Popen([sys.executable, "-c", script, str(keys_file), who]) for who in "abcd"
+    ]
+    assert [maker.wait(120) for maker in makers] == [0] * 4
+    names = {line.split()[0] for line in keys_file.read_text().splitlines()[1:]}
+    assert names == {f"{who}-{n}" for who in "abcd" for n in range(20)}
+
+
+def test_the_file_keeps_who_may_read_it(keys_file, tmp_path, monkeypatch):
+    add_key(keys_file, "a")
+    assert keys_file.stat().st_mode & 0o777 == 0o640
+    keys_file.chmod(0o604)
+    link = tmp_path / "link"
+    link.symlink_to(keys_file)
+    owners = []
+    monkeypatch.setattr(keys.os, "chown", lambda _, *owner: owners.append(owner))
+    add_key(link, "b")
+    assert link.is_symlink()
+    assert keys_file.stat().st_mode & 0o777 == 0o604
+    status = keys_file.stat()
+    assert owners == [(status.st_uid, status.st_gid)]
+    assert len(keys_file.read_text().splitlines()) == 3
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(keys.os, "chown", refuse)
+    before = keys_file.read_text()
+    with pytest.raises(InputError, match=r"as its owner or as root"):
+        add_key(keys_file, "c")
+    assert keys_file.read_text() == before
+    assert not (tmp_path / ".keys.txt.new").exists()
 
 
 def test_odd_keys_are_just_wrong(serve, keys_file):

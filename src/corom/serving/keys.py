@@ -12,10 +12,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import os
 import re
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from stat import S_IMODE
 
 from corom.errors import FormatError, InputError
 from corom.files import write_bytes
@@ -23,6 +27,7 @@ from corom.files import write_bytes
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _LINE = re.compile(rf"({_NAME.pattern})\s+([0-9a-f]{{64}})", re.ASCII)
 _LOOK_AGAIN_S = 1.0
+_NEW_MODE = 0o640
 
 _log = logging.getLogger(__name__)
 
@@ -30,19 +35,54 @@ _log = logging.getLogger(__name__)
 def add_key(file: Path, name: str) -> str:
     """Return a new key for `name`, after adding its hash to `file` (made if it is not there).
 
-    The key itself is kept nowhere: show it once. Raises InputError for a name that is taken or
-    that is not of letters, digits, `.`, `_` and `-`; FormatError for a broken file.
+    The key itself is kept nowhere: show it once. Several may add at once. The file keeps its owner
+    and mode; a new one is read by its owner and group (0640). Raises InputError for a name that is
+    taken or that is not of letters, digits, `.`, `_` and `-`, and for a file that is another
+    user's; FormatError for a broken file.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"key name {name!r} must be of letters, digits, dots, - and _")
-    text = file.read_text(encoding="utf-8") if file.exists() else "# name, SHA-256 of the key\n"
-    if name in _parse(text, file).values():
-        raise InputError(f"{file} has a key called {name!r} already; remove its line first")
-    key = f"corom-{secrets.token_urlsafe(32)}"
-    if text and not text.endswith("\n"):
-        text += "\n"
-    write_bytes(file, f"{text}{name} {_hash(key)}\n".encode())
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(file):
+        text = file.read_text(encoding="utf-8") if file.exists() else "# name, SHA-256 of the key\n"
+        if name in _parse(text, file).values():
+            raise InputError(f"{file} has a key called {name!r} already; remove its line first")
+        key = f"corom-{secrets.token_urlsafe(32)}"
+        if text and not text.endswith("\n"):
+            text += "\n"
+        _replace(file.resolve(), f"{text}{name} {_hash(key)}\n".encode())
     return key
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Wait until nobody else adds to the file: what was read would be old when it is written."""
+    import fcntl  # not on Windows, where a server can read keys all the same
+
+    with file.with_name(f".{file.name}.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        yield
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """Write the file in one step, with the owner and mode it has."""
+    draft = file.with_name(f".{file.name}.new")
+    try:
+        write_bytes(draft, data)
+        mode = _NEW_MODE
+        if file.exists():
+            status = file.stat()
+            mode = S_IMODE(status.st_mode)
+            os.chown(draft, status.st_uid, status.st_gid)
+        draft.chmod(mode)
+        draft.replace(file)
+    except PermissionError as error:
+        raise InputError(
+            f"{file} cannot be written with its owner and group ({error.strerror}); add the key as "
+            "its owner or as root"
+        ) from None
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 class KeyRing:
