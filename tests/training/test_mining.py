@@ -249,6 +249,7 @@ def test_impossible_settings_are_refused(settings, pairs, tmp_path):
         ({"model": ""}, "needs a model"),
         ({"skip_first": 20}, "below depth"),
         ({"relative_margin": 1.0}, "a share"),
+        ({"relative_margin": 0.5, "source": "bm25"}, "for source = 'dense', not 'bm25'"),
         ({"negatives": 0}, "above 0"),
         ({"pool": {"*": 1.5}}, "a share, 0 to 1"),
         ({"pool": {"*": 0.5}, "corpus": "corpus.tsv"}, "no corpus"),

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import lzma
 
 import pytest
 
 from corom.errors import FormatError, InputError
 from corom.training.examples import Row
 from corom.training.rows import read_graded, read_rows
+from corom.training.sampling import sample
+from corom.training.settings import SampleSettings
 
 
 def write(path, *records):
@@ -33,9 +36,7 @@ GROUP = {
 
 def test_groups_become_rows_without_doubles(tmp_path):
     found = read(write(tmp_path / "a.jsonl", GROUP))
-    assert found.rows == [
-        Row("头痛吃什么药", ("头痛 可以吃药", "多休息"), ("检查胃肠",), "a.jsonl")
-    ]
+    assert found.rows == [Row("头痛吃什么药", ("头痛 可以吃药", "多休息"), ("检查胃肠",), "a")]
     assert found.counts["negatives that were positives, dropped"] == 1
 
 
@@ -99,6 +100,17 @@ def test_a_dataset_folder_gives_rows_and_its_corpus_as_pool(dataset):
     assert len(read(str(dataset), split="dev").rows) == 20
     with pytest.raises(InputError, match="no split 'test'"):
         read(str(dataset), split="test")
+
+
+def test_a_source_keeps_its_name_when_it_is_sampled(dataset, tmp_path):
+    packed = tmp_path / "noisy.jsonl.xz"
+    packed.write_bytes(lzma.compress(json.dumps(GROUP).encode()))
+    own = {"query": "头痛", "positive": "休息", "source": "toy"}
+    before = (str(dataset), str(packed), write(tmp_path / "pairs.jsonl", own))
+    after = sample(SampleSettings(data=before, output=str(tmp_path / "sampled")))
+    for paths in (before, after):
+        sources = [row.source for row in read(*map(str, paths)).rows]
+        assert list(dict.fromkeys(sources)) == ["medical", "noisy", "toy"]
 
 
 def test_a_query_without_its_passage_raises_or_is_counted(dataset):

@@ -57,6 +57,8 @@ def test_defaults_are_the_cards():
         ({"optimizer": {"layer_decay": 1.5}}, r"optimizer\.layer_decay"),
         ({"optimizer": {"warmup": 1}}, r"optimizer\.warmup"),
         ({"optimizer": {"schedule": "exp"}}, "expected 'linear' or 'cosine'"),
+        ({"loss": {"contrast_weight": 0}}, r"loss\.contrast_weight is 0, and no other"),
+        ({"data": {"train": ["a"], "weights": {"*.jsonl": 1}}}, r"weights: '\*\.jsonl' says"),
         ({"dev": {"folder": "d", "measure": "MRR"}}, r"dev\.measure is 'MRR'"),
         ({"dev": {"folder": "d", "max_passages": 0}}, r"dev\.max_passages"),
         ({"dev": {"folder": "d", "every": -1}}, r"dev\.every"),

@@ -30,7 +30,7 @@ from corom.readers import (
 )
 from corom.records import Passage
 from corom.training.examples import text_key
-from corom.training.plan import row_weights
+from corom.training.plan import plain_source, row_weights
 from corom.training.progress import Counted
 from corom.training.provenance import checksums, first_difference, versions
 from corom.training.recipe import as_table
@@ -141,7 +141,7 @@ class Miner:
                 if isinstance(record, Group):
                     self.ids.note((*record.positives, *record.negatives))
                 if own:
-                    self._add(self._searched(record, source=path.name))
+                    self._add(self._searched(record, source=plain_source(path.name)))
         if not self.passages:
             raise InputError(f"no passage to mine in; {self.skips.describe()}")
 

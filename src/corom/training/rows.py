@@ -27,10 +27,10 @@ from corom.readers import (
     write_groups,
     write_pairs,
 )
-from corom.readers.lines import BadRecordError, numbered_lines, plain_name
+from corom.readers.lines import BadRecordError, numbered_lines
 from corom.records import Passage
 from corom.training.examples import GradedRow, Row, text_key
-from corom.training.plan import row_weights
+from corom.training.plan import plain_source, row_weights
 
 _WHOLE = 2**32
 _JOINED = "rows whose negatives joined an earlier row's"
@@ -97,7 +97,7 @@ def _each_row(
         else:
             records = records_of_file(path, skips=skips)
         for record in records:
-            yield row_of(record, source=path.name)
+            yield row_of(record, source=plain_source(path.name))
 
 
 def _joined(rows: Iterable[Row], counts: Counter[str]) -> list[Row]:
@@ -179,7 +179,7 @@ def output_names(data: Sequence[str]) -> dict[str, Path]:
     """Return the name of the .jsonl file that each input becomes; two of one name are refused."""
     names: dict[str, Path] = {}
     for path in map(Path, data):
-        stem = path.name if path.is_dir() else plain_name(path.name).removesuffix(".jsonl")
+        stem = plain_source(path.name)
         if f"{stem}.jsonl" in names:
             raise InputError(f"two inputs are called {stem}; rename one")
         names[f"{stem}.jsonl"] = path

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from corom.errors import InputError
+from corom.training.plan import plain_source
 
 Schedule = Literal["linear", "cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -16,6 +18,16 @@ def check(statement: bool, message: str) -> None:
     """Raise InputError with `message` unless `statement` holds."""
     if not statement:
         raise InputError(message)
+
+
+def check_patterns(patterns: Mapping[str, float], *, at: str) -> None:
+    """Refuse a pattern that is an ending alone: sources have none, so it would match them all."""
+    for pattern in patterns:
+        bare = plain_source(pattern)
+        check(
+            bare == pattern or bool(bare.strip("*?")),
+            f"{at}: {pattern!r} says no more than the ending of a file, and sources have none",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from corom.errors import InputError
 from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_json
 from corom.readers import Group, Pair, SkipReport
-from corom.training.plan import row_weights, uses
+from corom.training.plan import plain_source, row_weights, uses
 from corom.training.provenance import checksums, first_difference
 from corom.training.recipe import as_table
 from corom.training.rows import output_names, records_of, write_records
@@ -50,7 +50,7 @@ def sample(settings: SampleSettings) -> tuple[Path, ...]:
 def _kept(settings: SampleSettings, skips: SkipReport) -> NDArray[np.int64]:
     """Return, for every record of all inputs in order, whether it is kept."""
     sources = [
-        (record.source if isinstance(record, Pair) else "") or Path(path).name
+        (record.source if isinstance(record, Pair) else "") or plain_source(Path(path).name)
         for path in settings.data
         for record in _records(Path(path), settings, skips)
     ]

@@ -20,7 +20,11 @@ from corom.training.run_settings import (
     RerankerDevSettings,
     RunSettings,
     check,
+    check_patterns,
 )
+
+_LOSSES = ("contrast", "teacher", "reranker", "base", "graded")
+_MARGIN = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +52,14 @@ class RowSettings:
     def __post_init__(self) -> None:
         check(bool(self.train), "data.train names no file")
         check(self.negatives >= 0, f"data.negatives is {self.negatives}; expected 0 or more")
+        check_patterns(self.weights, at="data.weights")
         for name, weight in self.weights.items():
             check(weight >= 0, f"data.weights.{name} is {weight}; expected 0 or more")
         check(
             not self.pool or self.fill == "random",
             "data.pool says what random negatives are drawn from: set data.fill = 'random' too",
         )
+        check_patterns(self.pool, at="data.pool")
         for name, share in self.pool.items():
             check(0 <= share <= 1, f"data.pool.{name} is {share}; expected a share, 0 to 1")
 
@@ -115,8 +121,13 @@ class LossSettings:
     graded_scale: float = 20.0
 
     def __post_init__(self) -> None:
-        for part in ("contrast", "teacher", "reranker", "base", "graded"):
-            check(getattr(self, f"{part}_weight") >= 0, f"loss.{part}_weight is negative")
+        weights = [f"{part}_weight" for part in _LOSSES]
+        for name in weights:
+            check(getattr(self, name) >= 0, f"loss.{name} is negative")
+        check(
+            any(getattr(self, name) > 0 for name in weights),
+            "loss.contrast_weight is 0, and no other weight is above it: nothing would be learned",
+        )
         for name in (
             *("temperature", "teacher_temperature", "reranker_temperature"),
             "graded_scale",
@@ -274,8 +285,9 @@ class MineSettings:
     """Leave out so many of the best ranked."""
     depth: int = 100
     """Look at so many ranks."""
-    relative_margin: float | None = 0.05
-    """Drop what scores within this share of the (lowest) positive's score; None: keep all."""
+    relative_margin: float | None = _MARGIN
+    """Drop what scores within this share of the (lowest) positive's score; None: keep all. Of the
+    dense source alone: what other sources score says nothing of answers."""
     negatives: int = 8
     """Mined for each query at most."""
     choose: Literal["random", "first"] = "random"
@@ -300,12 +312,17 @@ class MineSettings:
         check(
             not self.pool or not self.corpus, "mine.pool is for the data's own passages: no corpus"
         )
+        check_patterns(self.pool, at="mine.pool")
         for name, share in self.pool.items():
             check(0 <= share <= 1, f"mine.pool.{name} is {share}; expected a share, 0 to 1")
         check(0 <= self.skip_first < self.depth, "skip_first must be 0 or more and below depth")
         check(self.negatives > 0, "negatives must be above 0")
         margin = self.relative_margin
         check(margin is None or 0 <= margin < 1, "relative_margin is a share: 0 to below 1")
+        check(
+            self.source == "dense" or margin in (None, _MARGIN),
+            f"relative_margin is for source = 'dense', not {self.source!r}; leave it out",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,6 +346,7 @@ class SampleSettings:
     def __post_init__(self) -> None:
         check(bool(self.data), "data names no file")
         check(self.most is None or self.most > 0, "most must be above 0")
+        check_patterns(self.weights, at="weights")
         for name, weight in self.weights.items():
             check(0 <= weight <= 1, f"weights.{name} is {weight}; expected a share, 0 to 1")
 
