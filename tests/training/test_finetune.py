@@ -359,8 +359,10 @@ def test_every_loss_trains(settings, tiny_checkpoint, loss):
     assert load_checkpoint(finished.model).encoding.normalize == (loss.get("similarity") != "dot")
 
 
-def test_imitating_oneself_costs_nothing(settings, table):
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_imitating_oneself_costs_nothing(settings, table, similarity):
     loss = {"contrast_weight": 0.0, "teachers": [table()["model"]], "teacher_weight": 1.0}
+    loss["similarity"] = similarity
     for kind in ("kl", "margin_mse", "cosine"):
         temperatures = {"temperature": 0.05, "teacher_temperature": 0.05}
         finished = train(

@@ -152,8 +152,10 @@ class Objective:
         chosen = self.settings
         if chosen.teacher_loss in ("cosine", "mse"):
             return _imitate(joint, where, taught[0], kind=chosen.teacher_loss)
+        # As the student is judged: else not even the student itself would have its own margins.
+        kind = chosen.similarity
         theirs = torch.stack(
-            [loss.similarities(one.queries, one.passages, kind="cosine") for one in taught]
+            [loss.similarities(one.queries, one.passages, kind=kind) for one in taught]
         ).mean(0)
         if chosen.teacher_loss == "margin_mse":
             groups = where.groups
