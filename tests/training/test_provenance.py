@@ -46,5 +46,19 @@ def test_the_first_difference_is_named():
     assert first_difference(None, one) != ""
 
 
+def test_the_order_of_patterns_counts(tmp_path):
+    first, second = {"toy*": 1.0, "*": 0.0}, {"*": 0.0, "toy*": 1.0}
+    assert first_difference({"a": first}, {"a": second}) == ""
+    for name in ("weights", "pool"):
+        one, other = ({"data": {name: table}} for table in (first, second))
+        assert first_difference(one, one) == ""
+        assert first_difference(one, other) == f"the order of data.{name}"
+    data = {"train": ["a"], "weights": first}
+    begin(tmp_path / "run", settings(data=data), inputs={})
+    begin(tmp_path / "run", settings(data=data), inputs={})
+    with pytest.raises(InputError, match=r"other settings \(the order of data\.weights\)"):
+        begin(tmp_path / "run", settings(data={**data, "weights": second}), inputs={})
+
+
 def test_versions_name_what_computes():
     assert {"python", "numpy"} <= set(versions())

@@ -142,6 +142,21 @@ def test_states_of_another_prefix_are_others(kept, tmp_path):
     torch.testing.assert_close(end(*part), whole(prefixed, [plain.ids]), atol=5e-3, rtol=5e-3)
 
 
+def test_states_of_the_same_weights_in_another_shape_are_others(kept, tmp_path):
+    checkpoint, cutters, make = kept
+    first = make()
+    states = KeptStates(
+        replace(checkpoint, shape=replace(checkpoint.shape, layer_norm_eps=0.5)),
+        cutters,
+        before=first.before,
+        accelerator=start_accelerator(RunSettings(device="cpu")),
+        precision="fp32",
+    )
+    states.fill(TEXTS, tmp_path / "states", report=None)
+    ours, theirs = (one(TEXTS).parts[0].rows for one in (first, states))
+    assert not torch.allclose(ours, theirs, atol=1e-2)
+
+
 def test_texts_that_differ_by_outer_blanks_do_not_shift_the_others(kept, tmp_path):
     checkpoint, cutters, make = kept
     states = make()

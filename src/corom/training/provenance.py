@@ -20,6 +20,7 @@ from corom.readers import open_dataset
 from corom.training.recipe import as_table
 
 SETTINGS = "settings.json"
+_PATTERNS = ("weights", "pool")
 _PACKAGES = ("corom", "torch", "accelerate", "numpy", "tokenizers", "safetensors")
 
 
@@ -83,11 +84,15 @@ def begin(
 
 
 def first_difference(one: Any, other: Any, *, at: str = "") -> str:  # noqa: ANN401 - JSON
-    """Return where two JSON values differ, or "" where they do not."""
+    """Return where two JSON values differ, or "" where they do not.
+
+    Of tables the order does not count, but of patterns: the first that matches does.
+    """
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted({*one, *other}):
             name = f"{at}.{key}" if at else key
             if found := first_difference(one.get(key), other.get(key), at=name):
                 return found
-        return ""
+        ordered = at.rpartition(".")[2] in _PATTERNS
+        return f"the order of {at}" if ordered and list(one) != list(other) else ""
     return "" if one == other else at or "all of it"

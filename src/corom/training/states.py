@@ -8,7 +8,9 @@ with [CLS] pooling sees nothing else.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -232,12 +234,16 @@ def _joined(texts: Sequence[Rows]) -> States:
 
 
 def _identity(bert: TorchBert, checkpoint: Checkpoint, *, before: Part) -> str:
-    """Return a checksum of what the states depend on: all but the part, and the tokenizer."""
+    """Return a checksum of what the states depend on: shape, tokenizer, all weights but the part's.
+
+    The shape says what weights do not: how many heads share them, what a norm adds.
+    """
     layers = checkpoint.shape.layers
     last = [f"encoder.layer.{layers - 1 - below}." for below in range(LAYERS_OF[before])]
     block = [f"{last[0]}{part}" for part in ("intermediate", "output")]
     trained = tuple(block if before == "last block" else last)
-    digest = hashlib.sha256(checkpoint.tokenizer_json.encode())
+    shape = json.dumps(asdict(checkpoint.shape), sort_keys=True)
+    digest = hashlib.sha256(f"{shape}\n{checkpoint.tokenizer_json}".encode())
     for name, array in sorted(bert.export_weights().items()):
         if not name.startswith(trained):
             digest.update(array.tobytes())
