@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -26,16 +27,20 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
 LARGE = 16 << 20
 """bytes: more than the buffers of two sockets"""
 
+SLOW = 7.0
+"""seconds: more than uvicorn waits by itself"""
+
 
 @pytest.fixture
 def listen(encoder: Encoder) -> Iterator[Callable[..., Any]]:
-    """Start a server: `listen(timeout_s=1)` as ServeSettings; `.port`, `.door`."""
+    """Start a server: `listen(timeout_s=1)` as ServeSettings; `.port`, `.door`, `.stop`."""
     running: list[tuple[Server, threading.Thread]] = []
 
     def start(**settings: Any) -> Any:
         service = Service(encoder, settings=ServeSettings(port=0, **settings))
         server = Server(service)
         server.config.app.add_api_route("/large", lambda: Response(bytes(LARGE)))
+        server.config.app.add_api_route("/static/slow", lambda: time.sleep(SLOW))
         thread = threading.Thread(target=server.run)
         running.append((server, thread))
         thread.start()
@@ -43,7 +48,7 @@ def listen(encoder: Encoder) -> Iterator[Callable[..., Any]]:
             assert thread.is_alive(), "the server ended while it started"
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        return SimpleNamespace(port=port, door=service.door)
+        return SimpleNamespace(port=port, door=service.door, stop=server.handle_exit, thread=thread)
 
     yield start
     for server, thread in running:
@@ -183,3 +188,23 @@ def test_an_answer_that_is_read_slowly_is_whole(listen: Callable[..., Any]) -> N
             found += len(block)
             time.sleep(0.02)
         assert found > LARGE
+
+
+@pytest.mark.parametrize("path", [b"/static/slow", b"/large"])
+def test_an_answer_that_is_under_way_is_whole_when_the_server_stops(
+    listen: Callable[..., Any], path: bytes
+) -> None:
+    """One that does not count as inside, and one that is read slowly."""
+    server = listen()
+    with closing(connect(server.port)) as opened:
+        opened.sendall(b"GET %s HTTP/1.1\r\nhost: localhost\r\n\r\n" % path)
+        time.sleep(0.2)
+        server.stop(signal.SIGTERM, None)
+        found = b""
+        while block := opened.recv(1 << 16):
+            found += block
+            time.sleep(0.01)
+        assert found.startswith(b"HTTP/1.1 200 ")
+        assert len(found) > (LARGE if path == b"/large" else 0)
+    server.thread.join(10)
+    assert not server.thread.is_alive()

@@ -41,7 +41,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 http=cast("type[asyncio.Protocol]", connection),
                 ws="none",
-                timeout_graceful_shutdown=5,
+                timeout_graceful_shutdown=5,  # without a drain; `_finish` gives what is left of it
                 timeout_keep_alive=30,
             )
         )
@@ -66,4 +66,7 @@ class Server(uvicorn.Server):
             if not self._door.inside and time.monotonic() > begun + _LAME_DUCK_S:
                 break
             await asyncio.sleep(0.02)
+        # The last pieces of an answer, and answers that do not count as inside, may still be read.
+        left = begun + self._drain_s - time.monotonic()
+        self.config.timeout_graceful_shutdown = max(1, round(left))
         self.should_exit = True
