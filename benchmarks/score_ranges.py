@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from corom import Encoder, open_dataset, score_pairs
+from corom.evaluation import best_threshold
 from corom.files import sha256, write_json
 from corom.readers import read_pairs
 
@@ -32,17 +33,6 @@ def summary(scores: np.ndarray) -> dict[str, float]:
     return {"n": len(scores), **shown}
 
 
-def best_threshold(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return the threshold at which most pairs are told right, and the share that is."""
-    order = np.argsort(scores)
-    below = np.concatenate([[0], np.cumsum(~labels[order])])
-    above = labels.sum() - np.concatenate([[0], np.cumsum(labels[order])])
-    right = (below + above) / len(labels)
-    at = int(right.argmax())
-    threshold = scores[order[min(at, len(order) - 1)]]
-    return {"threshold": round(float(threshold), 3), "accuracy": round(float(right[at]), 4)}
-
-
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -57,6 +47,7 @@ def main() -> None:
     same = np.array([bool(pair.label) for pair in pairs])
     left, right = (encoder.encode_passages([pair[side] for pair in pairs]) for side in (0, 1))
     scores = score_pairs(left, right, score="cosine")
+    threshold = best_threshold(scores, same)
     ranges = {"same question": summary(scores[same]), "other question": summary(scores[~same])}
     checksums = {pairs_file.name: sha256(pairs_file)}
 
@@ -82,7 +73,10 @@ def main() -> None:
         "precision": encoder.precision,
         "data": checksums,
         "cosine": ranges,
-        "same question": best_threshold(scores, same),
+        "same question": {
+            "threshold": round(threshold.score, 3),
+            "accuracy": round(threshold.accuracy, 4),
+        },
     }
     for name, row in ranges.items():
         print(f"{name:28}" + "  ".join(f"{key} {value}" for key, value in row.items()))

@@ -76,6 +76,14 @@ class Lengths:
     encode_passages = encode_queries
 
 
+def test_what_is_no_vector_or_passage_is_named(tiny_checkpoint: Callable[..., Checkpoint]) -> None:
+    with pytest.raises(InputError, match="array, not list"):
+        score_matrix([[1.0]], [[1.0]])
+    encoder = Encoder.load(tiny_checkpoint().folder, precision="fp32")
+    with pytest.raises(InputError, match=r"Passage\(id, text\), not str"):
+        rank_passages(encoder, "头痛", ["头痛"])
+
+
 def test_passages_are_ranked_by_the_one_rule() -> None:
     encoder: Any = Lengths()
     passages = [Passage("10", "饮食"), Passage("9", "饮食"), Passage("b", "咳嗽", "头痛")]

@@ -62,7 +62,7 @@ def falling_scores(scores: Sequence[float]) -> list[float]:
 
 
 def write_trec_run(
-    path: Path,
+    path: Path | str,
     run: Run,
     *,
     tag: str = "corom",
@@ -90,7 +90,7 @@ def trec_lines(
             yield f"{query} Q0 {hit.id} {rank} {score!r} {tag}"
 
 
-def read_trec_run(path: Path) -> dict[str, list[Hit]]:
+def read_trec_run(path: Path | str) -> dict[str, list[Hit]]:
     """Return the run in a TREC file, ranked by its scores and the one rule; ranks are not read.
 
     Raises FormatError, with file and line, for a wrong number of columns, a score that is no
@@ -104,7 +104,7 @@ def read_trec_run(path: Path) -> dict[str, list[Hit]]:
     return _read_run(path, parse)
 
 
-def write_ms_marco_run(path: Path, run: Run) -> None:
+def write_ms_marco_run(path: Path | str, run: Run) -> None:
     """Write a run as query, tab, passage, tab, rank, ranked by the one rule; scores are lost."""
     write_lines(
         path,
@@ -116,7 +116,7 @@ def write_ms_marco_run(path: Path, run: Run) -> None:
     )
 
 
-def read_ms_marco_run(path: Path) -> dict[str, list[Hit]]:
+def read_ms_marco_run(path: Path | str) -> dict[str, list[Hit]]:
     """Return the run in an MS MARCO file; the score of a hit is its rank, negated.
 
     Raises FormatError, with file and line, for a wrong number of columns, a rank that is no number
@@ -134,7 +134,7 @@ def read_ms_marco_run(path: Path) -> dict[str, list[Hit]]:
     return _read_run(path, parse)
 
 
-def write_qrels(path: Path, qrels: Iterable[Qrel]) -> None:
+def write_qrels(path: Path | str, qrels: Iterable[Qrel]) -> None:
     """Write judgements as `query 0 passage grade`, separated by tabs, in the order given."""
     write_lines(
         path,
@@ -153,7 +153,7 @@ def _ranked(run: Run) -> Iterator[tuple[str, list[Hit]]]:
         yield query, ranked
 
 
-def _read_run(path: Path, parse: Callable[[str], tuple[str, Hit]]) -> dict[str, list[Hit]]:
+def _read_run(path: Path | str, parse: Callable[[str], tuple[str, Hit]]) -> dict[str, list[Hit]]:
     found: dict[str, dict[str, Hit]] = {}
 
     def add(line: str) -> None:

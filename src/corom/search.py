@@ -57,7 +57,7 @@ class Fusion:
         if self.method not in ("rrf", "weighted"):
             raise InputError(f"method {self.method!r} is none of rrf, weighted")
         if not 0 <= self.vectors <= 1:
-            raise InputError(f"vectors is {self.vectors!r}; a weight is from 0 to 1")
+            raise InputError(f"the weight of vectors is {self.vectors!r}; it must be from 0 to 1")
         if type(self.depth) is not int or self.depth < 1:
             raise InputError(f"depth is {self.depth!r}; it must be a whole number from 1")
 

@@ -127,6 +127,8 @@ def rank_passages(
 
     def texts() -> Iterator[str]:
         for passage in passages:
+            if not isinstance(passage, Passage):
+                raise InputError(f"passages are Passage(id, text), not {type(passage).__name__}")
             ids.append(passage.id)
             yield passage.content
 
@@ -139,6 +141,8 @@ def _check(left: Vectors, right: Vectors, score: Score) -> None:
     if score not in get_args(Score):
         raise InputError(f"score {score!r} is none of {', '.join(get_args(Score))}")
     for vectors in (left, right):
+        if not isinstance(vectors, np.ndarray):
+            raise InputError(f"vectors must be an (n, dim) array, not {type(vectors).__name__}")
         if vectors.ndim != 2:
             raise InputError(f"vectors must be (n, dim), not of shape {vectors.shape}")
     if left.shape[1] != right.shape[1]:

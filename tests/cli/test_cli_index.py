@@ -84,15 +84,26 @@ def test_another_model_or_length_is_refused(run: Callable, index: Path, corpus: 
     assert run("search", "-i", to, "头痛", "--max-length", 8).code == 0
 
 
-def test_a_reranker_reads_the_first_hits(run: Callable, index: Path, tiny_reranker: Path) -> None:
+def test_a_reranker_reads_the_first_hits(
+    run: Callable, index: Path, tiny_reranker: Path, model: Path
+) -> None:
     asked = ("search", "糖尿病吃什么药", "--index", index, "-k", 3, "--json")
     plain = json.loads(run(*asked).out)
     done = run(*asked, "--rerank", tiny_reranker, "--rerank-depth", 3, "--rerank-share", 1)
     found = json.loads(done.out)
     assert {hit["id"] for hit in found} == {hit["id"] for hit in plain}
     texts = [hit["text"] for hit in plain]
-    ranked = run("rank", "糖尿病吃什么药", *texts, "--reranker", tiny_reranker, "--json")
-    assert [hit["text"] for hit in found] == [one["text"] for one in json.loads(ranked.out)]
+    for share in ((), ("--rerank-share", 1)):
+        reranked = run(*asked, "--rerank", tiny_reranker, "--rerank-depth", 3, *share)
+        found = json.loads(reranked.out)
+        to_rank = ("rank", "糖尿病吃什么药", *texts, "--reranker", tiny_reranker, "--json", *share)
+        given = ("-m", model) if not share else ()
+        ranked = json.loads(run(*to_rank, *given).out)
+        assert [hit["text"] for hit in found] == [one["text"] for one in ranked]
+        assert json.loads(run(*to_rank, *given, "-k", 1).out) == ranked[:1]
+        assert run(*to_rank, *given, "-k", 0).code == 2
+    done = run("rank", "糖尿病", *texts, "--rerank-share", 0.5)
+    assert (done.code, "--rerank-share belongs to --reranker" in done.err) == (2, True)
     assert run(*asked, "--rerank", tiny_reranker, "--rerank-share", 0).code == 2
 
 
@@ -162,6 +173,29 @@ def test_an_index_that_is_not_there_or_broken(run: Callable, index: Path, tmp_pa
         done = run(*command, "-i", index)
         assert done.code == 1
         assert broken.name in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--fusion", "rrf"], "--fusion belongs to --words"),
+        (["--weight", "0.5"], "--weight belongs to --fusion weighted"),
+        (["--words", "x", "--weight", "0.5"], "--weight belongs to --fusion weighted"),
+        (["--rerank-depth", "5"], "belong to --rerank"),
+        (["--rerank-share", "0.5"], "belong to --rerank"),
+        ([" "], "a query is empty"),
+    ],
+)
+def test_flags_that_would_do_nothing(run: Callable, index: Path, flags: list, said: str) -> None:
+    done = run("search", "头痛", *flags, "-i", index)
+    assert (done.code, said in done.err) == (2, True)
+
+
+def test_a_model_that_has_moved(run: Callable, index: Path, model: Path, tmp_path: Path) -> None:
+    model.rename(tmp_path / "moved")
+    done = run("search", "头痛", "-i", index)
+    assert (done.code, "--model says where" in done.err) == (1, True)
+    assert run("search", "头痛", "-i", index, "-m", tmp_path / "moved").code == 0
 
 
 def test_wrong_choices(run: Callable, corpus: Path, model: Path, tmp_path: Path) -> None:

@@ -13,5 +13,5 @@ def test_on_the_command_line(run: Callable) -> None:
     assert "exact int8" in done.out
     assert "hnsw" in done.out
     as_json = json.loads(run("plan", "--passages", "50e6", "--precision", "int8", "--json").out)
-    assert as_json["shard_bytes"] == 50e6 * 256
+    assert as_json["shard_bytes"] == 50e6 * 512
     assert run("plan", "--passages", "-3").code == 2

@@ -35,6 +35,15 @@ def test_parts_of_what_is_long(run: Callable, documents: Path, model: Path, tmp_
     assert json.loads(done.out) == {"out": str(out), **figures}
 
 
+def test_files_of_other_kinds_are_counted(run: Callable, model: Path, tmp_path: Path) -> None:
+    for name in ("a.txt", "b.docx", "c.DOCX", "LICENSE"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_text("头痛", encoding="utf-8")
+    done = run("split", tmp_path / "in", "--files", "-o", tmp_path / "o.jsonl", "-m", model)
+    assert done.code == 0
+    assert "3 other files were left out (2 .docx, 1 no ending); .txt and .md are read" in done.err
+
+
 def test_a_folder_of_files(run: Callable, model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "指南"
     (folder / "内科").mkdir(parents=True)

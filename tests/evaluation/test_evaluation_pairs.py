@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from corom.encoder import Encoder
 from corom.errors import FormatError, InputError
-from corom.evaluation import Dense, evaluate_pairs, pair_files, pair_metrics
+from corom.evaluation import Dense, best_threshold, evaluate_pairs, pair_files, pair_metrics
 from corom.similarity import score_pairs
 
 PAIRS = [("糖尿病吃什么", "糖尿病饮食", 2), ("头痛", "发热", 0), ("高血压", "高血压药", 1)]
@@ -68,6 +68,23 @@ def test_metrics_are_those_of_the_definition(pairs: list[tuple[int, int]]) -> No
 def test_what_cannot_be_measured_is_refused(scores: list, labels: list) -> None:
     with pytest.raises(InputError):
         pair_metrics(scores, labels)
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "score", "accuracy"),
+    [
+        ([0.9, 0.8, 0.3, 0.2], [1, 2, 0, 0], 0.8, 1.0),
+        ([0.9, 0.3, 0.8, 0.2], [1, 1, 0, 0], 0.3, 0.75),
+        ([0.5, 0.5, 0.5], [1, 1, 0], 0.5, 2 / 3),  # no threshold lies between equal scores
+        ([0.5, 0.5, 0.5], [1, 0, 0], np.nextafter(0.5, 1), 2 / 3),
+        ([0.5, 0.5, 0.5, 0.1], [1, 0, 0, 1], 0.1, 0.5),
+    ],
+)
+def test_the_best_threshold(scores: list, labels: list, score: float, accuracy: float) -> None:
+    found = best_threshold(scores, labels)
+    assert found == (score, pytest.approx(accuracy))
+    told = (np.array(scores) >= found.score) == (np.array(labels) >= 1)
+    assert told.mean() == pytest.approx(accuracy)
 
 
 def test_pairs_are_recognised_by_their_files(tmp_path: Path) -> None:

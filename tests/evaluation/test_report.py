@@ -17,7 +17,7 @@ from corom.evaluation import (
     to_text,
 )
 from corom.evaluation.evaluate import Seconds
-from corom.evaluation.pairs import PairResult
+from corom.evaluation.pairs import PairResult, Threshold
 from corom.metrics import Evaluation
 from corom.significance import Interval, PairedTest
 
@@ -56,7 +56,12 @@ PAIRS = PairReport(
     checksum="c0ffee",
     results=(
         PairResult(
-            split="qq", model="m", settings={}, pairs=3, means={"AUC": 0.5, "Spearman": -0.25}
+            split="qq",
+            model="m",
+            settings={},
+            pairs=3,
+            means={"AUC": 0.5, "Spearman": -0.25},
+            threshold=Threshold(0.82, 0.75),
         ),
     ),
 )
@@ -105,11 +110,12 @@ def test_markdown_escapes_what_it_would_read() -> None:
 
 
 def test_pairs_have_tables_too() -> None:
-    assert "m      50.00  -25.00" in to_text(PAIRS)
-    assert "| m | 50.00 | -25.00 |" in to_markdown(PAIRS)
+    assert "m      50.00  -25.00    0.820      75.00" in to_text(PAIRS)
+    assert "| m | 50.00 | -25.00 | 0.820 | 75.00 |" in to_markdown(PAIRS)
     (row,) = to_json(PAIRS)["results"]
     assert row["metrics"] == {"AUC": 0.5, "Spearman": -0.25}
     assert (row["split"], row["model"], row["pairs"]) == ("qq", "m", 3)
+    assert row["threshold"] == {"score": 0.82, "accuracy": 0.75}
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("b.svg", b"<?xml")])

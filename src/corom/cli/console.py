@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,11 +58,38 @@ def load_reranker(model: str, **options: Any) -> Reranker:  # noqa: ANN401
         return Reranker.load(model, **options)
 
 
-def load_second_pass(model: str, *, depth: int, share: float, **options: Any) -> SecondPass:  # noqa: ANN401
-    """Return the second pass the flags ask for; `options` are those of `load_reranker`."""
+def load_second_pass(
+    model: str,
+    *,
+    depth: int | None,
+    share: float | None,
+    **options: Any,  # noqa: ANN401 - those of load_reranker
+) -> SecondPass:
+    """Return the second pass the flags ask for."""
     from corom.reranker import SecondPass
 
-    return SecondPass(reranker=load_reranker(model, **options), depth=depth, share=share)
+    return SecondPass(
+        reranker=load_reranker(model, **options),
+        depth=50 if depth is None else depth,
+        share=0.5 if share is None else share,
+    )
+
+
+def second_pass(
+    model: str | None,
+    *,
+    depth: int | None,
+    share: float | None,
+    **options: Any,  # noqa: ANN401 - those of load_reranker
+) -> Callable[[], SecondPass] | None:
+    """Return what loads the reranker, if one was named; InputError for its flags without it."""
+    from corom.errors import InputError
+
+    if model is not None:
+        return partial(load_second_pass, model, depth=depth, share=share, **options)
+    if depth is not None or share is not None:
+        raise InputError("--rerank-depth and --rerank-share belong to --rerank")
+    return None
 
 
 def load_splitter(model: str, *, part_tokens: int, reads: int | None = None) -> Splitter:
@@ -129,12 +157,12 @@ def _read_stdin() -> Iterator[tuple[str, str]]:
 def stdin_line(raw: bytes, number: int) -> str:
     """Return the text of a line of standard input; FormatError if it is not UTF-8."""
     from corom.errors import FormatError
-    from corom.readers.lines import line_content
+    from corom.readers.lines import TO_UTF8, line_content
 
     try:
         return line_content(raw, first=number == 1).decode("utf-8").strip("\r\n")
     except UnicodeDecodeError:
-        raise FormatError("is not UTF-8", path="standard input", line=number) from None
+        raise FormatError(f"is not UTF-8; {TO_UTF8}", path="standard input", line=number) from None
 
 
 def check_output(out: Path, source: str | Path = STDIN) -> None:

@@ -10,11 +10,11 @@ from corom.cli.console import (
     EMBEDDED,
     check_output,
     load_encoder,
-    load_second_pass,
     load_splitter,
     nameable,
     progress_bar,
     say,
+    second_pass,
 )
 from corom.cli.evaluate_options import (
     AgainstOption,
@@ -74,8 +74,8 @@ def command(
     truncate_dim: TruncateOption = None,
     part_tokens: PartsOption = None,
     rerank: RerankOption = None,
-    rerank_depth: RerankDepthOption = 50,
-    rerank_share: RerankShareOption = 0.5,
+    rerank_depth: RerankDepthOption = None,
+    rerank_share: RerankShareOption = None,
     engine: EngineOption = "auto",
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
@@ -105,9 +105,7 @@ def command(
     load = partial(load_encoder, max_length=max_length, **on)
     dims = [None, *(truncate_dim or [])]
     models = _Models(names, index or [], dims, part_tokens or [], work, normalize, load)
-    second = None
-    if rerank is not None:
-        second = partial(load_second_pass, rerank, depth=rerank_depth, share=rerank_share, **on)
+    second = second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
     if files:
         outputs.write(_measure_pairs(files, models, splits=split or _only(files, source)))
         return

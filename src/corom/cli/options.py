@@ -64,12 +64,12 @@ RerankOption = Annotated[
     ),
 ]
 RerankDepthOption = Annotated[
-    int, typer.Option("--rerank-depth", help="Hits that the reranker reads.")
+    int | None, typer.Option("--rerank-depth", help="Hits that the reranker reads; default 50.")
 ]
 RerankShareOption = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--rerank-share",
-        help="What the reranker's scores count, above 0 to 1; the model's the rest.",
+        help="What the reranker's scores count, above 0 to 1, default 0.5; the model's the rest.",
     ),
 ]

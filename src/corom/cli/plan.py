@@ -12,7 +12,7 @@ from corom.cli.options import JsonOption
 
 def command(
     passages: Annotated[float, typer.Option("--passages", help="How many; 50e6 is fifty million.")],
-    dim: Annotated[int, typer.Option("--dim", help="Numbers per vector.")] = 256,
+    dim: Annotated[int, typer.Option("--dim", help="Numbers per vector.")] = 512,
     precision: Annotated[
         Literal["float32", "float16", "int8", "binary"],
         typer.Option("--precision", help="How vectors are kept and read first."),
@@ -51,14 +51,18 @@ def command(
         say_json({**found._asdict(), "layouts": [each._asdict() for each in found.layouts]})
         return
     say(f"{passages:,.0f} passages of {dim} numbers; from figures of {known.date}, {known.machine}")
-    say(f"encoding: {found.encode_hours:,.1f} h on {cores or known.cores} cores")
+    say(f"encoding: {_duration(found.encode_hours)} on {cores or known.cores} cores")
     say(f"vectors in shards: {_bytes(found.shard_bytes)}")
     say(f"{'':<16}{'memory':>10}{'disk':>10}{'build':>10}{'queries/s':>11}  cost follows")
     for each in found.layouts:
         say(
             f"{each.layout:<16}{_bytes(each.memory_bytes):>10}{_bytes(each.disk_bytes):>10}"
-            f"{each.build_hours:>8,.1f} h{each.queries_per_second:>11,.3g}  {each.driver}"
+            f"{_duration(each.build_hours):>10}{each.queries_per_second:>11,.3g}  {each.driver}"
         )
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:,.1f} min"
 
 
 def _bytes(number: float) -> str:

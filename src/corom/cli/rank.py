@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from corom.cli.console import load_encoder, load_reranker, read_passages, say, say_json
-from corom.cli.options import JsonOption, LengthOption, ModelOption, PrecisionOption
+from corom.cli.console import (
+    load_encoder,
+    load_reranker,
+    load_second_pass,
+    read_passages,
+    say,
+    say_json,
+)
+from corom.cli.options import (
+    JsonOption,
+    LengthOption,
+    ModelOption,
+    PrecisionOption,
+    RerankShareOption,
+)
 
 
 def command(
@@ -30,18 +43,21 @@ def command(
         typer.Option(
             "--reranker",
             metavar="MODEL",
-            help="Rank with this cross-encoder (corom train reranker) instead of --model.",
+            help="A cross-encoder (corom train reranker) that reads every passage with the query.",
         ),
     ] = None,
+    rerank_share: RerankShareOption = None,
     precision: PrecisionOption = "auto",
     max_length: LengthOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rank passages for a query.
 
-    Best first; the score is the dot product of the vectors, or a reranker's logit.
+    Best first; the score is the dot product of the vectors. With a reranker both scores count, each
+    stretched to 0..1 over the passages; with --rerank-share 1 the score is its logit alone.
     """
     from corom.errors import InputError
+    from corom.ranking import rank_hits
     from corom.records import Passage
     from corom.similarity import rank_passages
 
@@ -51,14 +67,20 @@ def command(
         candidates = list(read_passages(file))
     else:
         candidates = [Passage(str(n), text) for n, text in enumerate(passages or [], 1)]
-    if reranker is not None:
-        hits = load_reranker(reranker, precision=precision, max_length=max_length).rank(
-            query, candidates, k=k
-        )
-    else:
-        encoder = load_encoder(model, precision=precision, max_length=max_length)
-        hits = rank_passages(encoder, query, candidates, k=k)
+    if reranker is None and rerank_share is not None:
+        raise InputError("--rerank-share belongs to --reranker")
     texts = {passage.id: passage.content for passage in candidates}
+    load: dict[str, Any] = {"precision": precision, "max_length": max_length}
+    if reranker is None:
+        hits = rank_passages(load_encoder(model, **load), query, candidates, k=k)
+    elif rerank_share == 1:
+        hits = load_reranker(reranker, **load).rank(query, candidates, k=k)
+    else:
+        all_ = max(1, len(candidates))
+        second = load_second_pass(reranker, depth=all_, share=rerank_share, **load)
+        first = rank_passages(load_encoder(model, **load), query, candidates)
+        read = second.reorder([query], [first], texts=lambda ids: [texts[id_] for id_ in ids])
+        hits = rank_hits(read[0], k)
     if as_json:
         say_json([{"id": hit.id, "score": hit.score, "text": texts[hit.id]} for hit in hits])
         return

@@ -13,10 +13,10 @@ import typer
 
 from corom.cli.console import (
     load_encoder,
-    load_second_pass,
     read_queries,
     say,
     say_json,
+    second_pass,
     stdin_line,
 )
 from corom.cli.options import (
@@ -27,7 +27,7 @@ from corom.cli.options import (
     RerankShareOption,
     ThreadsOption,
 )
-from corom.errors import InputError
+from corom.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
     from corom.encoder import Encoder
@@ -76,19 +76,25 @@ def command(
         typer.Option("--words", help="An index of words besides: the two rankings become one."),
     ] = None,
     fusion: Annotated[
-        Literal["rrf", "weighted"],
-        typer.Option("--fusion", help="With --words: by reciprocal rank, or by weighted scores."),
-    ] = "rrf",
+        Literal["rrf", "weighted"] | None,
+        typer.Option(
+            "--fusion",
+            help="With --words: by reciprocal rank (rrf, the default), or by weighted scores.",
+        ),
+    ] = None,
     weight: Annotated[
-        float, typer.Option("--weight", help="Of the vectors, 0 to 1, if weighted.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            "--weight", help="With --fusion weighted: of the vectors, 0 to 1; default 0.5."
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="Where the model is now; default: what the index says."),
     ] = None,
     rerank: RerankOption = None,
-    rerank_depth: RerankDepthOption = 50,
-    rerank_share: RerankShareOption = 0.5,
+    rerank_depth: RerankDepthOption = None,
+    rerank_share: RerankShareOption = None,
     precision: PrecisionOption = "auto",
     max_length: Annotated[
         int | None, typer.Option("--max-length", help="As given to corom index, if it was.")
@@ -109,18 +115,16 @@ def command(
     from corom.search import Fusion
     from corom.stores import open_any
 
-    if queries and file is not None:
-        raise InputError("give queries, or a file of queries with --file (one of the two)")
+    _check_flags(queries or [], file, words=words, fusion=fusion, weight=weight)
     on: dict[str, Any] = {"precision": precision, "threads": threads}
     load = partial(load_encoder, max_length=max_length, **on)
-    second = None
-    if rerank is not None:
-        second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
+    reads = second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
+    second = None if reads is None else reads()
     opened = partial(open_any, deadline=deadline)
     if words is None:
         searcher, encoder = _one(opened(index), model=model, load=load, second=second)
     else:
-        both = Fusion(method=fusion, vectors=weight)
+        both = Fusion(method=fusion or "rrf", vectors=0.5 if weight is None else weight)
         searcher, encoder = _both(
             index, words, opened, model=model, load=load, fusion=both, second=second
         )
@@ -141,6 +145,25 @@ def command(
                 _show(query, hits, encoder)
 
 
+def _check_flags(
+    queries: list[str],
+    file: str | None,
+    *,
+    words: str | None,
+    fusion: str | None,
+    weight: float | None,
+) -> None:
+    """Raise InputError for flags that do not belong together, and for an empty query."""
+    if queries and file is not None:
+        raise InputError("give queries, or a file of queries with --file (one of the two)")
+    if words is None and fusion is not None:
+        raise InputError("--fusion belongs to --words")
+    if weight is not None and fusion != "weighted":
+        raise InputError("--weight belongs to --fusion weighted")
+    if not all(text.strip() for text in queries):
+        raise InputError("a query is empty; ask something")
+
+
 def _one(
     index: Store | WordStore,
     *,
@@ -155,7 +178,7 @@ def _one(
     vectors, words = by_kind(index)
     if vectors is None:
         return Searcher(words=words, second=second), None
-    encoder = load(model or vectors.spec.model)
+    encoder = _encoder_of(vectors, model, load)
     return Searcher(vectors, encoder=encoder, second=second), encoder
 
 
@@ -179,9 +202,19 @@ def _both(
         raise InputError(f"{index} is an index of words itself; --words needs one of vectors")
     if lexical is None:
         raise InputError(f"{words} is not an index of words; make one with --model bm25")
-    encoder = load(model or vectors.spec.model)
+    encoder = _encoder_of(vectors, model, load)
     searcher = Searcher(vectors, encoder=encoder, words=lexical, fusion=fusion, second=second)
     return searcher, encoder
+
+
+def _encoder_of(vectors: Store, model: str | None, load: Callable[[str], Encoder]) -> Encoder:
+    """Return the encoder of an index; who moved its model is told of --model."""
+    try:
+        return load(model or vectors.spec.model)
+    except ArtifactError as error:
+        if model is not None:
+            raise
+        raise ArtifactError(f"{error}; --model says where the model of the index is now") from None
 
 
 def _ask() -> Iterator[Query]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corom.cli.console import load_encoder, load_second_pass, note, say
+from corom.cli.console import load_encoder, note, say, second_pass
 from corom.cli.options import (
     DeviceOption,
     EngineOption,
@@ -52,8 +52,8 @@ def command(
         typer.Option("--model", "-m", help="Default: what the index says, else corom-medical."),
     ] = None,
     rerank: RerankOption = None,
-    rerank_depth: RerankDepthOption = 50,
-    rerank_share: RerankShareOption = 0.5,
+    rerank_depth: RerankDepthOption = None,
+    rerank_share: RerankShareOption = None,
     keys: Annotated[
         Path | None, typer.Option("--keys", help="The file of API keys; reread when it changes.")
     ] = None,
@@ -113,9 +113,8 @@ def command(
         "threads": threads,
     }
     encoder = load_encoder(name, max_length=max_length, **on)
-    second = None
-    if rerank is not None:
-        second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
+    reads = second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
+    second = None if reads is None else reads()
     collection = _collection(encoder, index or words, vectors, lexical)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     service = Service(

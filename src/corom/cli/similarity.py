@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from corom.cli.console import load_encoder, read_passages, say, say_json
+from corom.cli.console import load_encoder, note, read_passages, say, say_json
 from corom.cli.options import JsonOption, LengthOption, ModelOption, PrecisionOption
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def _close(
     from corom.similarity import close_pairs
 
     found = close_pairs(vectors, above=above, score=score)
+    if not len(found.rows):
+        note(f"no two of {len(passages):,} texts score {above} or more")
     for (left, right), value in zip(found.rows.tolist(), found.scores.tolist(), strict=True):
         a, b = passages[left], passages[right]
         if as_json:

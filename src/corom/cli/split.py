@@ -75,6 +75,7 @@ def command(
     parts are called ID#1, ID#2 and so on. corom search --by-document finds each text once.
     """
     from corom.readers import open_documents
+    from corom.readers.documents import other_files
     from corom.readers.lines import plain_name
     from corom.splitting import Splitter, write_parts
 
@@ -87,6 +88,9 @@ def command(
     unknown = files or source == STDIN
     with progress_bar(None if unknown else partial(_number, source)) as meter:
         write_parts(out, count.watched(splitter.split(texts), meter))
+    if files and (others := other_files(source)):
+        kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
+        note(f"{others.total()} other files were left out ({kinds}); .txt and .md are read")
     if splitter.max_tokens > splitter.model_reads:
         note(
             f"{model} reads {splitter.model_reads} tokens, unless corom index is told "

@@ -15,7 +15,13 @@ from corom.evaluation.evaluate import (
     run_name,
 )
 from corom.evaluation.lexical import Lexical
-from corom.evaluation.pairs import PairReport, evaluate_pairs, pair_files, pair_metrics
+from corom.evaluation.pairs import (
+    PairReport,
+    best_threshold,
+    evaluate_pairs,
+    pair_files,
+    pair_metrics,
+)
 from corom.evaluation.parted import Parted
 from corom.evaluation.per_query import write_per_query
 from corom.evaluation.report import plot_recall, require_plot, to_json, to_markdown, to_text
@@ -31,6 +37,7 @@ __all__ = [
     "Result",
     "Retriever",
     "Stored",
+    "best_threshold",
     "evaluate",
     "evaluate_pairs",
     "pair_files",

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +21,7 @@ from corom.readers.lines import plain_name
 from corom.vectors import cosines
 
 PAIR_MEASURES = ("AUC", "Spearman")
+PAIR_HEADS = (*PAIR_MEASURES, "threshold", "right")
 
 
 def pair_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
@@ -50,6 +52,29 @@ def pair_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     }
 
 
+class Threshold(NamedTuple):
+    """The score from which on two texts are best taken for the same."""
+
+    score: float
+    accuracy: float
+    """share of these pairs that it tells right; of new ones it is a little less"""
+
+
+def best_threshold(scores: ArrayLike, labels: ArrayLike) -> Threshold:
+    """Return the threshold that tells most pairs right, of equals the lowest; labels as above."""
+    given, alike = np.asarray(scores, np.float64), np.asarray(labels) >= 1
+    order = np.argsort(given, kind="stable")
+    sorted_, same = given[order], alike[order]
+    below = np.concatenate([[0], np.cumsum(~same)])
+    above = same.sum() - np.concatenate([[0], np.cumsum(same)])
+    # Before each score that differs from the one before it, and above all of them.
+    places = np.flatnonzero(np.append(np.insert(np.diff(sorted_) > 0, 0, True), True))
+    right = (below + above)[places] / len(given)
+    best = int(right.argmax())
+    cuts = np.append(sorted_, np.nextafter(sorted_[-1], np.inf))[places]
+    return Threshold(float(cuts[best]), float(right[best]))
+
+
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ranks from 1, equal values sharing their mean rank."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -66,6 +91,7 @@ class PairResult:
     settings: Describing
     pairs: int
     means: Mapping[str, float]
+    threshold: Threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,4 +156,5 @@ def _result(split: str, model: Dense, pairs: Sequence[Pair], labels: Sequence[in
         settings=model.settings,
         pairs=len(pairs),
         means=pair_metrics(scores, labels),
+        threshold=best_threshold(scores, labels),
     )

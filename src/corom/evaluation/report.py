@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 from corom import __version__
 from corom.errors import InputError
 from corom.evaluation.evaluate import Report, Result
-from corom.evaluation.pairs import PAIR_MEASURES, PairReport, PairResult
+from corom.evaluation.pairs import PAIR_HEADS, PAIR_MEASURES, PairReport, PairResult
 from corom.extras import need
 from corom.files import atomic_write
 
 _PLOTS = (".png", ".svg", ".pdf")
-_NOTE = (
-    "In percent, with 95 % bootstrap intervals. Against {against}, paired randomisation test: "
-    "* p < 0.05, ** p < 0.01."
-)
+_IN_PERCENT = "In percent, with 95 % bootstrap intervals."
+_AGAINST = " Against {against}, paired randomisation test: * p < 0.05, ** p < 0.01."
 
 
 class Table(NamedTuple):
@@ -40,6 +38,7 @@ def to_json(report: Report | PairReport) -> dict[str, Any]:
                     "split": each.split,
                     "model": each.model,
                     "metrics": dict(each.means),
+                    "threshold": each.threshold._asdict(),
                     "pairs": each.pairs,
                     "settings": dict(each.settings),
                 }
@@ -88,16 +87,12 @@ def _result_json(result: Result) -> dict[str, Any]:
 
 def to_tables(report: Report | PairReport) -> list[Table]:
     """Return one table per split, the models below each other, figures in percent."""
-    measures = PAIR_MEASURES if isinstance(report, PairReport) else report.measures
+    heads = PAIR_HEADS if isinstance(report, PairReport) else report.measures
     return [
         Table(
             f"{report.dataset} / {split}",
-            ("model", *measures),
-            tuple(
-                (each.model, *(_cell(each, name) for name in measures))
-                for each in report.results
-                if each.split == split
-            ),
+            ("model", *heads),
+            tuple((each.model, *_cells(each)) for each in report.results if each.split == split),
         )
         for split in _splits(report)
     ]
@@ -107,9 +102,16 @@ def _splits(report: Report | PairReport) -> list[str]:
     return list(dict.fromkeys(each.split for each in report.results))
 
 
-def _cell(result: Result | PairResult, measure: str) -> str:
-    if isinstance(result, PairResult):
-        return f"{100 * result.means[measure]:.2f}"
+def _cells(result: Result | PairResult) -> Iterator[str]:
+    if isinstance(result, Result):
+        yield from (_cell(result, measure) for measure in result.intervals)
+        return
+    yield from (f"{100 * result.means[measure]:.2f}" for measure in PAIR_MEASURES)
+    yield f"{result.threshold.score:.3f}"
+    yield f"{100 * result.threshold.accuracy:.2f}"
+
+
+def _cell(result: Result, measure: str) -> str:
     low, high = result.intervals[measure]
     mark = ""
     if result.versus is not None:
@@ -154,8 +156,13 @@ def _bars(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _notes(report: Report | PairReport) -> list[str]:
     if isinstance(report, PairReport):
-        return ["In percent. AUC: label 1 or more against 0."]
-    note = _NOTE.format(against=report.against)
+        return [
+            "In percent. AUC: label 1 or more against 0. Threshold: the cosine that parts them "
+            "best; right: the share of these pairs that it tells."
+        ]
+    note = _IN_PERCENT
+    if any(each.versus for each in report.results):
+        note += _AGAINST.format(against=report.against)
     counted = {
         each.split: f"{each.split}: {each.evaluation.queries} queries" for each in report.results
     }

@@ -82,9 +82,9 @@ class BM25Index:
         """Return passages with their texts; InputError for an id that is not there."""
         return self.collection.passages(self.collection.find(ids))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Write the index in memory to a new folder."""
-        save(self.collection, folder)
+        save(self.collection, Path(folder))
 
     def _hits(self, found: Found, k: int) -> list[Hit]:
         ranks = self.collection.ranks

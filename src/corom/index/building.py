@@ -55,7 +55,7 @@ class Writer(Protocol):
 
 
 def build_index(
-    folder: Path,
+    folder: Path | str,
     passages: Iterable[Passage],
     *,
     spec: IndexSpec,

@@ -17,7 +17,7 @@ Index: TypeAlias = VectorIndex | BM25Index
 
 
 def open_index(
-    folder: Path,
+    folder: Path | str,
     *,
     fingerprint: str | None = None,
     dim: int | None = None,

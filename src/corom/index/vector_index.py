@@ -22,6 +22,7 @@ from corom.records import Hit, Passage, hits_of
 from corom.vectors import Vectors
 
 if TYPE_CHECKING:
+    from corom.encoder import Encoder
     from corom.index.ann import Neighbours
     from corom.index.scan import Scanner
 
@@ -62,7 +63,11 @@ class VectorIndex:
         normalized: bool = False,
         vector_type: VectorType = "float32",
     ) -> VectorIndex:
-        """Return an empty index in memory; `options` default to exact search in fp32."""
+        """Return an empty index in memory; `options` default to exact search in fp32.
+
+        `fingerprint` and `normalized` say which encoder's vectors it is for, and whether those have
+        length 1; `for_encoder` fills them in.
+        """
         spec = IndexSpec(
             options=options or ExactOptions(),
             dim=dim,
@@ -71,6 +76,23 @@ class VectorIndex:
             vector_type=vector_type,
         )
         return cls(Collection(spec))
+
+    @classmethod
+    def for_encoder(
+        cls,
+        encoder: Encoder,
+        options: Options | None = None,
+        *,
+        vector_type: VectorType = "float32",
+    ) -> VectorIndex:
+        """Return an empty index in memory for what `encoder.encode_passages` returns."""
+        return cls.new(
+            encoder.dim,
+            options,
+            fingerprint=encoder.fingerprint,
+            normalized=encoder.encoding.normalize,
+            vector_type=vector_type,
+        )
 
     @property
     def spec(self) -> IndexSpec:
@@ -125,9 +147,9 @@ class VectorIndex:
         """Return passages with their texts; InputError for an id that is not there."""
         return self.collection.passages(self.collection.find(ids))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Write the index in memory to a new folder; a graph or lists are made anew."""
-        save(self.collection, folder)
+        save(self.collection, Path(folder))
 
     def _candidates(self, queries: Vectors, k: int) -> NDArray[np.int64]:
         """Return at least `k` rows per query, ascending, after -1 for none."""

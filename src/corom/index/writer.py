@@ -45,7 +45,7 @@ from corom.records import Passage
 from corom.vectors import Vectors
 
 
-def open_writer(folder: Path, spec: IndexSpec | None = None) -> IndexWriter:
+def open_writer(folder: Path | str, spec: IndexSpec | None = None) -> IndexWriter:
     """Return a writer for the index in `folder`, which is made if it is not there.
 
     `spec` says what the index is to be; None takes what is in the folder. Raises ArtifactError
@@ -83,9 +83,11 @@ def _prepared(folder: Path, spec: IndexSpec | None) -> Manifest:
     if manifest is None:
         manifest = read_manifest(folder)
         if spec and (differences := spec.differences(manifest.spec)):
+            only = [each.partition(":")[0] for each in differences] == ["source"]
             raise ArtifactError(
                 f"{folder} holds an index of something else ({'; '.join(differences)}); "
-                "remove it or choose another folder"
+                + ("if its corpus has changed, change it (docs/indexes.md), " if only else "")
+                + "remove it or choose another folder"
             )
         check_files(folder, deep=True)
     sweep(folder, manifest)

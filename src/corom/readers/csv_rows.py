@@ -21,7 +21,7 @@ from typing import TypeAlias, TypeVar
 from corom.errors import FormatError
 from corom.readers.fields import id_field, require_unique, text_field
 from corom.readers.jsonl import passage_of_record
-from corom.readers.lines import BadRecordError, SkipReport, leave_out, open_bytes
+from corom.readers.lines import TO_UTF8, BadRecordError, SkipReport, leave_out, open_bytes
 from corom.records import Passage, Query
 
 Row: TypeAlias = dict[str, str]
@@ -133,5 +133,5 @@ def _cells(row: list[str], header: list[str]) -> Row:
     try:
         "".join(row).encode("utf-8")
     except UnicodeEncodeError:
-        raise BadRecordError("invalid UTF-8", "is not UTF-8; convert the file to UTF-8") from None
+        raise BadRecordError("invalid UTF-8", f"is not UTF-8; {TO_UTF8}") from None
     return dict(zip(header, row, strict=True))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from corom.errors import FormatError, InputError
-from corom.readers.lines import plain_name
+from corom.readers.lines import TO_UTF8, plain_name
 from corom.records import Passage
 
 ENDINGS = (".txt", ".md")
@@ -39,6 +40,12 @@ def open_documents(folder: Path | str) -> Iterator[Passage]:
     return (Passage(id_, _read(path)) for id_, path in texts.items())
 
 
+def other_files(folder: Path | str) -> Counter[str]:
+    """Return what else lies in the folder or below, and `open_documents` leaves out, by ending."""
+    others = (path for path in _files(Path(folder)) if not _is_text(path))
+    return Counter(path.suffix.lower() or "no ending" for path in others)
+
+
 def _files(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise error
@@ -57,9 +64,7 @@ def _read(path: Path) -> str:
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = file.read()
     except UnicodeDecodeError as error:
-        raise FormatError(
-            f"is not UTF-8 at byte {error.start + 1}; convert the file to UTF-8", path=path
-        ) from None
+        raise FormatError(f"is not UTF-8 at byte {error.start + 1}; {TO_UTF8}", path=path) from None
     if not text.strip():
         raise FormatError("has an empty text", path=path)
     return text

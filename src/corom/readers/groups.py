@@ -38,12 +38,12 @@ class Group(NamedTuple):
     negatives: tuple[Passage, ...] = ()
 
 
-def read_groups(path: Path, *, skips: SkipReport | None = None) -> Iterator[Group]:
+def read_groups(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Group]:
     """Yield the groups of a jsonl file; a query id may occur in several groups."""
     return read_records([path], _parse, skips=skips)
 
 
-def write_groups(path: Path, groups: Iterable[Group]) -> None:
+def write_groups(path: Path | str, groups: Iterable[Group]) -> None:
     """Write groups so that `read_groups` returns them; a title is written when there is one."""
     write_lines(path, (json.dumps(_record(group), ensure_ascii=False) for group in groups))
 

@@ -28,7 +28,7 @@ from corom.records import Passage, Qrel, Query
 _HEADER = "query-id\tcorpus-id\tscore"
 
 
-def read_passages_jsonl(path: Path, *, skips: SkipReport | None = None) -> Iterator[Passage]:
+def read_passages_jsonl(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Passage]:
     """Yield the passages of a jsonl file: `id` (or `_id`, `docid`), `text`, `title` if any.
 
     A passage may have an empty text when it has a title.
@@ -50,7 +50,7 @@ def passage_of_record(record: JsonObject) -> Passage:
     return Passage(id_field(record, "id", "_id", "docid"), text, title)
 
 
-def read_queries_jsonl(path: Path, *, skips: SkipReport | None = None) -> Iterator[Query]:
+def read_queries_jsonl(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Query]:
     """Yield the queries of a jsonl file: `id` (or `_id`, `query_id`), `text` (or `query`)."""
     unique = require_unique()
 
@@ -64,7 +64,7 @@ def read_queries_jsonl(path: Path, *, skips: SkipReport | None = None) -> Iterat
     return read_records([path], parse, skips=skips)
 
 
-def read_qrels_beir(path: Path, *, skips: SkipReport | None = None) -> Iterator[Qrel]:
+def read_qrels_beir(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Qrel]:
     """Yield the judgements of a BEIR file; its header may be missing."""
     unique = require_unique()
 

@@ -22,6 +22,7 @@ from corom.errors import FormatError, InputError
 from corom.extras import need
 
 COMPRESSIONS = (".gz", ".xz", ".zst", ".zip")
+TO_UTF8 = "convert the file to UTF-8, one in GBK by iconv -f gb18030 -t utf-8"
 _FIRST = 10
 _CHUNK = 1 << 16
 _BOM = b"\xef\xbb\xbf"
@@ -79,7 +80,7 @@ def plain_name(name: str) -> str:
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[IO[bytes]]:
+def open_bytes(path: Path | str) -> Iterator[IO[bytes]]:
     """Yield the uncompressed bytes of a file: plain, .gz, .xz, .zst or a .zip that holds one file.
 
     Raises InputError when there is no such file, FormatError when it is broken or cut short.
@@ -170,15 +171,15 @@ class _BlockFile(io.RawIOBase):
         return count
 
 
-def numbered_lines(*paths: Path) -> Iterator[tuple[Path, int, bytes]]:
+def numbered_lines(*paths: Path | str) -> Iterator[tuple[Path, int, bytes]]:
     """Yield (file, line number from 1, line without its end); several files are one byte stream.
 
     That is how Multi-CPR cut its medical corpus: anywhere, even inside a character. A line that
     crosses a border is reported where it begins.
     """
-    paths = tuple(map(Path, paths))
+    files = [Path(path) for path in paths]
     rest, start = b"", (Path(), 0)
-    for path in paths:
+    for path in files:
         with open_bytes(path) as file:
             for number, line in enumerate(file, 1):
                 if rest:
@@ -189,9 +190,9 @@ def numbered_lines(*paths: Path) -> Iterator[tuple[Path, int, bytes]]:
                     rest = line
                     continue
                 rest = b""
-                yield *start, line_content(line, first=start == (paths[0], 1))
+                yield *start, line_content(line, first=start == (files[0], 1))
     if rest:
-        yield *start, line_content(rest, first=start == (paths[0], 1))
+        yield *start, line_content(rest, first=start == (files[0], 1))
 
 
 def line_content(line: bytes, *, first: bool) -> bytes:
@@ -201,7 +202,7 @@ def line_content(line: bytes, *, first: bool) -> bytes:
 
 
 def read_records(
-    paths: Sequence[Path], parse: Callable[[str], T], *, skips: SkipReport | None
+    paths: Sequence[Path | str], parse: Callable[[str], T], *, skips: SkipReport | None
 ) -> Iterator[T]:
     """Yield `parse(line)` of every line; a BadRecordError is counted in `skips` or raised.
 
@@ -230,5 +231,5 @@ def decoded(raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadRecordError(
-            "invalid UTF-8", f"is not UTF-8 at byte {error.start + 1}; convert the file to UTF-8"
+            "invalid UTF-8", f"is not UTF-8 at byte {error.start + 1}; {TO_UTF8}"
         ) from None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from corom.errors import InputError
 from corom.readers.fields import (
     JsonObject,
     json_object,
@@ -38,13 +39,20 @@ class Pair(NamedTuple):
 
 
 def read_pairs(
-    path: Path, *, skips: SkipReport | None = None, require: Callable[[Pair], None] | None = None
+    path: Path | str,
+    *,
+    skips: SkipReport | None = None,
+    require: Callable[[Pair], None] | None = None,
 ) -> Iterator[Pair]:
     """Yield the pairs of a .jsonl file or of a .tsv with text, text and perhaps label.
 
-    `require` may refuse a pair by a BadRecordError, as for any line that cannot be used.
+    `require` may refuse a pair by a BadRecordError, as for any line that cannot be used. Raises
+    InputError for a .csv, which pairs are not read from.
     """
-    parse = _parse_columns if plain_name(path.name).endswith(".tsv") else _parse_object
+    name = plain_name(Path(path).name)
+    if name.endswith(".csv"):
+        raise InputError(f"{path} is csv; pairs are read from .tsv (text, text, label) or .jsonl")
+    parse = _parse_columns if name.endswith(".tsv") else _parse_object
 
     def required(line: str) -> Pair:
         pair = parse(line)
@@ -52,10 +60,10 @@ def read_pairs(
             require(pair)
         return pair
 
-    return read_records([path], required, skips=skips)
+    return read_records([Path(path)], required, skips=skips)
 
 
-def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
+def write_pairs(path: Path | str, pairs: Iterable[Pair]) -> None:
     """Write pairs so that `read_pairs` returns them; what is empty is left out."""
     write_lines(path, (json.dumps(_record(pair), ensure_ascii=False) for pair in pairs))
 

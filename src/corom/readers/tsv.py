@@ -31,7 +31,7 @@ from corom.records import Passage, Qrel, Query
 _PARTS = tuple(f"corpus_split_{number}.tsv" for number in range(1, 5))
 
 
-def read_passages_tsv(*paths: Path, skips: SkipReport | None = None) -> Iterator[Passage]:
+def read_passages_tsv(*paths: Path | str, skips: SkipReport | None = None) -> Iterator[Passage]:
     """Yield the passages of files of id, tab, text that are read as one stream of bytes."""
     unique = require_unique()
 
@@ -49,12 +49,12 @@ def passage_of_columns(line: str) -> Passage:
     return Passage(require_id(id_), require_text(text))
 
 
-def read_queries_tsv(path: Path, *, skips: SkipReport | None = None) -> Iterator[Query]:
+def read_queries_tsv(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Query]:
     """Yield the queries of a file of id, tab, text."""
     return (Query(id_, text) for id_, text, _ in read_passages_tsv(path, skips=skips))
 
 
-def read_qrels(path: Path, *, skips: SkipReport | None = None) -> Iterator[Qrel]:
+def read_qrels(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Qrel]:
     """Yield the judgements of a TREC file: query, 0, passage, grade, separated by white space."""
     unique = require_unique()
 

@@ -14,7 +14,7 @@ from corom.extras import need
 from corom.files import atomic_write
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> None:
+def write_lines(path: Path | str, lines: Iterable[str]) -> None:
     """Write `lines`, each ended by a line feed, as UTF-8: plain, or .gz, .xz, .zst by the name.
 
     The same lines give the same bytes. The file appears whole or, when `lines` raises, not at all.
