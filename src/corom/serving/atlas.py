@@ -127,7 +127,8 @@ def _principal(unit: Vectors) -> NDArray[np.float64]:
 
 
 def _stretched(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the points with both coordinates from 0 to 1."""
+    """Return the points with both coordinates from 0 to 1; rounding is not stretched."""
     low, high = plane.min(axis=0), plane.max(axis=0)
-    stretched: NDArray[np.float64] = (plane - low) / np.where(high > low, high - low, 1)
+    width = high - low
+    stretched: NDArray[np.float64] = (plane - low) / np.where(width > _EQUAL, width, 1)
     return stretched
