@@ -22,6 +22,7 @@ pack() {
 }
 
 run() {
+    mkdir -p "$2"
     $there mine recipes/reranker-mine.toml --set precision=auto --model "$1/start" \
         --set "data=[\"$1/pairs.jsonl.xz\"]"
     $there train reranker recipes/corom-medical-reranker.toml --model "$1/start" ${READER:-}
@@ -32,6 +33,7 @@ run() {
 }
 
 pieces() {  # the float16 form of a model in parts that may be sent one by one
+    rm -rf "$1-half"  # of a run before
     $there convert "$1" "$1-half" --dtype float16
     tar -C "$1-half" -c . | split -b 15m - "$2.tar."
 }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 
 import numpy as np
@@ -106,6 +107,18 @@ def test_after_a_kill_it_goes_on_as_if_nothing_had_been(settings, table, run_pyt
 
 
 @pytest.mark.slow
+def test_a_kill_between_corpus_and_report_is_no_harm(settings):
+    finished = pretrain(settings())
+    folder = finished.model.parent
+    report = (folder / "data.json").read_bytes()
+    for path in (folder / "result.json", folder / "data.json"):
+        path.unlink()
+    shutil.rmtree(folder / "model")
+    again = pretrain(settings())
+    assert (folder / "data.json").read_bytes() == report
+    assert load_checkpoint(again.model).fingerprint
+
+
 def test_two_processes_equal_one_in_pretraining(settings, table, run_python, tmp_path):
     options = {"run": {"dropout": 0.0}, "optimizer": {"max_steps": 2}}
     single = pretrain(settings("single", **options))

@@ -9,6 +9,7 @@ a temperature of 0.05 for the contrast, the middle layer for the head, BM25 weig
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -226,7 +227,7 @@ def pretrain(settings: PretrainSettings, *, progress: Report | None = None) -> F
         paths = [*settings.texts, *([settings.dev.folder] if settings.dev else [])]
         inputs = {settings.model: checkpoint.fingerprint, **checksums(paths)}
         begin(folder, settings, inputs=inputs)
-        if not (folder / "corpus").exists():
+        if not (folder / "data.json").exists():
             _prepare(folder, settings.texts, checkpoint)
     accelerator.wait_for_everyone()
     if (done := read_finished(folder)) is not None:
@@ -243,6 +244,7 @@ def pretrain(settings: PretrainSettings, *, progress: Report | None = None) -> F
 
 
 def _prepare(folder: Path, texts: Sequence[str], checkpoint: Checkpoint) -> None:
+    shutil.rmtree(folder / "corpus", ignore_errors=True)  # a kill may have come before the report
     skips = write_corpus(
         folder / "corpus",
         texts,
