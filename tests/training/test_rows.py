@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 import lzma
+from pathlib import Path
 
 import pytest
 
 from corom.errors import FormatError, InputError
 from corom.training.examples import Row
-from corom.training.rows import read_graded, read_rows
+from corom.training.rows import holds_groups, read_graded, read_rows
 from corom.training.sampling import sample
 from corom.training.settings import SampleSettings
 
@@ -148,6 +149,31 @@ def test_every_bad_line_raises_or_is_counted(tmp_path, line):
     assert f"{path}, line 2: " in str(caught.value)
     found = read(path, skip_bad=True)
     assert (len(found.rows), found.skips.total) == (1, 1)
+
+
+@pytest.mark.parametrize("bad", ["{broken", "", '{"query": "positive_passages"}', "[1]", "\x00"])
+def test_a_bad_first_line_does_not_make_pairs_of_groups_or_groups_of_pairs(tmp_path, bad):
+    groups = write(tmp_path / "groups.jsonl", bad, GROUP)
+    with pytest.raises(FormatError, match="line 1: "):
+        read(groups)
+    found = read(groups, skip_bad=True)
+    assert (found.rows[0].positives, found.skips.total) == (("头痛 可以吃药", "多休息"), 1)
+    pair = {"query": "positive_passages", "positive": "休息"}
+    found = read(write(tmp_path / "pairs.jsonl", bad, pair), skip_bad=True)
+    assert (found.rows[0].positives, found.skips.total) == (("休息",), 1)
+    assert not holds_groups(Path(write(tmp_path / "none.jsonl", bad)))
+    assert not holds_groups(Path(write(tmp_path / "pairs.tsv", json.dumps(GROUP))))
+
+
+def test_judgements_of_what_is_not_there_are_counted(dataset):
+    plain = read(str(dataset))
+    assert not any("judgements" in what for what in plain.counts)
+    with (dataset / "qrels.train.tsv").open("a") as file:
+        file.write("1\t0\t9999\t1\n2\t0\t9998\t0\n777\t0\t1\t1\n")
+    found = read(str(dataset))
+    assert found.rows == plain.rows
+    assert found.counts["judgements of passages that are not there, left out"] == 2
+    assert found.counts["judgements of queries that are not there, left out"] == 1
 
 
 def test_nothing_to_train_on_is_said(tmp_path):

@@ -2,7 +2,7 @@
 
 | what | recognised by | rows |
 |---|---|---|
-| groups (Tevatron, DuReader-retrieval) | `"positive_passages"` in the first line | one per group |
+| groups (Tevatron, DuReader) | `"positive_passages"` in the first whole record | one per group |
 | pairs | any other .jsonl | one per pair |
 | dataset folder (Multi-CPR, BEIR, …) | being a folder | one per query with a relevant passage |
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,16 @@ from corom.readers import (
     write_groups,
     write_pairs,
 )
-from corom.readers.lines import BadRecordError, numbered_lines
+from corom.readers.fields import json_object
+from corom.readers.lines import BadRecordError, decoded, numbered_lines, plain_name
 from corom.records import Passage
 from corom.training.examples import GradedRow, Row, text_key
 from corom.training.plan import plain_source, row_weights
 
 _WHOLE = 2**32
 _JOINED = "rows whose negatives joined an earlier row's"
+_NO_QUERY = "judgements of queries that are not there, left out"
+_NO_PASSAGE = "judgements of passages that are not there, left out"
 
 
 @dataclass
@@ -71,7 +73,7 @@ def read_rows(
     to answer its query, are always dropped and counted.
     """
     found = Rows()
-    read = _each_row(paths, split=split, skips=found.skips if skip_bad else None, pool=found.pool)
+    read = _each_row(paths, split=split, skips=found.skips if skip_bad else None, found=found)
     rows = _joined(read, found.counts)
     if not rows:
         raise InputError(f"no row to train on in {', '.join(paths)}; {found.skips.describe()}")
@@ -86,14 +88,15 @@ def read_rows(
 
 
 def _each_row(
-    paths: Sequence[str], *, split: str, skips: SkipReport | None, pool: list[str]
+    paths: Sequence[str], *, split: str, skips: SkipReport | None, found: Rows
 ) -> Iterator[Row]:
-    """Yield a row for each record; passages of dataset folders are added to `pool`."""
+    """Yield a row for each record; `found` gets the passages and counts of dataset folders."""
     records: Iterable[Group | Pair]
     for path in map(Path, paths):
         if path.is_dir():
-            passages, records = groups_of_folder(path, split=split, skips=skips)
-            pool.extend(one.content for one in passages.values())
+            counts = found.counts
+            passages, records = groups_of_folder(path, split=split, skips=skips, counts=counts)
+            found.pool.extend(one.content for one in passages.values())
         else:
             records = records_of_file(path, skips=skips)
         for record in records:
@@ -193,9 +196,20 @@ def write_records(target: Path, records: Iterable[Group | Pair], *, like: Path) 
 
 
 def holds_groups(path: Path) -> bool:
-    """Whether a .jsonl file holds groups rather than pairs, by its first line."""
-    first = next(islice(numbered_lines(path), 1), None)
-    return first is not None and b'"positive_passages"' in first[2]
+    """Whether a .jsonl file holds groups rather than pairs, by the first record of either form.
+
+    A broken line before it is its readers' to name, and does not make pairs of all the others.
+    """
+    if plain_name(path.name).endswith(".tsv"):
+        return False
+    for _, _, line in numbered_lines(path):
+        try:
+            record = json_object(decoded(line))
+        except BadRecordError:
+            continue
+        if "positive_passages" in record or "positive" in record:
+            return "positive_passages" in record
+    return False
 
 
 def row_of(record: Group | Pair, *, source: str) -> Row:
@@ -220,24 +234,31 @@ def records_of_file(path: Path, *, skips: SkipReport | None) -> Iterator[Group |
 
 
 def groups_of_folder(
-    path: Path, *, split: str, skips: SkipReport | None
+    path: Path, *, split: str, skips: SkipReport | None, counts: Counter[str] | None = None
 ) -> tuple[dict[str, Passage], Iterator[Group]]:
     """Return the corpus of a dataset folder by id, and its queries as groups.
 
-    A query without a relevant passage in the corpus raises FormatError, or is counted in `skips`.
+    A query without a relevant passage in the corpus raises FormatError, or is counted in `skips`;
+    judgements of queries and passages that are not there are left out, and counted in `counts`.
     """
     dataset = open_dataset(path, skips=skips)
     passages = {passage.id: passage for passage in dataset.passages()}
     relevant: dict[str, list[str]] = defaultdict(list)
     judged: dict[str, list[str]] = defaultdict(list)
+    queries = list(dataset.queries(split))
+    ids, lost = {query.id for query in queries}, Counter[str]() if counts is None else counts
     for qrel in dataset.qrels(split):
         (relevant if qrel.grade > 0 else judged)[qrel.query_id].append(qrel.passage_id)
+        if qrel.query_id not in ids:
+            lost[_NO_QUERY] += 1
+        if qrel.passage_id not in passages:
+            lost[_NO_PASSAGE] += 1
 
     def known(ids: list[str]) -> tuple[Passage, ...]:
         return tuple(passages[id_] for id_ in ids if id_ in passages)
 
     def groups() -> Iterator[Group]:
-        for query in dataset.queries(split):
+        for query in queries:
             if positives := known(relevant[query.id]):
                 yield Group(query.id, query.text, positives, known(judged[query.id]))
             else:
