@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from fastapi.testclient import TestClient
 
 from corom.cli import main
 from corom.encoder import Encoder
-from corom.reranker import Reranker, SecondPass
+from corom.records import Hit
+from corom.reranker import Reranker, SecondPass, reordered
 from corom.search import Searcher
 from corom.serving.collection import Collection, bundled_collection
 from corom.serving.server import Server
@@ -54,17 +56,33 @@ def refused(client: TestClient, path: str, **body: Any) -> tuple[int, str, str]:
     return answer.status_code, told["code"], told["message"]
 
 
-def test_rerank_is_the_rerankers_order(client: TestClient, second: SecondPass) -> None:
+def test_alone_it_gives_its_own_order(
+    client: TestClient, second: SecondPass, serve: Callable[..., TestClient]
+) -> None:
     logits = second.reranker.score([QUERY] * 4, TEXTS)
     raw = post(client, "/rerank", query=QUERY, texts=TEXTS, raw_scores=True)
     assert [rank["score"] for rank in raw] == pytest.approx(sorted(logits, reverse=True), abs=1e-5)
-    squashed = post(client, "/rerank", query=QUERY, texts=TEXTS, return_text=True)
+    alone = serve(second=replace(second, share=1.0))
+    squashed = post(alone, "/rerank", query=QUERY, texts=TEXTS, return_text=True)
     for rank, same in zip(squashed, raw, strict=True):
         assert rank["index"] == same["index"]
         assert rank["score"] == pytest.approx(1 / (1 + np.exp(-same["score"])), abs=1e-5)
         assert rank["text"] == TEXTS[rank["index"]]
     places = [rank["index"] for rank in raw]
     assert places.index(3) == places.index(1) + 1  # equal texts, in the order of the request
+
+
+def test_both_scores_count_as_in_a_search(
+    client: TestClient, second: SecondPass, serve: Callable[..., TestClient]
+) -> None:
+    cosines = post(serve(), "/rerank", query=QUERY, texts=TEXTS)
+    first = [Hit(str(rank["index"]), rank["score"]) for rank in cosines]
+    logits = second.reranker.score([QUERY] * 4, [TEXTS[int(hit.id)] for hit in first]).tolist()
+    wanted = reordered(first, logits, share=0.7)
+    found = post(client, "/rerank", query=QUERY, texts=TEXTS)
+    assert [str(rank["index"]) for rank in found] == [hit.id for hit in wanted]
+    assert [rank["score"] for rank in found] == pytest.approx([h.score for h in wanted], abs=1e-4)
+    assert post(client, "/rerank", query=QUERY, texts=["头痛"]) == [{"index": 0, "score": 1.0}]
 
 
 def test_a_pair_that_is_too_long_is_said_where_truncation_is_off(client: TestClient) -> None:
@@ -157,7 +175,7 @@ def test_about_and_readiness_know_the_reranker(client: TestClient, second: Secon
     before = client.get("/metrics").text
     post(client, "/rerank", query=QUERY, texts=TEXTS)
     after = client.get("/metrics").text
-    assert _texts(after) == _texts(before) + 4
+    assert _texts(after) == _texts(before) + 4 + 5  # pairs; query and texts by themselves
 
 
 def test_a_reranker_that_fails_is_not_ready(

@@ -141,7 +141,7 @@ class TeiRerankRequest(_Truncating):
     query: Text
     texts: Texts
     raw_scores: bool = Field(
-        False, description="a reranker's logits, not squashed to 0..1; cosines never are"
+        False, description="a reranker's logits, alone and as they are; cosines never change"
     )
     return_text: bool = False
 

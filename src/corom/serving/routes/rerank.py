@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from fastapi import APIRouter, Request
 
-from corom.reranker import squashed
+from corom.records import Hit
+from corom.reranker import reordered, squashed
 from corom.serving.errors import ApiError
 from corom.serving.schemas import (
     Document,
@@ -27,18 +29,27 @@ def routes(service: Service) -> APIRouter:
     async def ranks(
         request: Request, query: str, texts: list[str], *, raw: bool = False, truncate: bool = True
     ) -> list[Rank]:
-        """Return places and scores, best first: a reranker's, or without one cosines."""
-        if service.second is None:
-            scores = await service.cosines(request, query, texts, truncate=truncate)
-        else:
-            logits = await service.read(request, service.second, query, texts, truncate=truncate)
-            scores = (logits if raw else squashed(logits)).tolist()
-        order = sorted(range(len(scores)), key=lambda index: -scores[index])
-        return [Rank(index=index, score=scores[index]) for index in order]
+        """Return places and scores, best first.
+
+        Cosines without a reranker; with one its scores and they together, as in a search, or its
+        own alone if they count all or are asked for raw.
+        """
+        second = service.second
+        if second is None:
+            return _ranked(await service.cosines(request, query, texts, truncate=truncate))
+        logits = (await service.read(request, second, query, texts, truncate=truncate)).tolist()
+        if raw:
+            return _ranked(logits)
+        if second.rules.share == 1:
+            return _ranked(squashed(np.array(logits, np.float32)).tolist())
+        cosines = await service.cosines(request, query, texts, truncate=True)
+        first = [Hit(str(index), score) for index, score in enumerate(cosines)]
+        both = reordered(first, logits, share=second.rules.share)
+        return [Rank(index=int(hit.id), score=hit.score) for hit in both]
 
     @router.post("/rerank", response_model_exclude_none=True, tags=["text-embeddings-inference"])
     async def tei(request: Request, body: TeiRerankRequest) -> list[Rank]:
-        """Texts by the reranker's score, or without one by their cosine, best first."""
+        """Texts by the scores of model and reranker, or without one by their cosine, best first."""
         found = await ranks(
             request, body.query, body.texts, raw=body.raw_scores, truncate=body.truncate
         )
@@ -48,7 +59,7 @@ def routes(service: Service) -> APIRouter:
 
     @router.post("/v1/rerank", response_model_exclude_none=True, tags=["Jina, Cohere"])
     async def jina(request: Request, body: RerankRequest) -> RerankResponse:
-        """Documents by the reranker's score, or without one by their cosine, best first."""
+        """Documents as /rerank has them, best first."""
         if body.model is not None and body.model != name:
             raise ApiError(404, f"what ranks here is {name}", code="model_not_found", param="model")
         found = await ranks(request, body.query, body.documents)
@@ -69,3 +80,8 @@ def routes(service: Service) -> APIRouter:
         )
 
     return router
+
+
+def _ranked(scores: list[float]) -> list[Rank]:
+    order = sorted(range(len(scores)), key=lambda index: -scores[index])
+    return [Rank(index=index, score=scores[index]) for index in order]
