@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corom.errors import FormatError
+from corom.errors import FormatError, InputError
 from corom.readers import Pair, SkipReport, read_pairs, write_pairs
 
 PAIRS = [
@@ -53,6 +53,8 @@ def test_question_matching_tables_are_pairs_too(tmp_path: Path) -> None:
         ({"negatives": [1]}, "bad field"),
         ({"negatives": [" "]}, "empty text"),
         ({"kind": 1}, "bad field"),
+        ({"negative": "吃药"}, "unknown field"),
+        ({"neg": ["吃药"]}, "unknown field"),
     ],
 )
 def test_bad_pairs(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
@@ -87,3 +89,10 @@ def test_any_pair_survives(tmp_path_factory: pytest.TempPathFactory, pairs: list
     path = tmp_path_factory.mktemp("any") / "a.jsonl"
     write_pairs(path, pairs)
     assert list(read_pairs(path)) == pairs
+
+
+def test_csv_is_no_file_of_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("text,text\n头痛,头疼\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"read from \.tsv"):
+        read_pairs(str(path))

@@ -27,6 +27,10 @@ from corom.readers.lines import BadRecordError, SkipReport, plain_name, read_rec
 from corom.readers.writing import write_lines
 
 
+# What sentence-transformers, FlagEmbedding and others call them: not to be passed over in silence.
+_FOREIGN = {"negative", "hard_negatives", "neg", "pos", "anchor"}
+
+
 class Pair(NamedTuple):
     """Two texts that belong together; with a label, how much."""
 
@@ -77,6 +81,12 @@ def _parse_columns(line: str) -> Pair:
 
 def _parse_object(line: str) -> Pair:
     record = json_object(line)
+    if foreign := _FOREIGN & record.keys():
+        raise BadRecordError(
+            "unknown field",
+            f"has a field {min(foreign)!r}, as other tools name it; here a line has query, positive, "
+            "negatives (docs/data-formats.md)",
+        )
     label = record.get("label")
     if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
         raise BadRecordError("bad grade", "has a label that is not an integer")
