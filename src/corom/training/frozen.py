@@ -74,7 +74,8 @@ class DeviceModel:
 class Frozen:
     """A model that is imitated and never trained: it gives each text the same vector every time.
 
-    So a text is computed once and its vector kept on the device: 2 kB a text at 512 dimensions.
+    So a text is computed once and its vector kept on the device: 2 kB a text at 512 dimensions. Its
+    last bits depend on the texts it came with first, so that a resumed run's may differ in them.
     """
 
     def __init__(
