@@ -26,7 +26,6 @@ from corom.readers.fields import (
 from corom.readers.lines import BadRecordError, SkipReport, plain_name, read_records
 from corom.readers.writing import write_lines
 
-
 # What sentence-transformers, FlagEmbedding and others call them: not to be passed over in silence.
 _FOREIGN = {"negative", "hard_negatives", "neg", "pos", "anchor"}
 
@@ -84,8 +83,8 @@ def _parse_object(line: str) -> Pair:
     if foreign := _FOREIGN & record.keys():
         raise BadRecordError(
             "unknown field",
-            f"has a field {min(foreign)!r}, as other tools name it; here a line has query, positive, "
-            "negatives (docs/data-formats.md)",
+            f"has a field {min(foreign)!r}, as other tools name it; here a line has query, "
+            "positive, negatives (docs/data-formats.md)",
         )
     label = record.get("label")
     if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
