@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,19 @@ def test_tables_are_in_percent_with_intervals_and_marks() -> None:
     assert lines[8] == "a|b_c  31.87 [29.0, 34.5]*"
     assert "133,780 passages; dev: 1 queries, test: 1 queries." in lines
     assert "Against bm25" in lines[-1]
+
+
+def test_queries_without_hits_are_said() -> None:
+    first, *rest = REPORT.results
+    lacking = replace(first, evaluation=replace(first.evaluation, missing=2))
+    said = "bm25 has no hits for 2 judged queries of dev, which count 0."
+    assert said in to_text(replace(REPORT, results=(lacking, *rest))).splitlines()
+    assert "no hits" not in to_text(REPORT)
+
+
+def test_nothing_is_compared_with_itself_alone() -> None:
+    alone = to_text(replace(REPORT, results=REPORT.results[:1]))
+    assert alone.splitlines()[-1] == "In percent, with 95 % bootstrap intervals."
 
 
 def test_markdown_escapes_what_it_would_read() -> None:

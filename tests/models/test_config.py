@@ -71,3 +71,11 @@ def test_weight_shapes_list_every_weight_of_a_bert():
     assert shapes["encoder.layer.0.output.dense.weight"] == (8, 16)
     assert shapes["encoder.layer.0.output.dense.bias"] == (8,)
     assert shapes["encoder.layer.0.attention.output.LayerNorm.bias"] == (8,)
+
+
+def test_encodings_in_words():
+    assert Encoding().describe() == "cls, raw length, at most 128 tokens"
+    whole = Encoding(pooling="avg", normalize=True, query_prefix="问：", passage_suffix="[答]")
+    assert whole.describe() == (
+        "avg, unit length, at most 128 tokens, '问：' before queries, '[答]' behind passages"
+    )

@@ -75,7 +75,9 @@ def command(
             }
         )
         return
-    say(f"{made.folder}: {made.shape.layers} layers of {made.shape.hidden}, {made.encoding}")
+    say(
+        f"{made.folder}: {made.shape.layers} layers of {made.shape.hidden}, {made.encoding.describe()}"
+    )
     if fidelity is not None:
         note(fidelity.advice())
 

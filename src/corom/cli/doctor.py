@@ -142,8 +142,7 @@ def _model(name: str) -> Facts:
         "folder": str(folder),
         "fingerprint": checkpoint.fingerprint,
         "shape": f"{shape.layers} layers of {shape.hidden}, {shape.vocabulary:,} tokens",
-        "encoding": f"{encoding.pooling}, {'unit length' if encoding.normalize else 'raw length'}, "
-        f"at most {encoding.max_length} tokens",
+        "encoding": encoding.describe(),
         "runs": f"{encoder.precision} on {encoder.engine}",
         "int8": fidelity.advice() if fidelity else "no int8 form",
         "checksums": "all right" if (folder / MANIFEST).is_file() else "none to check against",

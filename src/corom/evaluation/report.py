@@ -166,7 +166,13 @@ def _notes(report: Report | PairReport) -> list[str]:
     counted = {
         each.split: f"{each.split}: {each.evaluation.queries} queries" for each in report.results
     }
-    return [f"{report.passages:,} passages; {', '.join(counted.values())}.", note]
+    lacking = [
+        f"{each.model} has no hits for {each.evaluation.missing} judged queries of {each.split}, "
+        "which count 0."
+        for each in report.results
+        if each.evaluation.missing
+    ]
+    return [f"{report.passages:,} passages; {', '.join(counted.values())}.", *lacking, note]
 
 
 def require_plot(path: Path) -> None:

@@ -107,3 +107,15 @@ class Encoding:
         for name in ("query_prefix", "passage_prefix", "query_suffix", "passage_suffix"):
             if not isinstance(getattr(self, name), str):
                 raise InputError(f"{name} must be text, not {type(getattr(self, name)).__name__}")
+
+    def describe(self) -> str:
+        """Return it in words: pooling, length, tokens read, and what stands around texts."""
+        around = (
+            ("before queries", self.query_prefix),
+            ("before passages", self.passage_prefix),
+            ("behind queries", self.query_suffix),
+            ("behind passages", self.passage_suffix),
+        )
+        length = "unit length" if self.normalize else "raw length"
+        said = [self.pooling, length, f"at most {self.max_length} tokens"]
+        return ", ".join([*said, *(f"{text!r} {where}" for where, text in around if text)])
