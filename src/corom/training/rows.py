@@ -78,7 +78,9 @@ def read_rows(
     if not rows:
         raise InputError(f"no row to train on in {', '.join(paths)}; {found.skips.describe()}")
     found.answers = answers_of(rows)
-    found.rows = [_without(found.answers_to(row), row, found.counts) for row in rows]
+    found.rows = [
+        _without(found.answers_to(row), row, found.counts) if row.negatives else row for row in rows
+    ]
     found.counts["rows"] = len(found.rows)
     found.counts["rows without negatives"] = sum(not row.negatives for row in found.rows)
     if not found.pool:
