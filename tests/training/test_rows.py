@@ -8,9 +8,10 @@ import pytest
 
 from corom.errors import FormatError, InputError
 from corom.training.examples import Row
+from corom.training.mining import mine
 from corom.training.rows import holds_groups, read_graded, read_rows
 from corom.training.sampling import sample
-from corom.training.settings import SampleSettings
+from corom.training.settings import MineSettings, SampleSettings
 
 
 def write(path, *records):
@@ -165,15 +166,23 @@ def test_a_bad_first_line_does_not_make_pairs_of_groups_or_groups_of_pairs(tmp_p
     assert not holds_groups(Path(write(tmp_path / "pairs.tsv", json.dumps(GROUP))))
 
 
-def test_judgements_of_what_is_not_there_are_counted(dataset):
+def test_judgements_of_what_is_not_there_are_counted(dataset, tmp_path):
     plain = read(str(dataset))
     assert not any("judgements" in what for what in plain.counts)
     with (dataset / "qrels.train.tsv").open("a") as file:
         file.write("1\t0\t9999\t1\n2\t0\t9998\t0\n777\t0\t1\t1\n")
     found = read(str(dataset))
     assert found.rows == plain.rows
-    assert found.counts["judgements of passages that are not there, left out"] == 2
-    assert found.counts["judgements of queries that are not there, left out"] == 1
+    sample(SampleSettings(data=(str(dataset),), output=str(tmp_path / "sampled")))
+    report = json.loads((tmp_path / "sampled" / "report.json").read_text(encoding="utf-8"))
+    counts = {
+        "judgements of passages that are not there": 2,
+        "judgements of queries that are not there": 1,
+    }
+    assert report["report"]["left out"] == counts
+    chosen = {"output": str(tmp_path / "mined"), "source": "random"}
+    assert mine(MineSettings(data=(str(dataset),), **chosen)).left_out == counts
+    assert {what: found.counts[what] for what in counts} == counts
 
 
 def test_nothing_to_train_on_is_said(tmp_path):

@@ -62,7 +62,7 @@ class Mined:
     dropped: dict[str, int]
     """Reason -> candidates dropped."""
     left_out: dict[str, int]
-    """Reason -> records of the data that could not be used."""
+    """Reason -> records of the data, and judgements in it, that could not be used."""
 
 
 def mine(settings: MineSettings, *, progress: MiningProgress | None = None) -> Mined:
@@ -115,7 +115,7 @@ class Miner:
 
     def __init__(self, settings: MineSettings, *, progress: MiningProgress | None = None) -> None:
         self.settings, self.progress = settings, progress
-        self.skips, self.dropped = SkipReport(), Counter[str]()
+        self.skips, self.dropped, self.lost = SkipReport(), Counter[str](), Counter[str]()
         self.total = self.records = self.without = self.negatives = self.ranks = 0
         self.passages: list[Passage] = []
         self.places: dict[int, int] = {}
@@ -134,7 +134,7 @@ class Miner:
         for path in map(Path, self.settings.data):
             if own and path.is_dir():
                 self._add(open_dataset(path).passages())
-            for record in self._records(path, self.skips):
+            for record in self._records(path, self.skips, self.lost):
                 self.total += 1
                 known = self.answers[text_key(record.query)]
                 known.extend(text for text in _positives(record) if text not in known)
@@ -159,9 +159,11 @@ class Miner:
             if place == len(self.passages):
                 self.passages.append(passage)
 
-    def _records(self, path: Path, skips: SkipReport) -> Iterable[Record]:
-        skip_bad = self.settings.bad_rows == "skip"
-        return records_of(path, split=self.settings.split, skips=skips if skip_bad else None)
+    def _records(
+        self, path: Path, skips: SkipReport, lost: Counter[str] | None = None
+    ) -> Iterable[Record]:
+        kept = skips if self.settings.bad_rows == "skip" else None
+        return records_of(path, split=self.settings.split, skips=kept, counts=lost)
 
     def mined(self, path: Path) -> Iterator[Record]:
         """Yield the records of an input with their negatives."""
@@ -212,7 +214,7 @@ class Miner:
             "without": self.without,
             "mean_rank": round(self.ranks / max(1, self.negatives), 2),
             "dropped": dict(self.dropped),
-            "left_out": dict(self.skips.counts),
+            "left_out": dict(self.skips.counts + self.lost),
         }
 
 

@@ -34,8 +34,8 @@ from corom.training.plan import plain_source, row_weights
 
 _WHOLE = 2**32
 _JOINED = "rows whose negatives joined an earlier row's"
-_NO_QUERY = "judgements of queries that are not there, left out"
-_NO_PASSAGE = "judgements of passages that are not there, left out"
+_NO_QUERY = "judgements of queries that are not there"
+_NO_PASSAGE = "judgements of passages that are not there"
 
 
 @dataclass
@@ -173,10 +173,12 @@ def _is_match(pair: Pair) -> None:
         raise BadRecordError("label 0", "is labelled as no match; skip bad rows, or leave it out")
 
 
-def records_of(path: Path, *, split: str, skips: SkipReport | None) -> Iterable[Group | Pair]:
+def records_of(
+    path: Path, *, split: str, skips: SkipReport | None, counts: Counter[str] | None = None
+) -> Iterable[Group | Pair]:
     """Return the records of a .jsonl file, or the groups of a dataset folder."""
     if path.is_dir():
-        return groups_of_folder(path, split=split, skips=skips)[1]
+        return groups_of_folder(path, split=split, skips=skips, counts=counts)[1]
     return records_of_file(path, skips=skips)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,8 @@ def sample(settings: SampleSettings) -> tuple[Path, ...]:
     made_of = {"settings": as_table(settings), "inputs": checksums(settings.data)}
     names = output_names(settings.data)
     if not (output / MANIFEST).exists():
-        skips = SkipReport()
-        kept = _kept(settings, skips)
+        skips, lost = SkipReport(), Counter[str]()
+        kept = _kept(settings, skips, lost)
         with atomic_folder(output) as draft:
             place = 0
             for name, path in names.items():
@@ -38,7 +39,7 @@ def sample(settings: SampleSettings) -> tuple[Path, ...]:
                 chosen = kept[place : place + len(records)].nonzero()[0].tolist()
                 place += len(records)
                 write_records(draft / name, (records[number] for number in chosen), like=path)
-            counts = {"records": place, "kept": int(kept.sum()), "left out": skips.counts}
+            counts = {"records": place, "kept": int(kept.sum()), "left out": skips.counts + lost}
             write_json(draft / REPORT, {**made_of, "report": counts})
     check_manifest(output)
     found = read_json(output / REPORT)
@@ -47,12 +48,12 @@ def sample(settings: SampleSettings) -> tuple[Path, ...]:
     return tuple(output / name for name in names)
 
 
-def _kept(settings: SampleSettings, skips: SkipReport) -> NDArray[np.int64]:
+def _kept(settings: SampleSettings, skips: SkipReport, lost: Counter[str]) -> NDArray[np.int64]:
     """Return, for every record of all inputs in order, whether it is kept."""
     sources = [
         (record.source if isinstance(record, Pair) else "") or plain_source(Path(path).name)
         for path in settings.data
-        for record in _records(Path(path), settings, skips)
+        for record in _records(Path(path), settings, skips, lost)
     ]
     weights = row_weights(sources, settings.weights)
     if settings.most is not None and weights.sum() > settings.most:
@@ -60,6 +61,8 @@ def _kept(settings: SampleSettings, skips: SkipReport) -> NDArray[np.int64]:
     return uses(weights, rng=np.random.default_rng((settings.seed, 3)))
 
 
-def _records(path: Path, settings: SampleSettings, skips: SkipReport) -> list[Group | Pair]:
-    skip_bad = settings.bad_rows == "skip"
-    return list(records_of(path, split=settings.split, skips=skips if skip_bad else None))
+def _records(
+    path: Path, settings: SampleSettings, skips: SkipReport, lost: Counter[str] | None = None
+) -> list[Group | Pair]:
+    kept = skips if settings.bad_rows == "skip" else None
+    return list(records_of(path, split=settings.split, skips=kept, counts=lost))
