@@ -262,3 +262,15 @@ def test_of_several_processes_one_speaks(settings: Path, tmp_path: Path, seed: i
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(f"{tmp_path / 'run' / 'model'}: 2 steps") == 1
     assert done.stderr.count("train 2/2") == 1
+
+
+def test_a_model_that_reads_less_than_before_is_said(
+    run: Callable, model: Path, pairs: Path, tmp_path: Path
+) -> None:
+    asked = ("train", "--model", model, "--data", pairs, *QUICK)
+    short = ("--set", "data.query_length=16", "--set", "data.passage_length=32")
+    done = run(*asked, "--output", tmp_path / "short", *short)
+    assert done.code == 0, done.err
+    assert "the model reads 32 tokens, the one it began from 128" in done.err
+    done = run(*asked, "--output", tmp_path / "whole")
+    assert (done.code, "the one it began from" in done.err) == (0, False)

@@ -22,11 +22,26 @@ def test_a_run_notes_what_made_it_and_is_not_made_otherwise(tmp_path):
     assert made["inputs"] == {"a": "1"}
     assert made["versions"]["python"]
     assert "git" in made
+    (folder / "log.jsonl").touch()
     begin(folder, settings(), inputs={"a": "1"})
     with pytest.raises(InputError, match=r"other settings \(run\.seed\)"):
         begin(folder, settings(run={"seed": 1}), inputs={"a": "1"})
     with pytest.raises(InputError, match=r"other inputs \(a\)"):
         begin(folder, settings(), inputs={"a": "2"})
+
+
+def test_a_run_that_stopped_at_its_data_begins_anew(tmp_path):
+    folder = tmp_path / "run"
+    begin(folder, settings(), inputs={"a": "1"})
+    (folder / "data.json").write_text("{}")
+    begin(folder, settings(run={"seed": 1}), inputs={"a": "2"})
+    made = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    assert (made["settings"]["run"]["seed"], made["inputs"]) == (1, {"a": "2"})
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "data.json").touch()
+    with pytest.raises(InputError, match="holds no run"):
+        begin(other, settings(), inputs={})
 
 
 def test_checksums_of_files_and_folders(pairs, dataset, tmp_path):
@@ -55,6 +70,7 @@ def test_the_order_of_patterns_counts(tmp_path):
         assert first_difference(one, other) == f"the order of data.{name}"
     data = {"train": ["a"], "weights": first}
     begin(tmp_path / "run", settings(data=data), inputs={})
+    (tmp_path / "run" / "log.jsonl").touch()
     begin(tmp_path / "run", settings(data=data), inputs={})
     with pytest.raises(InputError, match=r"other settings \(the order of data\.weights\)"):
         begin(tmp_path / "run", settings(data={**data, "weights": second}), inputs={})

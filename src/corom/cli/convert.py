@@ -75,9 +75,8 @@ def command(
             }
         )
         return
-    say(
-        f"{made.folder}: {made.shape.layers} layers of {made.shape.hidden}, {made.encoding.describe()}"
-    )
+    shape = f"{made.shape.layers} layers of {made.shape.hidden}"
+    say(f"{made.folder}: {shape}, {made.encoding.describe()}")
     if fidelity is not None:
         note(fidelity.advice())
 

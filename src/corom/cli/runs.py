@@ -145,7 +145,7 @@ def say_finished(finished: Finished, *, measure: str, as_json: bool) -> None:
     if as_json:
         say_json({**vars(finished), "model": str(finished.model)})
         return
-    _note_left_out(finished.model.parent / "data.json")
+    _note_data(finished.model.parent / "data.json")
     time_taken = f"{finished.steps:,} steps in {finished.seconds / 60:,.1f} min"
     if finished.best_step:
         best = 100 * finished.dev[str(finished.best_step)]
@@ -154,10 +154,17 @@ def say_finished(finished: Finished, *, measure: str, as_json: bool) -> None:
     say(f"{finished.model}: {time_taken}{figure}")
 
 
-def _note_left_out(path: Path) -> None:
+def _note_data(path: Path) -> None:
+    """Say what was left out of the data, and if the model reads less than it did."""
     from corom.files import read_json
 
     found = read_json(path)
+    reads = found.get("tokens read")
+    if reads and reads["now"] < reads["before"]:
+        note(
+            f"the model reads {reads['now']} tokens, the one it began from {reads['before']}: as "
+            "data.passage_length says"
+        )
     counts = {**found.get("left out", {}), **found.get("graded pairs left out", {})}
     if counts:
         said = (f"{reason} {count:,}" for reason, count in sorted(counts.items()))

@@ -208,12 +208,14 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
         accelerator=accelerator,
         report=progress,
     )
+    reads = max(settings.data.query_length, settings.data.passage_length)
     if accelerator.is_main_process:
+        noted["tokens read"] = {"before": checkpoint.encoding.max_length, "now": reads}
         write_json(folder / "data.json", task.drawing.noted(noted))
     encoding = replace(
         checkpoint.encoding,
         normalize=settings.loss.similarity == "cosine",
-        max_length=max(settings.data.query_length, settings.data.passage_length),
+        max_length=reads,
     )
     return run_to_end(
         task, settings, base=checkpoint, encoding=encoding, accelerator=accelerator, report=progress

@@ -19,7 +19,7 @@ from corom.files import read_json, sha256, write_json
 from corom.readers import open_dataset
 from corom.training.recipe import as_table
 
-SETTINGS = "settings.json"
+SETTINGS, DATA = "settings.json", "data.json"
 _PATTERNS = ("weights", "pool")
 _PACKAGES = ("corom", "torch", "accelerate", "numpy", "tokenizers", "safetensors")
 
@@ -65,12 +65,14 @@ def begin(
     """Write `settings.json` into a new run's folder, or check it against that of an old one.
 
     `inputs` are the checksums of the data and the fingerprints of the models. Raises InputError
-    naming the first setting or input that is not what the run in `folder` began with.
+    naming the first setting or input that is not what the run in `folder` began with. A folder with
+    no more than its settings and the report of its data is none yet: it begins anew.
     """
     asked = {"settings": as_table(settings), "inputs": dict(inputs)}
     path = folder / SETTINGS
-    if not path.exists():
-        if folder.exists() and any(folder.iterdir()):
+    held = {each.name for each in folder.iterdir()} if folder.exists() else set()
+    if SETTINGS not in held or held <= {SETTINGS, DATA}:
+        if held and SETTINGS not in held:
             raise InputError(f"{folder} is not empty and holds no run; choose another output")
         write_json(path, {**asked, "versions": versions(), "git": git_commit()})
         return
