@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from fastapi import Request
 
-from corom.highlight import sentences, snippet
+from corom.highlight import MAX_SENTENCES, sentences, snippet
 from corom.records import Hit, Passage
 from corom.search import FoundPassage
-from corom.serving.schemas import MAX_SENTENCES, Marks, SearchRequest
+from corom.serving.schemas import Marks, SearchRequest
 from corom.serving.service import Second, Service
 from corom.vectors import Vectors
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from corom.highlight import MAX_SENTENCES
 from corom.serving.collection import Mode
 from corom.serving.settings import MAX_CHARACTERS, MAX_MATRIX, MAX_TEXTS
 
@@ -256,8 +257,6 @@ class SimilarityResponse(BaseModel):
 
 Span = tuple[int, int]
 """First character and the one behind the last."""
-MAX_SENTENCES = 32
-"""of a passage, compared with the query to find the best"""
 
 
 class SearchRequest(Request):
