@@ -260,6 +260,21 @@ def test_a_bad_row_is_named_by_its_number(build: Callable, row: dict[str, Any], 
         written(wanted)
 
 
+def test_a_query_without_an_id_has_the_number_of_its_row(build: Callable) -> None:
+    rows = [{**row, "query_id": None} for row in ROWS]
+    assert [row["query_id"] for row in written(build(train_dataset=rows))] == ["1", "2", "3"]
+
+
+def test_texts_that_occur_twice_are_judged_once(build: Callable) -> None:
+    answer = ROWS[0]["positive_passages"]
+    rows = [{**ROWS[0], "negative_passages": [*answer, *answer]}, *ROWS, ROWS[1]]
+    figures = build(eval_dataset=rows, device="cpu").evaluate()
+    assert figures == build(eval_dataset=ROWS, device="cpu").evaluate()
+    rows = [{**row, "query_id": "1"} for row in ROWS]
+    with pytest.raises(FormatError, match="query_id '1' stands for two different queries"):
+        build(eval_dataset=rows, device="cpu").evaluate()
+
+
 @pytest.mark.torch
 def test_training_goes_on_and_evaluation_takes_any_model(
     build: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -310,6 +325,14 @@ def test_data_from_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "dev.jsonl").write_text('{"query": \n', encoding="utf-8")
     with pytest.raises(FormatError, match=r"dev\.jsonl, line 1"):
         list(MsDataset.load(tmp_path, split="dev"))
+
+
+def test_two_files_of_one_split_are_refused(tmp_path: Path) -> None:
+    for folder in ("en", "zh"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.jsonl").write_text('{"query": "头痛"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="would both be the split 'train'"):
+        MsDataset.load(tmp_path)
 
 
 def test_data_of_queries_and_qrels(tmp_path: Path) -> None:

@@ -90,6 +90,27 @@ def test_an_id_for_two_passages_is_refused(tmp_path: Path) -> None:
         list(open_dataset(tmp_path).passages())
 
 
+def test_an_id_for_two_queries_is_refused(tmp_path: Path) -> None:
+    other = GROUPS[0]._replace(query="别的问题")
+    write_groups(tmp_path / "train.jsonl", [*GROUPS, other])
+    with pytest.raises(FormatError, match="query_id '1' stands for two"):
+        list(open_dataset(tmp_path).queries("train"))
+
+
+def test_a_passage_is_judged_once_for_a_query(tmp_path: Path) -> None:
+    a, b, c = (Passage(id_, id_) for id_ in "abc")
+    groups = [
+        Group("1", "问", (a,), (b, b, a)),
+        Group("2", "答", (c,)),
+        Group("1", "问", (b,), (c,)),
+        Group("1", "问", (c,), (a,)),
+    ]
+    write_groups(tmp_path / "dev.jsonl", groups)
+    data = open_dataset(tmp_path)
+    wanted = [Qrel("2", "c", 1), Qrel("1", "a", 1), Qrel("1", "b", 1), Qrel("1", "c", 1)]
+    assert list(data.qrels("dev")) == wanted
+
+
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(str.strip)
 PASSAGES = st.lists(st.builds(Passage, TEXT, TEXT, TEXT | st.just("")), max_size=3).map(tuple)
 

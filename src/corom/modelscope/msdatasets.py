@@ -120,7 +120,14 @@ def _splits(where: Path) -> dict[str, MsDataset]:
     files = sorted(path for path in where.rglob("*") if path.is_file())
     lines = [path for path in files if plain_name(path.name).endswith(".jsonl")]
     if lines and all(_stem(path) != "corpus" for path in lines):  # else BEIR's
-        return {_stem(path): _of_file(path) for path in lines}
+        splits: dict[str, Path] = {}
+        for path in lines:
+            if (other := splits.setdefault(_stem(path), path)) != path:
+                raise InputError(
+                    f"{other} and {path} would both be the split {_stem(path)!r}; load a file, or "
+                    "rename one"
+                )
+        return {split: _of_file(path) for split, path in splits.items()}
     dataset = open_dataset(where)
     if not dataset.splits:
         raise InputError(f"{where} has no split: neither .jsonl files nor queries with qrels")

@@ -41,7 +41,8 @@ def _group(row: Mapping[str, Any], *, names: Names, number: int) -> Group:
             "bad field", _missing(row, names.positives, "a list of passages, at least one")
         )
     negatives = _passages(row, names.negatives, names=names)
-    return Group(str(row.get(names.query_id, number)), query, positives, negatives)
+    given = row.get(names.query_id)
+    return Group(str(number if given is None else given), query, positives, negatives)
 
 
 def _passages(row: Mapping[str, Any], name: str, *, names: Names) -> tuple[Passage, ...]:

@@ -8,6 +8,7 @@ files is a data set too: its corpus are the passages of all groups, and the nega
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -109,23 +110,50 @@ class GroupsDataset(Dataset):
                         )
 
     def queries(self, split: str) -> Iterator[Query]:
-        """Yield the queries of a split; a query of several groups comes once."""
-        seen = set()
+        """Yield the queries of a split; a query of several groups comes once.
+
+        Raises FormatError for an id that stands for two queries.
+        """
+        seen: dict[str, int] = {}
         for group in self._groups(split):
             if group.query_id not in seen:
-                seen.add(group.query_id)
+                seen[group.query_id] = hash(group.query)
                 yield Query(group.query_id, group.query)
+            elif seen[group.query_id] != hash(group.query):
+                raise FormatError(
+                    f"query_id {group.query_id!r} stands for two different queries",
+                    path=self.group_files[split],
+                )
 
     def qrels(self, split: str) -> Iterator[Qrel]:
-        """Yield grade 1 for positives and 0 for negatives."""
+        """Yield grade 1 for positives and 0 for negatives.
+
+        A passage that is listed several times for a query comes once: as a positive if it is one.
+        """
+        counts = Counter(group.query_id for group in self._groups(split))
+        joined: dict[str, dict[str, int]] = {}
         for group in self._groups(split):
-            for passage in group.positives:
-                yield Qrel(group.query_id, passage.id, 1)
-            for passage in group.negatives:
-                yield Qrel(group.query_id, passage.id, 0)
+            if counts[group.query_id] == 1:
+                yield from _qrels(group.query_id, _grades(group))
+                continue
+            grades = joined.setdefault(group.query_id, {})
+            for id_, grade in _grades(group).items():
+                grades[id_] = max(grade, grades.get(id_, 0))
+        for query_id, grades in joined.items():
+            yield from _qrels(query_id, grades)
 
     def _groups(self, split: str) -> Iterator[Group]:
         return read_groups(self.group_files[self._require_split(split)], skips=self.skips)
+
+
+def _grades(group: Group) -> dict[str, int]:
+    """Return the grade of each passage of a group."""
+    positives = {passage.id: 1 for passage in group.positives}
+    return positives | {p.id: 0 for p in group.negatives if p.id not in positives}
+
+
+def _qrels(query_id: str, grades: Mapping[str, int]) -> Iterator[Qrel]:
+    return (Qrel(query_id, id_, grade) for id_, grade in grades.items())
 
 
 def recognise_groups(folder: Folder, skips: SkipReport | None) -> Dataset | None:
