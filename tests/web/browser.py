@@ -45,6 +45,27 @@ def service(*, second: Any = None, **settings: Any) -> Any:
     )
 
 
+def over(passages: Any, *, encoder: Any, dense: bool = True, **settings: Any) -> Any:
+    """Return `encoder` over an index of words of these passages, and one of vectors if `dense`."""
+    from corom.index import BM25Index, VectorIndex
+    from corom.serving.collection import Collection
+    from corom.serving.service import Service
+    from corom.serving.settings import ServeSettings
+
+    words, vectors = BM25Index.new(), None
+    if dense:
+        vectors = VectorIndex.new(encoder.dim, fingerprint=encoder.fingerprint, normalized=True)
+    if passages:
+        words.add(passages)
+    if passages and vectors is not None:
+        vectors.add(passages, encoder.encode_passages(each.content for each in passages))
+    return Service(
+        encoder,
+        collection=Collection("few", vectors=vectors, words=words),
+        settings=ServeSettings(port=0, **settings),
+    )
+
+
 @contextmanager
 def serving(service: Any) -> Iterator[str]:
     """Serve from another thread; yield the address."""

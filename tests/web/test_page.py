@@ -8,54 +8,7 @@ from corom.reranker import Reranker, SecondPass
 from corom.serving.keys import add_key
 from serving.test_protection import MARK
 from web.browser import service, serving
-
-QUERY = "空腹的时候胃疼，吃点东西就好了，半夜也会疼醒"
-HITS = "#search .hits > li"
-
-
-@pytest.fixture
-def visit(browser, served):
-    """Open the page: `visit(width=360, color_scheme="dark", path="#map")`.
-
-    Afterwards: it asked nobody but its server, put no text into an address, and raised no error.
-    """
-    opened = []
-
-    def open_(*, width=1180, path="", address=None, **options):
-        context = browser.new_context(viewport={"width": width, "height": 800}, **options)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.asked, page.faults = [], []
-        page.on("request", lambda request: page.asked.append(request))
-        page.on("pageerror", lambda error: page.faults.append(str(error)))
-        page.on(
-            "console",
-            lambda said: "Content Security Policy" in said.text and page.faults.append(said.text),
-        )
-        home = address or served[1]
-        page.goto(home + path)
-        opened.append((context, page, home))
-        return page
-
-    yield open_
-    for context, page, home in opened:
-        addresses = [request.url for request in page.asked]
-        assert all(url.startswith(home) for url in addresses), addresses
-        assert not any("%" in url or "?" in url for url in addresses), addresses
-        assert "%" not in page.url
-        assert page.faults == []
-        context.close()
-
-
-def search(page, query, by="dense"):
-    page.check(f"#search input[value={by}]", force=True)
-    page.fill("#search input[name=query]", query)
-    page.press("#search input[name=query]", "Enter")
-
-
-def texts(page, selector):
-    page.wait_for_selector(selector)
-    return page.locator(selector).all_inner_texts()
+from web.steps import HITS, QUERY, search, texts
 
 
 def test_search_ranks_and_highlights(visit):

@@ -74,11 +74,11 @@ function card(text) {
 function open() {
   output.show(async (signal) => {
     const about = await ask("v1/about", undefined, signal);
-    return [facts(about), ...api(about), about.card ? card(about.card) : ""];
-  }, open);
+    return () => [facts(about), ...api(about), about.card ? card(about.card) : ""];
+  });
 }
 
 export const start = () => {};
 export const enter = open;
-export const refresh = () => output.element.childElementCount && open();
+export const refresh = () => output.redraw();
 export const focus = () => {};

@@ -4,6 +4,7 @@ import { $, h, toast } from "./dom.js";
 import { t } from "./text.js";
 
 let key = ""; // in memory only: gone with the page
+const SENDABLE = /^[ -~]+$/; // anything else in a header makes fetch throw
 
 class ApiError extends Error {
   constructor(status, code, message, retryAfter) {
@@ -21,25 +22,30 @@ export async function ask(path, body, signal) {
   const post = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
   const answer = await fetch(path, { ...post, headers: headers(), signal });
   const value = await answer.json();
-  if (answer.ok) return value;
+  if (answer.ok) {
+    dispatchEvent(new Event("answered"));
+    return value;
+  }
   const { code, message } = value.error;
   throw new ApiError(answer.status, code, message, Number(answer.headers.get("retry-after")) || 3);
 }
 
-export function askForKey(again) {
+// Every output that waits for a key hears of it by the event.
+function askForKey() {
   const form = $("#key");
-  if (!form.hidden) toast(t("keyWrong"));
+  if (!form.hidden) return; // another output asked already: what is being typed stays
+  if (key) toast(t("keyWrong"));
   form.hidden = false;
   const field = $("input", form);
-  field.value = "";
   field.focus();
   form.onsubmit = (event) => {
     event.preventDefault();
-    key = field.value.trim();
+    const entered = field.value.trim();
     field.value = "";
+    if (!SENDABLE.test(entered)) return toast(t("keyForeign"));
+    key = entered;
     form.hidden = true;
     dispatchEvent(new Event("key"));
-    again();
   };
 }
 
@@ -66,28 +72,50 @@ export const waiting = () =>
 
 const retryButton = (again) => h("button", { onclick: again }, t("retry"));
 
-// Shows in `output` what `work` returns; while it works, a sketch; if it fails, why and what to do.
+const REASONS = {
+  no_index: ["noIndex", "noIndexMore"],
+  no_mode: ["noMode", "noModeMore"],
+  no_passages: ["noPassages", "noPassagesMore"],
+};
+
+// Shows what `work` finds; while it works, a sketch; if it fails, why and what to do. `work` returns
+// a function that draws: so the language can change, and nothing is asked again. Trying again
+// repeats `work` as it was: nobody has submitted what is in the fields by then.
 export class Output {
+  draw = () => []; // the present state
+  #again = null;
   #run = null;
   #timer = null;
   #listening = null;
+  #reasons;
 
-  constructor(element) {
+  constructor(element, reasons = {}) {
     this.element = element;
+    this.#reasons = { ...REASONS, ...reasons };
   }
 
-  async show(work, again, sketch = waiting) {
+  async show(work, sketch = waiting) {
     this.stop();
+    this.#again = () => this.show(work, sketch);
     const run = (this.#run = new AbortController());
-    const slow = setTimeout(() => this.element.replaceChildren(sketch()), 120);
+    const slow = setTimeout(() => this.put(sketch), 120);
     try {
-      const shown = await work(run.signal);
+      const draw = await work(run.signal);
       clearTimeout(slow);
-      if (run === this.#run) this.element.replaceChildren(...[shown].flat());
+      if (run === this.#run) this.put(draw);
     } catch (error) {
       clearTimeout(slow);
-      if (run === this.#run && error.name !== "AbortError") this.#fail(error, again);
+      if (run === this.#run && error.name !== "AbortError") this.#fail(error);
     }
+  }
+
+  put(draw) {
+    this.draw = draw;
+    this.redraw();
+  }
+
+  redraw() {
+    this.element.replaceChildren(...[this.draw()].flat());
   }
 
   stop() {
@@ -96,32 +124,41 @@ export class Output {
     this.#listening?.abort();
   }
 
-  #fail(error, again) {
-    if (!(error instanceof ApiError)) return this.#offline(again);
-    if (error.status === 401) return this.#put(state(t("keyNeeded"), ""), askForKey(again));
-    if ([429, 503, 504].includes(error.status)) return this.#busy(error.retryAfter, again);
-    if (error.code === "no_index") return this.#put(state(t("noIndex"), t("noIndexMore")));
-    if (error.code === "no_mode") return this.#put(state(t("noMode"), t("noModeMore")));
-    return this.#put(state(t("failed"), error.message, retryButton(again), "warn"));
+  #fail(error) {
+    if (!(error instanceof ApiError)) return this.#offline();
+    if (error.status === 401) return this.#locked();
+    if ([429, 503, 504].includes(error.status)) return this.#busy(error.retryAfter);
+    const reason = this.#reasons[error.code];
+    if (reason) return this.put(() => state(...reason.map((name) => t(name))));
+    return this.put(() => state(t("failed"), error.message, retryButton(this.#again), "warn"));
   }
 
-  #put(element) {
-    this.element.replaceChildren(element);
+  #againOn(event) {
+    this.#listening = new AbortController();
+    addEventListener(event, this.#again, { once: true, signal: this.#listening.signal });
   }
 
-  #busy(seconds, again) {
-    const left = h("p", {}, t("busyMore", seconds));
-    this.#put(h("div", { class: "state warn busy" }, h("strong", {}, t("busy")), left, retryButton(again)));
+  #locked() {
+    this.#againOn("key");
+    this.put(() => state(t("keyNeeded"), ""));
+    askForKey();
+  }
+
+  #busy(seconds) {
+    let left;
+    this.put(() => {
+      left = h("p", {}, t("busyMore", seconds));
+      return h("div", { class: "state warn busy" }, h("strong", {}, t("busy")), left, retryButton(this.#again));
+    });
     this.#timer = setInterval(() => {
       seconds -= 1;
       left.textContent = t("busyMore", seconds);
-      if (seconds <= 0) again();
+      if (seconds <= 0) this.#again();
     }, 1000);
   }
 
-  #offline(again) {
-    this.#listening = new AbortController();
-    addEventListener("online", again, { once: true, signal: this.#listening.signal });
-    this.#put(state(t("offline"), t("offlineMore"), retryButton(again), "warn offline"));
+  #offline() {
+    this.#againOn("online");
+    this.put(() => state(t("offline"), t("offlineMore"), retryButton(this.#again), "warn offline"));
   }
 }

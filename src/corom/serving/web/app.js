@@ -68,15 +68,23 @@ for (const panel of Object.values(panels)) panel.start();
 open(named());
 if (current === "search") search.focus();
 
+// A page may be opened while the server is busy: until this is known, whatever is answered is a
+// reason to ask again.
+let known = false, learning = false;
+
 async function learn() {
+  if (known || learning) return;
+  learning = true;
   try {
     const { model, reranker, collection, max_characters } = await ask("v1/about");
     Object.assign(search.limits, { characters: max_characters, tokens: model.max_length });
     if (collection) search.allow(collection.modes, reranker);
+    known = true;
   } catch {
     // Offline, or a key is needed: the first request says so where it is seen.
   }
+  learning = false;
 }
 
-addEventListener("key", learn);
+for (const event of ["key", "answered"]) addEventListener(event, learn);
 learn();

@@ -6,13 +6,17 @@ import { number, t } from "./text.js";
 
 const panel = $("#map");
 const form = $("form", panel);
-const output = new Output($(".output", panel));
+const output = new Output($(".output", panel), {
+  no_mode: ["noMap", "noMapMore"],
+});
+// What is near; a new drawing shows it again.
+const around = new Output(h("div", { class: "aside", "aria-live": "polite" }));
+around.draw = help;
 const WIDTH = 1000, EDGE = 46;
 
 let map = null; // what the server sent
 let height = 720; // of the plane; taller on a narrow screen
-let svg, links, dots, tip, aside;
-let around; // shows in `aside` what is near
+let svg, links, dots, tip;
 let cursor = 0; // the point the arrow keys are at
 
 const at = ({ x, y }) => [EDGE + x * (WIDTH - 2 * EDGE), height - EDGE - y * (height - 2 * EDGE)];
@@ -41,15 +45,12 @@ function draw() {
     onkeydown: move, onblur: () => { tip.hidden = true; },
   }, links, s("g", {}, dots), s("g", {}, names));
   tip = h("div", { class: "tip", hidden: true });
-  aside = h("div", { class: "aside", "aria-live": "polite" });
-  around?.stop(); // what was asked for the drawing before
-  around = new Output(aside);
-  rest();
+  around.redraw();
   return h("div", { class: "board" },
     h("div", {},
       h("div", { class: "chart" }, svg, tip),
       h("p", { class: "caption" }, t("mapCaption", number(map.points.length), number(map.passages), map.method))),
-    aside);
+    around.element);
 }
 
 function point_at(row) {
@@ -68,10 +69,14 @@ function dim() {
   links.replaceChildren();
 }
 
+function help() {
+  dim();
+  return h("p", { class: "text" }, t("mapHelp"));
+}
+
 function rest() {
   around.stop();
-  dim();
-  aside.replaceChildren(h("p", { class: "text" }, t("mapHelp")));
+  around.put(help);
 }
 
 // Lights up the neighbours of a place and returns the list of them.
@@ -97,10 +102,12 @@ function choose(row) {
   cursor = row;
   around.show(async (signal) => {
     const near = await ask("v1/map/near", { row }, signal);
-    const list = lit(point, near, point.title || t("neighbours"), point.text);
-    dots[row].classList.add("here");
-    return list;
-  }, () => choose(row));
+    return () => {
+      const list = lit(point, near, point.title || t("neighbours"), point.text);
+      dots[row].classList.add("here");
+      return list;
+    };
+  });
 }
 
 function placed() {
@@ -109,12 +116,15 @@ function placed() {
   output.show(async (signal) => {
     map ??= await ask("v1/map", undefined, signal);
     const found = await ask("v1/map/place", { query }, signal);
-    const drawn = draw();
-    aside.replaceChildren(...lit(found, found.near, t("yourQuery"), query));
-    const [cx, cy] = at(found);
-    links.append(s("circle", { cx, cy, r: 12, class: "query" }));
-    return drawn;
-  }, placed, drawing);
+    around.stop(); // what was asked for the drawing before
+    around.draw = () => {
+      const list = lit(found, found.near, t("yourQuery"), query);
+      const [cx, cy] = at(found);
+      links.append(s("circle", { cx, cy, r: 12, class: "query" }));
+      return list;
+    };
+    return draw;
+  }, drawing);
 }
 
 // Arrow keys go to the nearest point in their direction.
@@ -142,8 +152,8 @@ const drawing = () => h("div", { class: "state" }, h("strong", {}, t("drawing"))
 function open() {
   output.show(async (signal) => {
     map ??= await ask("v1/map", undefined, signal);
-    return draw();
-  }, open, drawing);
+    return draw;
+  }, drawing);
 }
 
 export function start() {
@@ -151,5 +161,5 @@ export function start() {
 }
 
 export const enter = () => { if (!svg) open(); };
-export const refresh = () => { if (svg) { form.elements.query.value.trim() ? placed() : open(); } };
+export const refresh = () => output.redraw();
 export const focus = () => form.elements.query.focus();

@@ -10,6 +10,9 @@ const field = $("input", form);
 const output = new Output($(".output", panel));
 const K = 10;
 
+let submitted = ""; // what is typed after it was not sent, and is not until it is submitted
+let touched = false; // whether somebody chose a mode
+
 export const limits = { characters: 8192, tokens: 128 };
 
 const mode = () => $("input[name=mode]:checked", panel).value;
@@ -92,35 +95,43 @@ function side(found, other, name) {
 async function both(query, signal) {
   const [dense, bm25] = await Promise.all(
     ["dense", "bm25"].map((by) => ask("v1/search", body(query, by), signal)));
-  return [cut(dense) || "",
+  return () => [cut(dense) || "",
     h("div", { class: "sides" }, side(dense, bm25, t("dense")), side(bm25, dense, t("bm25")))];
 }
 
-function run() {
+function submit() {
   const query = field.value.trim();
   if (!query) return;
+  submitted = query;
+  run();
+}
+
+function run() {
+  if (!submitted) return;
+  const query = submitted;
   panel.classList.add("asked");
   const asked = mode();
   for (const name of [".legend", ".curl"]) $(name, panel).hidden = false;
   const length = [...query].length;
   output.show(async (signal) => {
     if (length > limits.characters) {
-      return h("p", { class: "hint" }, t("tooLong", number(length), number(limits.characters)));
+      return () => h("p", { class: "hint" }, t("tooLong", number(length), number(limits.characters)));
     }
     if (asked === "both") return both(query, signal);
-    return single(await ask("v1/search", body(query, asked), signal));
-  }, run);
+    const found = await ask("v1/search", body(query, asked), signal);
+    return () => single(found);
+  });
 }
 
 export function start() {
-  const choose = (text) => { field.value = text; run(); };
+  const choose = (text) => { field.value = text; submit(); };
   $(".examples", panel).append(
     ...EXAMPLES.map((text) => h("button", { type: "button", onclick: () => choose(text) }, text)));
-  form.addEventListener("submit", (event) => { event.preventDefault(); run(); });
-  $(".choice", panel).addEventListener("change", run);
+  form.addEventListener("submit", (event) => { event.preventDefault(); submit(); });
+  $(".choice", panel).addEventListener("change", () => { touched = true; run(); });
   $(".curl", panel).addEventListener("click", () => {
     const by = mode() === "both" ? "dense" : mode();
-    copyCurl("v1/search", body(field.value.trim(), by));
+    copyCurl("v1/search", body(submitted, by));
   });
 }
 
@@ -131,17 +142,20 @@ export function allow(modes, reranker) {
     input.disabled = !needs.every((name) => ways.includes(name));
     input.parentElement.hidden = input.disabled;
   }
-  const [first] = ways;
-  if (first && (first === "reranked" || !ways.includes(mode()))) $(`input[value=${first}]`, panel).checked = true;
+  const chosen = $("input[name=mode]:checked", panel);
+  const first = $(`input[value=${ways[0]}]`, panel);
+  if (!first || (!chosen.disabled && (touched || ways[0] !== "reranked"))) return;
+  first.checked = true;
+  run(); // what was asked before this was known
 }
 
 export function leave() {
   output.stop();
+  output.put(() => []);
   panel.classList.remove("asked");
-  field.value = "";
-  output.element.replaceChildren();
+  field.value = submitted = "";
   for (const name of [".legend", ".curl"]) $(name, panel).hidden = true;
 }
 
-export const refresh = () => panel.classList.contains("asked") && run();
+export const refresh = () => output.redraw();
 export const focus = () => field.focus();

@@ -50,22 +50,24 @@ function run() {
   if (!asked.source_sentence || !asked.sentences_to_compare.length) return;
   $(".curl", panel).hidden = false;
   output.show(async (signal) => {
-    if (asked.sentences_to_compare.length > MOST) return h("p", { class: "hint" }, t("tooMany", MOST));
+    if (asked.sentences_to_compare.length > MOST) return () => h("p", { class: "hint" }, t("tooMany", MOST));
     const texts = [asked.source_sentence, ...asked.sentences_to_compare];
     const longest = Math.max(...texts.map((text) => [...text].length));
     if (longest > limits.characters) {
-      return h("p", { class: "hint" }, t("tooLong", number(longest), number(limits.characters)));
+      return () => h("p", { class: "hint" }, t("tooLong", number(longest), number(limits.characters)));
     }
     const found = await ask("v1/similarity", asked, signal);
-    const shown = view() === "bars" ? bars(asked, found) : matrix(asked, found);
-    const cut = found.truncated.length > 0 && h("p", { class: "hint" }, t("truncated", limits.tokens));
-    return [cut || "", h("p", { class: "meta" }, t("cosine")), shown];
-  }, run);
+    return () => {
+      const shown = view() === "bars" ? bars(asked, found) : matrix(asked, found);
+      const cut = found.truncated.length > 0 && h("p", { class: "hint" }, t("truncated", limits.tokens));
+      return [cut || "", h("p", { class: "meta" }, t("cosine")), shown];
+    };
+  });
 }
 
 export function start() {
   form.addEventListener("submit", (event) => { event.preventDefault(); run(); });
-  $(".choice", panel).addEventListener("change", run);
+  $(".choice", panel).addEventListener("change", refresh);
   $(".sample", panel).addEventListener("click", () => {
     form.elements.source.value = SAMPLE.source;
     form.elements.others.value = SAMPLE.others.join("\n");
@@ -74,5 +76,5 @@ export function start() {
   $(".curl", panel).addEventListener("click", () => copyCurl("v1/similarity", body()));
 }
 
-export const refresh = () => output.element.childElementCount && run();
+export const refresh = () => output.redraw();
 export const focus = () => form.elements.source.focus();
