@@ -54,21 +54,36 @@ function table(lines) {
   return h("table", {}, h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, inline(cell)))))));
 }
 
+const MARKER = /^\s*(?:[-*]|\d+[.)]) /;
+
+function list(lines) {
+  const items = [];
+  for (const line of lines) {
+    if (MARKER.test(line)) items.push(line.replace(MARKER, ""));
+    else items.push(`${items.pop()} ${line.trim()}`); // the item goes on
+  }
+  const first = parseInt(lines[0]);
+  return h(first >= 0 ? "ol" : "ul", { start: first >= 0 && first }, items.map((item) => h("li", {}, inline(item))));
+}
+
 function block(text) {
   const lines = text.split("\n");
   const heading = text.match(/^(#+) (.*)/);
   if (heading) return h(heading[1].length < 2 ? "h2" : "h3", {}, inline(heading[2]));
-  if (text.startsWith("```")) return h("pre", {}, lines.slice(1, -1).join("\n"));
+  if (text.startsWith("```")) return h("pre", {}, text.replace(/^```.*\n?|\n?```$/g, ""));
   if (text.startsWith("|")) return table(lines);
-  if (/^[-*] /.test(text)) return h("ul", {}, lines.map((line) => h("li", {}, inline(line.replace(/^[-*] /, "")))));
+  if (MARKER.test(text)) return list(lines);
   return h("p", {}, inline(lines.join(" ")));
 }
 
 function card(text) {
   const body = text.replace(/^---\n[\s\S]*?\n---\n/, "");
-  // Blocks end at an empty line, but not inside a fence; a heading is its own block.
-  const blocks = body.replace(/^(#+ .*)$/gm, "\n$1\n").match(/```[\s\S]*?```|(?:(?!```)[^\n]+\n?)+/g) ?? [];
-  return h("div", { class: "card" }, blocks.map((text) => block(text.trim())));
+  // A fence is a block, to the end of the card if nothing closes it. Elsewhere blocks end at an empty
+  // line, and a heading is its own.
+  const parts = body.split(/^(```[\s\S]*?(?:^```|(?![\s\S])))/m);
+  const blocks = parts.flatMap((part) =>
+    part.startsWith("```") ? part : part.replace(/^(#+ .*)$/gm, "\n$1\n").split(/\n\s*\n/));
+  return h("div", { class: "card" }, blocks.map((text) => text.trim()).filter(Boolean).map(block));
 }
 
 function open() {

@@ -13,6 +13,7 @@ const output = new Output($(".output", panel), {
 const around = new Output(h("div", { class: "aside", "aria-live": "polite" }));
 around.draw = help;
 const WIDTH = 1000, EDGE = 46;
+const GAP = 14; // pixels from a point to its tip, as in style.css
 
 let map = null; // what the server sent
 let height = 720; // of the plane; taller on a narrow screen
@@ -57,10 +58,13 @@ function point_at(row) {
   cursor = row;
   const [x, y] = at(map.points[row]);
   const box = svg.getBoundingClientRect();
-  tip.textContent = short(map.points[row]);
-  tip.style.left = `${Math.min(Math.max((x / WIDTH) * box.width, 130), box.width - 130)}px`;
-  tip.style.top = `${(y / height) * box.height}px`;
-  tip.hidden = false;
+  tip.replaceChildren(h("span", {}, short(map.points[row])));
+  tip.hidden = false; // before it is measured
+  const half = tip.offsetWidth / 2;
+  const top = (y / height) * box.height;
+  tip.style.left = `${Math.min(Math.max((x / WIDTH) * box.width, half), box.width - half)}px`;
+  tip.style.top = `${top}px`;
+  tip.classList.toggle("below", top < tip.offsetHeight + GAP);
 }
 
 function dim() {

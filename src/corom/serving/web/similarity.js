@@ -9,7 +9,6 @@ const panel = $("#similarity");
 const form = $("form", panel);
 const output = new Output($(".output", panel));
 const MOST = 20;
-const STRONG = 0.62; // darker than this the number is light
 
 const texts = () => form.elements.others.value.split("\n").map((line) => line.trim()).filter(Boolean);
 const view = () => $("input[name=view]:checked", panel).value;
@@ -39,7 +38,6 @@ function matrix(asked, found) {
     h("tr", {}, h("th", { scope: "row", title: all[i] }, `${i + 1}　${all[i]}`),
       scores.map((score) => h("td", {
         "--share": (Math.max(0, score) ** 2).toFixed(3),
-        class: score ** 2 > STRONG ? "strong" : null,
       }, score.toFixed(2))));
   return h("div", { class: "matrix", tabindex: 0 },
     h("table", {}, h("thead", {}, head), h("tbody", {}, found.matrix.map(row))));
