@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,6 +44,15 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
         write_json(tmp_path / "pipe", {"a": 1})
         assert read.result(timeout=30) == b'{\n  "a": 1\n}\n'
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_what_is_appended_to_a_file_is_not_replaced(tmp_path: Path) -> None:
+    code = "from corom.files import write_bytes; write_bytes('/dev/stdout', b'new')"
+    with (tmp_path / "a").open("wb") as file:
+        file.write(b"old ")
+        file.flush()
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True)
+    assert (tmp_path / "a").read_bytes() == b"old new"
 
 
 def test_a_full_disk_is_said_of_the_file(tmp_path: Path) -> None:

@@ -142,6 +142,9 @@ def _continue(source: _Source, part: Path, *, progress: Progress | None) -> None
             total = _total(response.headers, start)
             _require_size(source, total)
             _append(response, part, start=start, total=source.size or total, progress=progress)
+        if source.size is None and total is not None and _length(part) > total:
+            part.unlink()
+            raise _LostError(f"more came than the {total} bytes that were announced")
     except HTTPError as error:
         with error:
             _explain(error, source, part, start=start)

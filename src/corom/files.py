@@ -50,8 +50,8 @@ def _sync(path: Path) -> None:
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Yield a binary file that becomes `path` when the block ends, or never was if it raises."""
     path = Path(path)
-    if path.exists() and not path.is_file() and not path.is_dir():
-        with path.open("wb") as device:
+    if _is_stream(path):
+        with path.open("ab") as device:
             yield device
         return
     if path.is_symlink():
@@ -70,6 +70,13 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is there and not to be replaced: a pipe, a device, whatever /dev/stdout is."""
+    if path.is_dir() or not path.exists():
+        return False
+    return not path.is_file() or path.parts[:2] in (("/", "dev"), ("/", "proc"))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,23 @@ def test_a_place_that_cannot_be_written_is_said_first(
     assert not (tmp_path / "v.npy").exists()
     done = run("encode", source, "-o", source / "v.npy", "-m", model)
     assert (done.code, "texts.txt is no folder" in done.err) == (2, True)
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_what_was_there(
+    run: Callable, model: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "v.npy"
+    assert run("encode", source, "-o", out, "-m", model).code == 0
+    before = [(tmp_path / name).read_bytes() for name in ("v.npy", "v.ids.txt")]
+    source.write_text("头痛\n", encoding="utf-8")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    done = run("encode", source, "-o", out, "-m", model)
+    assert (done.code, "No space left on device" in done.err) == (1, True)
+    assert [(tmp_path / name).read_bytes() for name in ("v.npy", "v.ids.txt")] == before
 
 
 def test_vectors_that_are_there_have_their_own_ids(

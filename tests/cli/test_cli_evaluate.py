@@ -214,6 +214,8 @@ def test_files_that_cannot_be_written_are_said_before_the_work(
         assert (done.code, "is a folder; name a file" in done.err) == (2, True)
     done = run(*asked, "--work", tmp_path / "kept", "--json", data / "corpus.tsv" / "x.json")
     assert (done.code, "corpus.tsv is no folder" in done.err) == (2, True)
+    done = run(*asked, "--work", tmp_path / "kept", "--per-query", data / "corpus.tsv")
+    assert (done.code, "is the input itself" in done.err) == (2, True)
     queries = data / "dev.query.txt"
     queries.write_text(queries.read_text("utf-8").replace("1\t", "q 1\t", 1), encoding="utf-8")
     done = run(*asked, "--work", tmp_path / "kept", "--runs", tmp_path / "runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from corom.cli import main
 from corom.encoder import Encoder
 from corom.index import VectorIndex, open_index
 
@@ -207,6 +209,24 @@ def test_wrong_choices(run: Callable, corpus: Path, model: Path, tmp_path: Path)
     (tmp_path / "x" / "mine.txt").write_text("keep")
     assert run("index", corpus, *to).code == 1
     assert (tmp_path / "x" / "mine.txt").read_text() == "keep"
+
+
+class Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_writes_as_it_says(
+    index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = io.BytesIO("高血压\n".encode("gb18030"))
+    monkeypatch.setattr(sys, "stdin", Terminal(typed, encoding="gb18030"))
+    assert main(["search", "-i", str(index), "--precision", "fp32", "-k", "1"]) == 0
+    assert capsys.readouterr().out.startswith("\n高血压\n  1  ")
+    typed = io.BytesIO("高血压\n".encode("gb18030"))
+    monkeypatch.setattr(sys, "stdin", Terminal(typed, encoding="utf-8"))
+    assert main(["search", "-i", str(index)]) == 2
+    assert "line 1: is not utf-8, which the terminal" in capsys.readouterr().err
 
 
 def test_typed_lines_must_be_utf8(run: Callable, index: Path) -> None:

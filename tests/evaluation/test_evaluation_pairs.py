@@ -87,6 +87,14 @@ def test_the_best_threshold(scores: list, labels: list, score: float, accuracy: 
     assert told.mean() == pytest.approx(accuracy)
 
 
+@pytest.mark.parametrize(
+    ("scores", "labels"), [([], []), ([1, float("nan")], [0, 1]), ([1, 2, 3], [0, 1])]
+)
+def test_no_threshold_of_what_cannot_be_measured(scores: list, labels: list) -> None:
+    with pytest.raises(InputError):
+        best_threshold(scores, labels)
+
+
 def test_pairs_are_recognised_by_their_files(tmp_path: Path) -> None:
     one = write_pairs(tmp_path / "q" / "qq-dev.tsv")
     two = write_pairs(tmp_path / "q" / "qqr.dev.tsv")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -112,6 +114,14 @@ def test_what_was_added_is_the_callers_to_change(vector_type):
     held[:] = 0
     assert index.search(asked, 3) == whole
     assert index.passages([first.id]) == [first]
+
+
+def test_copies_of_an_index_find_the_same():
+    index, numbers = VectorIndex.new(DIM), vectors(3)
+    index.add(passages(3), numbers)
+    pickled = pickle.loads(pickle.dumps(index))  # noqa: S301 - our own
+    for again in (pickled, copy.deepcopy(index)):
+        assert again.search(numbers, 2) == index.search(numbers, 2)
 
 
 def test_a_mapped_array_is_not_copied():

@@ -79,6 +79,17 @@ def test_lines_of_several_files_have_ids_of_their_own(tmp_path: Path) -> None:
     assert [each.passage.id for each in read_from(found[0])] == ["1", "2"]
 
 
+def test_a_file_is_one_source_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.jsonl").write_text('{"id": "1", "text": "头痛"}\n', encoding="utf-8")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    names = ("data/a.jsonl", "data/../data/a.jsonl", "link/a.jsonl", str(tmp_path / "link/*.jsonl"))
+    assert len({find_sources(name)[0] for name in names}) == 1
+
+
 def test_a_link_is_read_by_its_own_name(tmp_path: Path) -> None:
     blob = write_corpus(tmp_path / "c.jsonl.gz").rename(tmp_path / "0f3a")
     (tmp_path / "link.jsonl.gz").symlink_to(blob)

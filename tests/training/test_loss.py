@@ -51,6 +51,23 @@ def test_a_query_with_everything_hidden_costs_nothing_and_gives_no_nan():
     assert not scores.grad.any()
 
 
+def test_known_answers_are_hidden_wherever_they_stand():
+    generator = torch.Generator().manual_seed(3)
+    passages = torch.randint(-4, 5, (40,), generator=generator)  # 0 is an empty slot
+    positives = torch.randint(-9, 10, (6, 5), generator=generator)
+    queries, answered = torch.arange(1, 7), torch.randint(0, 9, (40,), generator=generator)
+    hidden = loss.false_negatives(queries, positives, passage_keys=passages, answered_keys=answered)
+    for query, row in enumerate(hidden.tolist()):
+        known = set(positives[query].tolist()) - {0}
+        for slot, is_hidden in enumerate(row):
+            key = int(passages[slot])
+            assert is_hidden == (key == 0 or key in known or int(answered[slot]) == query + 1)
+    none = torch.zeros(6, 0, dtype=torch.int64)
+    assert not loss.false_negatives(
+        queries, none, passage_keys=torch.ones(3).long(), answered_keys=torch.zeros(3).long()
+    ).any()
+
+
 def test_mask_margin_hides_what_beats_the_positive():
     plain = loss.info_nce(SCORES, TARGET, temperature=0.1, hidden=NOTHING)
     likely = loss.likely_answers(SCORES, TARGET, margin=0.05)

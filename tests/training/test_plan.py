@@ -24,7 +24,13 @@ def test_the_first_matching_pattern_weighs_a_source():
     assert row_weights([], patterns).shape == (0,)
 
 
-@pytest.mark.parametrize("pattern", ["noisy", "noisy.jsonl", "noisy.jsonl.xz", "nois*.jsonl", "n*"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("noisy", "noisy.jsonl", "noisy.jsonl.xz", "nois*.jsonl", "n*", "noisy.*", "noisy.json*"),
+        *("noisy.jsonl*", "noisy.jsonl.?z", "nois?.jsonl.*"),
+    ],
+)
 @pytest.mark.parametrize("file", ["noisy.jsonl.xz", "noisy.jsonl", "noisy"])
 def test_a_file_is_one_source_whatever_its_ending(pattern, file):
     patterns = {"noise": 3.0, pattern: 0.0}

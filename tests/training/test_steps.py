@@ -8,7 +8,7 @@ pytest.importorskip("accelerate")
 from corom.errors import ArtifactError, InputError
 from corom.training.recipe import from_table, merged
 from corom.training.stages import two_stage
-from corom.training.steps import TwoStageSettings, load_recipe, steps_of
+from corom.training.steps import TwoStageSettings, check_steps, load_recipe, steps_of
 
 pytestmark = pytest.mark.torch
 
@@ -86,6 +86,16 @@ def test_what_a_later_step_would_stop_at_is_found_before_the_first(
     with pytest.raises(InputError, match=message):
         two_stage(from_table(TwoStageSettings, merged(chain_table, change)))
     assert not (tmp_path / "chain").exists()
+
+
+def test_a_model_that_an_earlier_step_makes_need_not_be_there(chain_table, tmp_path):
+    made = str(tmp_path / "chain" / "1-stage1" / "model")
+    for loss in (
+        {"teachers": [made], "teacher_weight": 1.0},
+        {"reranker": made, "reranker_weight": 1.0},
+    ):
+        recipe = from_table(TwoStageSettings, merged(chain_table, {"stage2": {"loss": loss}}))
+        check_steps(recipe, steps_of(recipe))
 
 
 def test_a_part_that_cannot_learn_alone_is_found_before_the_first_step(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from corom.reranker import Reranker, SecondPass
-from corom.serving.keys import add_key
-from serving.test_protection import MARK
 from web.browser import service, serving
 from web.steps import HITS, QUERY, search, texts
 
@@ -274,19 +272,3 @@ def test_what_is_typed_is_text_and_never_a_command(visit):
     page.click("#similarity form button >> nth=0")
     assert texts(page, "#similarity .hits .text") == [evil]
     assert page.locator("#similarity .hits img, #similarity .hits b").count() == 0
-
-
-def test_a_server_with_keys_asks_for_one(visit, tmp_path, caplog):
-    key = add_key(tmp_path / "keys", "page")
-    guarded = service(keys_file=tmp_path / "keys")
-    with serving(guarded) as address:
-        page = visit(address=address)
-        search(page, MARK)
-        page.wait_for_selector("#key:not([hidden])")
-        for attempt in ("wrong", key):
-            page.fill("#key-field", attempt)
-            page.press("#key-field", "Enter")
-        page.wait_for_selector(HITS)
-        assert key not in page.content()
-        page.close()
-    assert key not in caplog.text

@@ -8,6 +8,7 @@ import pytest
 
 from corom.records import Passage
 from corom.serving.keys import add_key
+from serving.test_protection import MARK
 from web.browser import over, serving
 from web.steps import FIELD, HITS, search
 
@@ -34,6 +35,19 @@ def enter(page, key):
 
 def toast(page, text):
     page.locator("#toast.shown", has_text=text).wait_for()
+
+
+def test_a_server_with_keys_asks_for_one(visit, guarded, caplog):
+    address, key = guarded
+    page = visit(address=address)
+    search(page, MARK)
+    page.wait_for_selector("#key:not([hidden])")
+    enter(page, "wrong")
+    toast(page, "密钥不对")
+    enter(page, key)
+    page.wait_for_selector(HITS)
+    assert key not in page.content()
+    assert key not in caplog.text
 
 
 def test_a_wrong_key_is_said_to_be_wrong_and_none_is_not(visit, guarded):

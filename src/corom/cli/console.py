@@ -154,6 +154,23 @@ def _read_stdin() -> Iterator[tuple[str, str]]:
         yield str(number), text
 
 
+def stdin_text(number: int) -> str | None:
+    """Return the next line, None at the end: as the terminal writes it, or from a pipe in UTF-8."""
+    from corom.errors import FormatError
+
+    if not sys.stdin.isatty():
+        raw = sys.stdin.buffer.readline()
+        return stdin_line(raw, number) if raw else None
+    try:
+        return sys.stdin.readline() or None
+    except UnicodeDecodeError:
+        raise FormatError(
+            f"is not {sys.stdin.encoding}, which the terminal is said to write",
+            path="standard input",
+            line=number,
+        ) from None
+
+
 def stdin_line(raw: bytes, number: int) -> str:
     """Return the text of a line of standard input; FormatError if it is not UTF-8."""
     from corom.errors import FormatError
@@ -171,11 +188,29 @@ def check_output(out: Path, source: str | Path = STDIN) -> None:
 
     if out.is_dir():
         raise InputError(f"{out} is a folder; name a file")
-    if str(source) != STDIN and out.exists() and Path(source).exists() and out.samefile(source):
+    if out.exists() and any(out.samefile(file) for file in _files_of(str(source))):
         raise InputError(f"{out} is the input itself; write to another file")
-    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    if out.exists() and not out.is_file() and os.access(out, os.W_OK):
+        return  # /dev/stdout, a pipe
+    folder = next(parent for parent in out.resolve().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"{out} cannot be written: {folder} is no folder or is read-only")
+
+
+def _files_of(source: str) -> list[Path]:
+    """Return the files an input is: itself, or those of a data set's folder."""
+    from corom.errors import CoromError
+    from corom.readers import open_dataset
+
+    where = Path(source)
+    if source == STDIN or not where.exists():
+        return []
+    if where.is_file():
+        return [where]
+    try:
+        return list(open_dataset(where).files)
+    except CoromError:  # no data set: pairs, documents
+        return [path for path in where.iterdir() if path.is_file()]
 
 
 def count_passages(source: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +73,10 @@ def _write_npy(out: Path, ids: deque[str], chunks: Iterator[Vectors]) -> tuple[i
         file.seek(0)
         _write_header(file, rows, dim)
         # From here on: no old vectors, then new ids, then the vectors. Whatever kills us, vectors
-        # that are there have their own ids beside them.
+        # that are there have their own ids beside them; a disk that is full says so before.
+        for whole in (file, names):
+            whole.flush()
+            os.fsync(whole.fileno())
         out.resolve().unlink(missing_ok=True)
     return rows, dim
 

@@ -17,7 +17,7 @@ from corom.cli.console import (
     say,
     say_json,
     second_pass,
-    stdin_line,
+    stdin_text,
 )
 from corom.cli.options import (
     JsonOption,
@@ -225,11 +225,11 @@ def _ask() -> Iterator[Query]:
     while True:
         if sys.stdin.isatty():
             typer.echo("? ", nl=False, err=True)
-        if not (raw := sys.stdin.buffer.readline()):
-            return
         number += 1
-        if line := stdin_line(raw, number).strip():
-            yield Query("", line)
+        if (line := stdin_text(number)) is None:
+            return
+        if line.strip():
+            yield Query("", line.strip())
 
 
 def _show(query: Query, hits: list[FoundPassage], encoder: Encoder | None) -> None:

@@ -31,11 +31,7 @@ def pair_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     (Mann, Whitney 1947). Spearman: the correlation of the ranks, equal values sharing their mean
     rank. Raises InputError for other shapes, NaN, and labels or scores that are all alike.
     """
-    given, wanted = np.asarray(scores, np.float64), np.asarray(labels, np.float64)
-    if given.ndim != 1 or given.shape != wanted.shape:
-        raise InputError(f"scores {given.shape} and labels {wanted.shape}; give one of each a pair")
-    if not (np.isfinite(given).all() and np.isfinite(wanted).all()):
-        raise InputError("a score or a label is NaN or infinite")
+    given, wanted = _checked(scores, labels)
     alike = wanted >= 1
     positives = int(alike.sum())
     if not 0 < positives < len(wanted):
@@ -52,6 +48,17 @@ def pair_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     }
 
 
+def _checked(
+    scores: ArrayLike, labels: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    given, wanted = np.asarray(scores, np.float64), np.asarray(labels, np.float64)
+    if given.ndim != 1 or given.shape != wanted.shape:
+        raise InputError(f"scores {given.shape} and labels {wanted.shape}; give one of each a pair")
+    if not (np.isfinite(given).all() and np.isfinite(wanted).all()):
+        raise InputError("a score or a label is NaN or infinite")
+    return given, wanted
+
+
 class Threshold(NamedTuple):
     """The score from which on two texts are best taken for the same."""
 
@@ -61,8 +68,14 @@ class Threshold(NamedTuple):
 
 
 def best_threshold(scores: ArrayLike, labels: ArrayLike) -> Threshold:
-    """Return the threshold that tells most pairs right, of equals the lowest; labels as above."""
-    given, alike = np.asarray(scores, np.float64), np.asarray(labels) >= 1
+    """Return the threshold that tells most pairs right, of equals the lowest.
+
+    Labels as in `pair_metrics`, which refuses the same; InputError for no pairs, too.
+    """
+    given, wanted = _checked(scores, labels)
+    if not len(given):
+        raise InputError("there are no pairs")
+    alike = wanted >= 1
     order = np.argsort(given, kind="stable")
     sorted_, same = given[order], alike[order]
     below = np.concatenate([[0], np.cumsum(~same)])

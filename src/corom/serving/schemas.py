@@ -137,7 +137,7 @@ class TeiSimilarityRequest(Request):
 
 
 class TeiRerankRequest(_Truncating):
-    """POST /rerank: texts by the reranker's score, or without one by their cosine."""
+    """POST /rerank: texts by the scores of model and reranker, or by their cosine."""
 
     query: Text
     texts: Texts
@@ -203,7 +203,7 @@ Documents = Annotated[
 
 
 class RerankRequest(Request):
-    """POST /v1/rerank: documents by the reranker's score, or without one by their cosine."""
+    """POST /v1/rerank: documents by the scores of model and reranker, or by their cosine."""
 
     query: Text
     documents: Documents

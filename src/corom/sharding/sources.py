@@ -90,20 +90,25 @@ def find_sources(name: str) -> list[Source]:
         if not files or (path / "corpus.jsonl").is_file() or _is_tsv_set(path):
             dataset = open_dataset(path)
             stamp = " ".join(_stamp(file) for file in dataset.files)
-            return [Source(str(path.absolute()), "dataset", stamp)]
+            return [Source(str(path.resolve()), "dataset", stamp)]
     elif path.is_file():
         files = [path]
     else:
         # Path.glob takes no pattern that begins at the root.
         files = [Path(each) for each in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207
-    # Not resolved: of a link, as in the Hugging Face cache, only its own name has the ending.
-    found = [Source(str(f.absolute()), kind, _stamp(f)) for f in files if (kind := _kind(f.name))]
+    found = [Source(_place(f), kind, _stamp(f)) for f in files if (kind := _kind(f.name))]
     if not found or len(found) < len(files):
         raise InputError(
             f"{name} names no file of passages; give .jsonl, .tsv, .txt or .parquet files, a "
             "pattern in quotes, the folder of a data set, or an fsspec URL"
         )
     return _told_apart(found)
+
+
+def _place(file: Path) -> str:
+    # Of a link, as in the Hugging Face cache, only its own name has the ending; its folder may be
+    # named in several ways.
+    return str(file.parent.resolve() / file.name)
 
 
 def _told_apart(found: list[Source]) -> list[Source]:

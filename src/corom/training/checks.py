@@ -66,17 +66,27 @@ def check_length(length: int, checkpoint: Checkpoint, *, at: str) -> None:
     )
 
 
-def check_training(settings: TrainSettings, checkpoint: Checkpoint, *, at: str = "") -> None:
-    """Raise InputError for what cannot be learned from this checkpoint, or measured then."""
+def check_training(
+    settings: TrainSettings, checkpoint: Checkpoint, *, at: str = "", coming: str = ""
+) -> None:
+    """Raise InputError for what cannot be learned from this checkpoint, or measured then.
+
+    `coming`: the folder below which earlier steps will put models, which cannot be looked at yet.
+    """
     for name in ("query_length", "passage_length"):
         check_length(getattr(settings.data, name), checkpoint, at=f"{at}data.{name}")
     if (part := settings.optimizer.trained) != "all":
         check_part(part, checkpoint, at=at)
-    _check_loss(settings.loss, checkpoint, at=f"{at}loss")
+    _check_loss(settings.loss, checkpoint, at=f"{at}loss", coming=coming)
     check_dev(settings.dev, at=f"{at}dev")
 
 
-def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str) -> None:
+def _comes(name: str, folder: str) -> bool:
+    """Whether a model lies, or will lie, below the folder."""
+    return bool(folder) and Path(name).resolve().is_relative_to(Path(folder).resolve())
+
+
+def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str, coming: str) -> None:
     hidden = checkpoint.shape.hidden
     for size in loss.matryoshka:
         check(
@@ -85,6 +95,8 @@ def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str) -> None:
             "dimensions; leave it out",
         )
     for name in loss.teachers:
+        if _comes(name, coming):
+            continue
         with setting(f"{at}.teachers"):
             teacher = open_checkpoint(name)
         check(
@@ -93,7 +105,7 @@ def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str) -> None:
             f"{name} has {teacher.shape.hidden}, {checkpoint.name} {hidden}; imitate its scores "
             "('kl', 'margin_mse')",
         )
-    if loss.reranker:
+    if loss.reranker and not _comes(loss.reranker, coming):
         with setting(f"{at}.reranker"):
             reranker = open_body(loss.reranker)
         check(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from corom.errors import InputError
 from corom.files import atomic_folder, check_manifest
+from corom.index.segments import write_array
 from corom.readers import SkipReport, open_passages
 from corom.tokens import TokenCutter
 from corom.training.masking import Statistics
@@ -62,9 +63,9 @@ def write_corpus(
         raise InputError(f"no text in {', '.join(paths)}; {skips.describe()}")
     offsets = np.cumsum([0, *(len(ids) for ids in documents)], dtype=np.int64)
     with atomic_folder(folder) as draft:
-        np.save(draft / "ids.npy", np.concatenate(documents))
-        np.save(draft / "offsets.npy", offsets)
-        np.save(draft / "frequencies.npy", frequencies)
+        write_array(draft / "ids.npy", np.concatenate(documents))
+        write_array(draft / "offsets.npy", offsets)
+        write_array(draft / "frequencies.npy", frequencies)
     return skips
 
 

@@ -37,10 +37,14 @@ def false_negatives(
     EMPTY). The query's own positive is hidden too: the losses know the target.
     """
     # A query of a thousand answers must not make the table a thousand times as large.
-    size, device = (len(query_keys), len(passage_keys)), query_keys.device
-    known = torch.zeros(size, dtype=torch.bool, device=device)
-    for one in positive_keys.T:
-        known |= one[:, None] == passage_keys[None, :]
+    unique, inverse = passage_keys.unique(return_inverse=True)
+    rows, slots = (positive_keys != EMPTY).nonzero(as_tuple=True)
+    wanted = positive_keys[rows, slots]
+    places = torch.searchsorted(unique, wanted).clamp(max=len(unique) - 1)
+    there = unique[places] == wanted
+    known = torch.zeros((len(query_keys), len(unique)), dtype=torch.bool, device=query_keys.device)
+    known[rows[there], places[there]] = True
+    known = known[:, inverse]
     same_query = query_keys[:, None] == answered_keys[None, :]
     return known | same_query | (passage_keys == EMPTY)[None, :]
 

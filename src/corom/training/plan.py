@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corom.readers.lines import plain_name
+from corom.readers.lines import COMPRESSIONS, plain_name
 
 Keys = NDArray[np.int64]
 
@@ -38,7 +38,8 @@ def plain_source(name: str) -> str:
 
 
 def _matches(source: str, pattern: str) -> bool:
-    return fnmatchcase(source, pattern) or fnmatchcase(source, plain_source(pattern))
+    names = [source, *(f"{source}.jsonl{packed}" for packed in ("", *COMPRESSIONS))]
+    return any(fnmatchcase(name, pattern) for name in names)
 
 
 def uses(weights: NDArray[np.float64], *, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -157,7 +157,7 @@ def read_graded(paths: Sequence[str], *, skip_bad: bool) -> tuple[list[GradedRow
     for path in map(Path, paths):
         skips = report if skip_bad else None
         for pair in read_pairs(path, skips=skips, require=_has_label):
-            source = pair.source or path.name
+            source = pair.source or plain_source(path.name)
             label = float(pair.label)  # type: ignore[arg-type] # _has_label
             rows.append(GradedRow(pair.query, pair.positive, label, source))
     return rows, report

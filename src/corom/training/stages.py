@@ -51,11 +51,8 @@ from corom.training.steps import (
     EvaluateSettings,
     TwoStageSettings,
     check_steps,
-    load_recipe,
     steps_of,
 )
-
-__all__ = ["EvaluateSettings", "TwoStageSettings", "load_recipe", "steps_of", "two_stage"]
 
 CARD = "README.md"
 _AVERAGE = (

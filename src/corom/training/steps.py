@@ -171,7 +171,7 @@ def check_steps(recipe: TwoStageSettings, steps: Steps) -> None:
         check_pretraining(steps.pretrain, base, at="pretrain.")
     for name, stage in (("stage1", steps.stage1), ("stage2", steps.stage2)):
         check_data(stage.data.graded, at=f"{name}.data.graded")
-        check_training(stage, base, at=f"{name}.")
+        check_training(stage, base, at=f"{name}.", coming=recipe.output)
     _check_mining(steps.mine, base)
     _check_evaluation(recipe.evaluate)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from fastapi import APIRouter, Request
 
 from corom.records import Hit
@@ -37,14 +36,14 @@ def routes(service: Service) -> APIRouter:
         second = service.second
         if second is None:
             return _ranked(await service.cosines(request, query, texts, truncate=truncate))
-        logits = (await service.read(request, second, query, texts, truncate=truncate)).tolist()
-        if raw:
-            return _ranked(logits)
-        if second.rules.share == 1:
-            return _ranked(squashed(np.array(logits, np.float32)).tolist())
-        cosines = await service.cosines(request, query, texts, truncate=True)
-        first = [Hit(str(index), score) for index, score in enumerate(cosines)]
-        both = reordered(first, logits, share=second.rules.share)
+        first = []
+        if not raw and second.rules.share < 1:  # the cheap work first: it may be refused, too
+            cosines = await service.cosines(request, query, texts, truncate=True)
+            first = [Hit(str(index), score) for index, score in enumerate(cosines)]
+        logits = await service.read(request, second, query, texts, truncate=truncate)
+        if not first:
+            return _ranked((logits if raw else squashed(logits)).tolist())
+        both = reordered(first, logits.tolist(), share=second.rules.share)
         return [Rank(index=int(hit.id), score=hit.score) for hit in both]
 
     @router.post("/rerank", response_model_exclude_none=True, tags=["text-embeddings-inference"])
