@@ -1,12 +1,17 @@
+import errno
+import shutil
+
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from corom.encoder import Encoder
-from corom.engines import compression
+from corom.engines import compression, loading
 from corom.engines.compression import bundled_texts, compress, measure
 from corom.engines.loading import cached_int8
 from corom.errors import ArtifactError, InputError
 from corom.files import atomic_folder
+from corom.models.checkpoint import load_checkpoint
 from corom.models.head import Head
 from corom.models.int8 import read_fidelity, read_int8, restored_weights, save_int8
 from corom.vectors import cosines
@@ -97,8 +102,48 @@ def test_the_form_made_on_first_use_is_kept_and_checked(tiny_checkpoint, tmp_pat
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    with pytest.raises(ArtifactError, match=r"model\.int8\.safetensors is corrupt"):
-        Encoder(checkpoint, precision="int8")
+    with pytest.warns(UserWarning) as warned:  # noqa: PT030 - of two the first is looked at
+        again = Encoder(checkpoint, precision="int8").encode_queries(["头痛"])
+    assert "model.int8.safetensors is corrupt" in str(warned[0].message)
+    assert "made anew" in str(warned[0].message)
+    np.testing.assert_array_equal(first, again)
+
+
+def test_where_the_form_cannot_be_kept_is_said_before_it_is_made(
+    tiny_checkpoint, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("COROM_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(compression, "compress", None)
+    with pytest.raises(ArtifactError, match="set COROM_CACHE to a folder"):
+        Encoder(tiny_checkpoint(), precision="int8")
+
+
+@pytest.mark.filterwarnings("ignore:tiny")
+def test_a_form_that_a_full_disk_cannot_keep_is_used(made, tmp_path, monkeypatch):
+    checkpoint, int8 = made
+    monkeypatch.setenv("COROM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(compression, "compress", lambda *_args, **_options: int8)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(loading, "save_int8", full)
+    with pytest.warns(UserWarning, match="not kept for the next time.*No space left"):
+        assert Encoder(checkpoint, precision="int8").encode_passages(["头痛"]).shape == (1, 32)
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_a_form_of_other_weights_is_not_taken(made, tmp_path):
+    checkpoint, int8 = made
+    folder = shutil.copytree(checkpoint.folder, tmp_path / "changed")
+    (folder / "manifest.json").unlink(missing_ok=True)
+    save_int8(folder / "model.int8.safetensors", int8)
+    assert load_checkpoint(folder).read_int8().source_sha256 == int8.source_sha256
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: tensor * 2 for name, tensor in weights.items()}, folder / "model.safetensors")
+    with pytest.raises(ArtifactError, match="made from other weights than those beside it"):
+        load_checkpoint(folder).read_int8()
 
 
 def test_fidelity_of_the_same_is_whole():

@@ -1,9 +1,14 @@
 """Both engines against plain numpy."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from corom.encoder import Encoder
+from corom.engines.native_engine import problem
 from corom.engines.processor import available_threads
 from corom.errors import InputError
 from corom.models.config import Shape
@@ -11,6 +16,7 @@ from corom.tokens import batches
 from corom.vectors import cosines
 from models.numpy_bert import embed
 
+MASTER = Path(__file__).parents[2] / "models" / "corom-medical"
 TEXTS = ["头痛发热吃什么药", "", "ct mri abc 123", "高血压" * 200, "糖尿病患者饮食，注意休息。"]
 
 
@@ -137,6 +143,45 @@ def test_a_failing_callback_is_not_swallowed(tiny_checkpoint, threads):
         with pytest.raises(RuntimeError, match="stop here"):
             encoder.encode_queries(["头" * (n % 120) for n in range(count)], progress=fail)
     assert encoder.encode_queries(["头"]).shape == (1, encoder.dim)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "native"])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_after_a_failure_the_next_call_is_as_ever(engine: str, threads: int) -> None:
+    """In a process of its own: what OpenVINO keeps of a failed callback would end it."""
+    if engine == "native" and problem() is not None:
+        pytest.skip("the kernels do not run here")
+    precision = "fp32" if engine == "openvino" else "int8"
+    folder = str(MASTER) if engine == "openvino" else "corom-medical"
+    code = f"""
+from corom import Encoder
+from corom.tokens import batches
+encoder = Encoder.load({folder!r}, engine={engine!r}, precision={precision!r}, threads={threads})
+texts = ["头" * (n % 20) for n in range(2000)]
+calls = 0
+def progress(_):
+    global calls
+    calls += 1
+    if calls >= 5:
+        raise ValueError("cancelled")
+def broken():
+    ids = [item.ids for item in encoder.cut(texts, side="passage")]
+    yield from list(batches(ids, budget=64))[:30]
+    raise ValueError("broken")
+for fail in (
+    lambda: encoder.encode_passages(texts, progress=progress),
+    lambda: encoder.run(broken(), lambda batch, vectors: None),
+):
+    for _ in range(2):
+        try:
+            fail()
+        except ValueError:
+            assert encoder.encode_passages(texts).shape == (2000, 512)
+        else:
+            raise SystemExit("it did not fail")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(available_threads() < 2, reason="there is no other core to be on")

@@ -128,6 +128,33 @@ print("done", flush=True)
 
 
 @needs_kernels
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_process_may_be_forked_while_a_thread_encodes() -> None:
+    code = """
+import os, signal, threading
+from corom import Encoder
+encoder = Encoder.load(engine="native", threads=2)
+texts = ["头" * n for n in range(100)]
+vectors, going = encoder.encode_passages(texts), True
+def encode():
+    while going:
+        encoder.encode_passages(texts * 5)
+thread = threading.Thread(target=encode)
+thread.start()
+for _ in range(5):
+    if not (child := os.fork()):
+        signal.alarm(20)
+        os._exit(0 if (encoder.encode_passages(texts) == vectors).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+going = False
+thread.join()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_kernels
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_failing_callback_is_not_swallowed_and_ends_the_work(threads):
     encoder = Encoder.load(engine="native", threads=threads)

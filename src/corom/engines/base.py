@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Literal, Protocol, TypeAlias
+from weakref import WeakSet
 
 from corom.tokens import Batch
 from corom.vectors import Vectors
@@ -29,3 +31,27 @@ class Engine(Protocol):
 
     def run(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
         """Compute every batch and hand each to `receive` with its vectors, in any order."""
+
+
+class Forked(Protocol):
+    """Something with locks and threads, of which a forked process has copies nobody serves."""
+
+    def renew(self) -> None:
+        """Begin anew, in a process that was just forked."""
+
+
+_KNOWN: WeakSet[Forked] = WeakSet()
+
+
+def renew_when_forked(engine: Forked) -> None:
+    """Have `engine.renew()` called in every process that is forked from this one."""
+    _KNOWN.add(engine)
+
+
+def _renew_all() -> None:
+    for engine in list(_KNOWN):
+        engine.renew()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_renew_all)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import warnings
 from pathlib import Path
 from typing import get_args
@@ -133,8 +135,13 @@ def _int8_weights(checkpoint: Checkpoint, threads: int | None) -> Int8Weights:
         return checkpoint.read_int8()
     folder = cached_int8(checkpoint)
     if folder.is_dir():
-        check_manifest(folder)
-        return read_int8(folder / INT8, shape=checkpoint.shape)
+        try:
+            check_manifest(folder)
+            return read_int8(folder / INT8, shape=checkpoint.shape)
+        except ArtifactError as error:  # our own copy: nobody misses it
+            warnings.warn(f"{error}; it is made anew", stacklevel=2)
+            shutil.rmtree(folder)
+    _require_place(folder.parent)
     from corom.engines.compression import bundled_texts, compress
 
     calibration, held_out = bundled_texts()
@@ -142,11 +149,25 @@ def _int8_weights(checkpoint: Checkpoint, threads: int | None) -> Int8Weights:
     try:
         with atomic_folder(folder) as draft:
             save_int8(draft / INT8, made)
-    except (ArtifactError, OSError):
+    except (ArtifactError, OSError) as error:
         # Another process that met the same model first has kept its form meanwhile: all use that.
-        if not folder.is_dir():
-            raise
-        return read_int8(folder / INT8, shape=checkpoint.shape)
+        if folder.is_dir():
+            return read_int8(folder / INT8, shape=checkpoint.shape)
+        warnings.warn(f"the int8 form is not kept for the next time ({error})", stacklevel=2)
     if made.fidelity and not made.fidelity.passed():
         warnings.warn(f"{checkpoint.name}: {made.fidelity.advice()}", stacklevel=2)
     return made
+
+
+def _require_place(folder: Path) -> None:
+    """Raise ArtifactError, before minutes pass, unless a form can be kept in the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise ArtifactError(
+            f"the int8 form cannot be kept in {folder}: set COROM_CACHE to a folder that can be "
+            "written, or add the form to the model with corom convert --precision int8"
+        )

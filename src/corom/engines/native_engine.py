@@ -14,6 +14,7 @@ from weakref import finalize
 
 import numpy as np
 
+from corom.engines.base import renew_when_forked
 from corom.engines.native_model import fits, pack, space
 from corom.engines.processor import available_threads, has_flag
 from corom.errors import CoromError, InputError
@@ -118,7 +119,8 @@ class NativeEngine:
         self.threads = threads or available_threads()
         self._sharing = min(self.threads, _TEAM)
         self._spaces = [space(0)] * self.threads
-        self._lock, self._process = Lock(), os.getpid()
+        self._lock = Lock()
+        renew_when_forked(self)
 
     @cached_property
     def _team(self) -> c_void_p | None:
@@ -141,7 +143,6 @@ class NativeEngine:
         Safe to call from several threads: they take turns.
         """
         with self._lock:
-            self._forget_lost_threads()
             apart, together = self._planned(batches)
             if apart:
                 self._run_apart(apart, receive)
@@ -161,12 +162,14 @@ class NativeEngine:
         start = list(islice(iterator, least))
         return (chain(start, iterator), ()) if len(start) == least else ((), start)
 
-    def _forget_lost_threads(self) -> None:
-        """A forked process has none of its parent's threads: let it start its own."""
-        if self._process != os.getpid():
-            self.__dict__.pop("_team", None)
-            self.__dict__.pop("_others", None)
-            self._process = os.getpid()
+    def renew(self) -> None:
+        """Let a forked process, which has none of its parent's threads, start its own.
+
+        One of those may have held the lock.
+        """
+        self._lock = Lock()
+        self.__dict__.pop("_team", None)
+        self.__dict__.pop("_others", None)
 
     def _run_apart(
         self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]

@@ -77,11 +77,7 @@ class OpenVinoEngine:
             start = list(islice(iterator, 2 * self.threads))
             if len(start) < 2 * self.threads:
                 return self._run_in_turn(start, receive)
-            self._queue.set_callback(lambda request, batch: receive(batch, _output(request)))
-            for batch in chain(start, self._as_free(iterator)):
-                self._queue.start_async([batch.ids, batch.lengths], userdata=batch)
-            self._queue.wait_all()
-        return None
+            return self._run_apart(chain(start, self._as_free(iterator)), receive)
 
     def _is_long(self, batches: Iterable[Batch]) -> bool:
         """Whether the second form is worth making, or is there already."""
@@ -94,6 +90,30 @@ class OpenVinoEngine:
         for batch in batches:
             self._request.infer([batch.ids, batch.lengths], share_inputs=True)
             receive(batch, _output(self._request))
+
+    def _run_apart(
+        self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]
+    ) -> None:
+        failed: list[BaseException] = []
+
+        def hand(request: Any, batch: Batch) -> None:  # noqa: ANN401 - openvino exports no types
+            # What leaves a callback is kept by the queue and ends the process at its next use.
+            try:
+                if not failed:
+                    receive(batch, _output(request))
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised below
+                failed.append(error)
+
+        self._queue.set_callback(hand)
+        try:
+            for batch in batches:
+                if failed:
+                    break
+                self._queue.start_async([batch.ids, batch.lengths], userdata=batch)
+        finally:
+            self._queue.wait_all()
+        if failed:
+            raise failed[0]
 
     def _as_free(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Yield batches, each taken when a stream is free: what comes before may still join it."""

@@ -94,7 +94,14 @@ class Checkpoint:
         if self.int8_file is None:
             raise ArtifactError(f"{self.folder} holds no {INT8}")
         _check_hashes(self.folder, {INT8})
-        return read_int8(self.int8_file, shape=self.shape)
+        found = read_int8(self.int8_file, shape=self.shape)
+        made_from = found.source_sha256
+        if made_from and weight_files(self.folder) and made_from != weights_identity(self.folder):
+            raise ArtifactError(
+                f"{self.int8_file} was made from other weights than those beside it; remove it, or "
+                "make a folder anew with corom convert --precision int8"
+            )
+        return found
 
 
 def load_checkpoint(folder: Path, *, name: str | None = None) -> Checkpoint:
