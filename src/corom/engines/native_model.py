@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corom.models.config import Pooling, Shape
-from corom.models.int8 import InputRange, Int8Weights
+from corom.models.int8 import InputRange, Int8Weights, require_pooling
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -92,7 +92,11 @@ class PackedModel(NamedTuple):
 
 
 def pack(shape: Shape, int8: Int8Weights, *, pooling: Pooling) -> PackedModel:
-    """Return an int8 form for the kernels; half a second for 12 layers of 768."""
+    """Return an int8 form for the kernels; half a second for 12 layers of 768.
+
+    Raises ArtifactError if it was made for another pooling.
+    """
+    require_pooling(int8, pooling, shape=shape)
     packer = _Packer(shape, int8)
     full = shape.layers - (pooling == "cls")
     layers = (_Layer * max(full, 1))(*(packer.layer(layer) for layer in range(full)))

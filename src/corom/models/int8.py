@@ -13,10 +13,10 @@ pooling the whole last layer, which runs for one token only) is float16.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,15 @@ from safetensors.numpy import save
 
 from corom.errors import ArtifactError
 from corom.files import write_bytes
-from corom.models.config import Shape
+from corom.models.config import Pooling, Shape
 from corom.models.weights import SOURCE_KEY, Weights
 
 FORMAT = "corom-int8-1"
 WORDS = "embeddings.word_embeddings.weight"
+_AGAIN = "make it again with: corom convert SRC OUT --precision int8"
+
+_Form: TypeAlias = tuple[str, tuple[int, ...]]
+"""A tensor's type, as safetensors calls it, and its shape."""
 
 # Which linear layers share a quantised input, by the name of that input within a layer.
 INPUTS = {
@@ -104,6 +108,8 @@ class Int8Weights:
     others: Weights
     source_sha256: str
     fidelity: Fidelity | None = None
+    path: Path | None = None
+    """The file it was read from; None if it was just made."""
 
 
 def save_int8(path: Path, weights: Int8Weights) -> None:
@@ -136,54 +142,113 @@ def read_fidelity(path: Path) -> Fidelity | None:
     if metadata.get("format") != FORMAT:
         raise ArtifactError(
             f"{path} has int8 format {metadata.get('format')!r}, this version reads {FORMAT!r}; "
-            "make it again with: corom convert SRC OUT --precision int8"
+            f"{_AGAIN}"
         )
-    return Fidelity(**json.loads(metadata["fidelity"])) if "fidelity" in metadata else None
+    return _parsed_fidelity(metadata["fidelity"], path) if "fidelity" in metadata else None
+
+
+def _parsed_fidelity(text: str, path: Path) -> Fidelity:
+    try:
+        found = Fidelity(**json.loads(text))
+    except (TypeError, ValueError, RecursionError):
+        found = None
+    if found is None or any(type(value) not in (int, float) for value in astuple(found)):
+        names = ", ".join(field.name for field in fields(Fidelity))
+        raise ArtifactError(f"{path}: its fidelity must hold the numbers {names}; {_AGAIN}")
+    return found
 
 
 def read_int8(path: Path, *, shape: Shape) -> Int8Weights:
     """Return what an int8 file holds; raise ArtifactError naming file and tensor if broken."""
     fidelity = read_fidelity(path)
     with safe_open(path, framework="numpy") as file:
-        tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        found = {name: (one.get_dtype(), tuple(one.get_shape())) for name, one in slices.items()}
+        layers = shape.layers - (not _has_linears(found, shape.layers - 1))
+        _check_forms(found, _forms(shape, layers=layers), path=path)
+        tensors: dict[str, Any] = {name: file.get_tensor(name) for name in found}
         source = file.metadata().get(SOURCE_KEY, "")
-    scaled = [name.removesuffix(".scale") for name in tensors if name.endswith(".scale")]
+    _check_finite(tensors, path=path)
+    names = _layer_inputs(layers)
     linears = {
-        name: Linear(*(_take(tensors, f"{name}.{part}", path) for part in Linear._fields))
-        for name in scaled
-        if name != WORDS
+        name: Linear(*(tensors.pop(f"{name}.{part}") for part in Linear._fields))
+        for layer_input in names
+        for name in consumers(layer_input)
     }
-    spans = [name.removesuffix(".input.low") for name in tensors if name.endswith(".input.low")]
     inputs = {
-        name: InputRange(*(_take(tensors, f"{name}.input.{end}", path) for end in ("low", "high")))
-        for name in spans
+        name: InputRange(*(tensors.pop(f"{name}.input.{end}") for end in InputRange._fields))
+        for name in names
     }
-    words, scales = _take(tensors, WORDS, path), _take(tensors, f"{WORDS}.scale", path)
+    _check_ranges(inputs, path=path)
+    words, scales = tensors.pop(WORDS), tensors.pop(f"{WORDS}.scale")
     others = {name: value.astype(np.float32) for name, value in tensors.items()}
-    found = Int8Weights(linears, inputs, words, scales, others, source, fidelity)
-    _check(found, shape=shape, path=path)
-    return found
+    return Int8Weights(linears, inputs, words, scales, others, source, fidelity, path)
 
 
-def _take(tensors: dict[str, Any], name: str, path: Path) -> Any:  # noqa: ANN401 - any dtype
-    try:
-        return tensors.pop(name)
-    except KeyError:
-        raise ArtifactError(f"{path} lacks the tensor {name}; make it again") from None
+def _has_linears(names: Iterable[str], layer: int) -> bool:
+    at = f"encoder.layer.{layer}."
+    return any(name.startswith(at) and name.endswith(".scale") for name in names)
 
 
-def _check(weights: Int8Weights, *, shape: Shape, path: Path) -> None:
-    found = {WORDS: weights.words.shape}
-    for name, linear in weights.linears.items():
-        found[f"{name}.weight"], found[f"{name}.bias"] = linear.weight.shape, linear.bias.shape
-    found |= {name: value.shape for name, value in weights.others.items()}
-    for name, expected in shape.weight_shapes().items():
-        if found.get(name) != expected:
-            raise ArtifactError(f"{path}: {name} should have {expected}, has {found.get(name)}")
-    for layer_input, span in weights.inputs.items():
-        sizes = {weights.linears[name].weight.shape[1] for name in consumers(layer_input)}
-        if sizes != {len(span.low)} or not (span.low < span.high).all():
-            raise ArtifactError(f"{path}: the input range of {layer_input} does not fit")
+def _layer_inputs(layers: int) -> list[str]:
+    return [f"encoder.layer.{layer}.{key}" for layer in range(layers) for key in INPUTS]
+
+
+def _forms(shape: Shape, *, layers: int) -> dict[str, _Form]:
+    """Return the form of every tensor of a file whose first `layers` layers are int8."""
+    shapes = shape.weight_shapes()
+    forms: dict[str, _Form] = {name: ("F16", sizes) for name, sizes in shapes.items()}
+    forms[WORDS], forms[f"{WORDS}.scale"] = ("I8", shapes[WORDS]), ("F32", shapes[WORDS][:1])
+    for layer_input in _layer_inputs(layers):
+        for name in consumers(layer_input):
+            sizes = shapes[f"{name}.weight"]
+            forms[f"{name}.weight"] = "I8", sizes
+            forms[f"{name}.scale"] = forms[f"{name}.bias"] = "F32", sizes[:1]
+            # Those that share an input read as much of it.
+            for end in InputRange._fields:
+                forms[f"{layer_input}.input.{end}"] = "F32", sizes[1:]
+    return forms
+
+
+def _check_forms(found: dict[str, _Form], forms: dict[str, _Form], *, path: Path) -> None:
+    # The kernels read by the sizes of the configuration, whatever is there.
+    for name, (dtype, sizes) in forms.items():
+        if name not in found:
+            raise ArtifactError(f"{path} lacks the tensor {name}; {_AGAIN}")
+        if found[name] != (dtype, sizes):
+            has = "{} {}".format(*found[name])
+            raise ArtifactError(f"{path}: {name} should have {dtype} {sizes}, has {has}; {_AGAIN}")
+    if surplus := sorted(found.keys() - forms.keys()):
+        raise ArtifactError(f"{path}: {surplus[0]} has no place in an int8 form; {_AGAIN}")
+
+
+def _check_finite(tensors: Mapping[str, NDArray[Any]], *, path: Path) -> None:
+    for name, value in tensors.items():
+        if value.dtype != np.int8 and not np.isfinite(value).all():
+            raise ArtifactError(f"{path}: {name} holds NaN or infinite values; {_AGAIN}")
+
+
+def _check_ranges(inputs: Mapping[str, InputRange], *, path: Path) -> None:
+    for name, span in inputs.items():
+        with np.errstate(over="ignore", divide="ignore"):
+            # Too wide or too narrow for a float32, it would give NaN later.
+            gain = 1 / (span.high - span.low)
+        if not ((gain > 0) & np.isfinite(gain)).all():
+            raise ArtifactError(f"{path}: {name}.input.high must be above its low; {_AGAIN}")
+
+
+def require_pooling(found: Int8Weights, pooling: Pooling, *, shape: Shape) -> None:
+    """Raise ArtifactError if an int8 form was made for another pooling.
+
+    With [CLS] pooling the last layer is float16, with every other it is int8.
+    """
+    is_whole = any(name.startswith(f"encoder.layer.{shape.layers - 1}.") for name in found.linears)
+    if is_whole == (pooling == "cls"):
+        made = "the mean of tokens" if is_whole else "cls"
+        raise ArtifactError(
+            f"{found.path or 'the int8 form'} was made for {made}, not for pooling {pooling}; "
+            f"{_AGAIN}"
+        )
 
 
 def consumers(layer_input: str) -> list[str]:
