@@ -14,6 +14,8 @@ SHAPE = Shape(layers=2, hidden=8, heads=2, intermediate=16, vocabulary=10)
     ("change", "message"),
     [
         ({"layers": 0}, "layers must be a whole number above 0, not 0"),
+        ({"layers": 1001}, "layers must be at most 1000, not 1001"),
+        ({"layers": 3_000_000}, "layers must be at most 1000, not 3000000"),
         ({"hidden": 8.0}, "hidden must be a whole number above 0, not 8.0"),
         ({"vocabulary": True}, "vocabulary must be"),
         ({"positions": "512"}, "positions must be"),
@@ -43,6 +45,10 @@ def test_impossible_shapes_are_refused(change, message):
 def test_impossible_encodings_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         Encoding(**change)
+
+
+def test_the_most_layers_pass():
+    assert len(replace(SHAPE, layers=1000).weight_shapes()) == 5 + 1000 * 16
 
 
 def test_the_limits_of_max_length_pass():

@@ -162,8 +162,31 @@ def test_an_index_points_nowhere_but_beside_itself(tmp_path, name):
         weight_files(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "weight_map",
+    [
+        None,
+        [],
+        [["a", "b"]],
+        ["model"],
+        "model",
+        7,
+        True,
+        {LAYER: 7},
+        {LAYER: None},
+        {LAYER: ["a"]},
+    ],
+)
+def test_an_index_of_another_form_is_refused_by_name(tmp_path, weight_map):
+    for name in ("7", "None", "b"):  # what such an index might be taken for
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(ArtifactError, match=r"index\.json: weight_map must map weights to files"):
+        weight_files(tmp_path)
+
+
 def test_no_weights_are_no_files(tmp_path):
     assert weight_files(tmp_path) == []
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
-    with pytest.raises(ArtifactError, match="must map weights"):
+    with pytest.raises(ArtifactError, match="weight_map must map weights"):
         weight_files(tmp_path)

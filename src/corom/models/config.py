@@ -17,6 +17,8 @@ Activation: TypeAlias = Literal["gelu", "gelu_tanh", "relu"]
 
 DEFAULT_MAX_LENGTH = 128
 LONGEST, SHORTEST = 512, 2
+DEEPEST = 1000
+"""No BERT has so many layers; without a bound a wrong number would fill the memory with names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class Shape:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise InputError(f"{name} must be a whole number above 0, not {value!r}")
+        if self.layers > DEEPEST:
+            raise InputError(f"layers must be at most {DEEPEST}, not {self.layers}")
         if self.hidden % self.heads:
             raise InputError(f"hidden {self.hidden} cannot be divided among {self.heads} heads")
         if not isinstance(self.layer_norm_eps, float) or not 0 < self.layer_norm_eps < 1:

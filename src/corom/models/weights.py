@@ -36,10 +36,13 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / SINGLE]
     if not (folder / SHARDED).is_file():
         return []
-    names = set(map(str, dict(read_object(folder / SHARDED).get("weight_map") or {}).values()))
-    if not names or any(Path(name).name != name for name in names):
-        raise ArtifactError(f"{folder / SHARDED} must map weights to files beside it")
-    files = [folder / name for name in sorted(names)]
+    weight_map = read_object(folder / SHARDED).get("weight_map")
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    if not names or any(type(name) is not str or Path(name).name != name for name in names):
+        raise ArtifactError(
+            f"{folder / SHARDED}: weight_map must map weights to files beside it; fetch it again"
+        )
+    files = [folder / name for name in sorted(set(names))]
     if missing := [path for path in files if not path.is_file()]:
         raise ArtifactError(f"{missing[0]} is missing; {SHARDED} lists it")
     return files
