@@ -115,6 +115,74 @@ def test_ids_beyond_the_models_vocabulary_are_refused(tmp_path):
     assert read(tmp_path, shape=shape(50))
 
 
+def without_frame(tokenizer):
+    tokenizer["post_processor"] = None
+
+
+def without_end(tokenizer):
+    tokenizer["post_processor"]["single"].pop()
+
+
+def turned(tokenizer):
+    tokenizer["post_processor"]["single"].reverse()
+
+
+def of_another_vocabulary(tokenizer):
+    tokenizer["post_processor"]["special_tokens"]["[CLS]"]["ids"] = [4]
+
+
+def with_a_third(tokenizer):
+    tokenizer["post_processor"]["single"] *= 2
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (without_frame, r"\[\]"),
+        (without_end, r"\[2\]"),
+        (turned, r"\[3, 2\]"),
+        (of_another_vocabulary, r"\[4, 3\]"),
+        (with_a_third, r"\[2, 3, 2, 3\]"),
+    ],
+)
+def test_a_tokenizer_that_frames_no_text_is_refused_by_name(tmp_path, change, found):
+    write_vocabulary(tmp_path)
+    tokenizer = json.loads(read(tmp_path))
+    change(tokenizer)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    wanted = rf"tokenizer\.json must put \[CLS\] and \[SEP\] .* \[2, 3\], not {found}"
+    with pytest.raises(ArtifactError, match=wanted):
+        read(tmp_path)
+
+
+def test_a_bert_processing_frames_texts_too(tmp_path):
+    write_vocabulary(tmp_path)
+    tokenizer = json.loads(read(tmp_path))
+    tokenizer["post_processor"] = {
+        "type": "BertProcessing",
+        "sep": ["[SEP]", 3],
+        "cls": ["[CLS]", 2],
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert tokens(read(tmp_path), "头") == ["[CLS]", "头", "[SEP]"]
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("pre_tokenizer", {"type": "of tomorrow"}),
+        ("post_processor", {"special_tokens": {}}),  # whose template names some: a panic
+    ],
+)
+def test_a_tokenizer_the_library_cannot_use_is_refused_by_name(tmp_path, part, change):
+    write_vocabulary(tmp_path)
+    tokenizer = json.loads(read(tmp_path))
+    tokenizer[part].update(change)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json cannot be used .*; fetch it again"):
+        read(tmp_path)
+
+
 def test_a_suffix_must_be_a_token(tmp_path):
     write_vocabulary(tmp_path)
     assert read(tmp_path, encoding=Encoding(query_suffix="[SEP]"))

@@ -26,7 +26,8 @@ def read_tokenizer(folder: Path, *, shape: Shape, encoding: Encoding) -> str:
     """Return the tokenizer of `folder` without truncation and padding (the encoder does these).
 
     Raises ArtifactError when there is none, when it is not a WordPiece one, when its ids exceed
-    the model's vocabulary, and when a suffix of `encoding` is not one of its tokens.
+    the model's vocabulary, when it does not put [CLS] and [SEP] around texts, and when a suffix of
+    `encoding` is not one of its tokens.
     """
     path = folder / "tokenizer.json"
     if path.is_file():
@@ -45,7 +46,9 @@ def read_tokenizer(folder: Path, *, shape: Shape, encoding: Encoding) -> str:
     for name in ("query_suffix", "passage_suffix"):
         if (suffix := getattr(encoding, name)) and suffix not in vocabulary:
             raise ArtifactError(f"{path}: the {name} must be one token of the vocabulary")
-    return json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
+    _check_frame(text, [vocabulary["[CLS]"], vocabulary["[SEP]"]], path=path)
+    return text
 
 
 def vocabulary(tokenizer: dict[str, Any]) -> list[str]:
@@ -69,6 +72,23 @@ def _checked_vocabulary(tokenizer: dict[str, Any], *, path: Path, shape: Shape) 
             f"{shape.vocabulary} entries"
         )
     return tokens
+
+
+def _check_frame(tokenizer_json: str, wanted: list[int], *, path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    try:
+        found = Tokenizer.from_str(tokenizer_json).encode("").ids
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the library's panics are not even Exceptions
+        raise ArtifactError(f"{path} cannot be used ({error}); fetch it again") from None
+    # A text is cut between the two, and the first one's vector may stand for it.
+    if found != wanted:
+        raise ArtifactError(
+            f"{path} must put [CLS] and [SEP] around a text, ids {wanted}, not {found}: its "
+            "post_processor is missing or another model's; fetch it again"
+        )
 
 
 def _apply_options(tokenizer: dict[str, Any], path: Path) -> None:
