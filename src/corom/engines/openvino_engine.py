@@ -16,7 +16,7 @@ from corom.engines.graph import GraphBuilder
 from corom.engines.processor import available_threads, has_bf16
 from corom.errors import InputError
 from corom.models.config import Pooling, Shape
-from corom.models.int8 import Int8Weights
+from corom.models.int8 import Int8Weights, require_pooling
 from corom.models.weights import Weights
 from corom.tokens import Batch
 from corom.vectors import Vectors
@@ -61,6 +61,8 @@ class OpenVinoEngine:
         self.threads = threads or available_threads()
         self._sharing = self.threads <= _SHARING
         self.batch_tokens = BATCH_TOKENS * (self.threads if self._sharing else 1)
+        if int8 is not None and before is None:
+            require_pooling(int8, pooling, shape=shape)
         builder = GraphBuilder(shape, weights, int8=int8)
         self._model = builder.build(pooling, before=before)
         self._lock = Lock()
