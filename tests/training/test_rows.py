@@ -200,7 +200,7 @@ def test_graded_pairs_need_labels(tmp_path):
     with pytest.raises(FormatError, match=r"a\.jsonl, line 2: has no label"):
         read_graded([path], skip_bad=False)
     rows, skips = read_graded([path], skip_bad=True)
-    assert rows == [("头痛", "头疼", 2.0, "a.jsonl")]
+    assert rows == [("头痛", "头疼", 2.0, "a")]
     assert skips.total == 1
     assert read_graded([], skip_bad=False)[0] == []
 
