@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class Handler(BaseHTTPRequestHandler):
         if name != "/file":
             self.send_error(404)
             return
-        self.send_file(server)
+        with suppress(BrokenPipeError):  # some clients have had enough
+            self.send_file(server)
 
     def send_file(self, server: ThreadingHTTPServer) -> None:
         if server.chunked:
