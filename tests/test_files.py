@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -53,6 +54,14 @@ def test_what_is_appended_to_a_file_is_not_replaced(tmp_path: Path) -> None:
         file.flush()
         subprocess.run([sys.executable, "-c", code], stdout=file, check=True)
     assert (tmp_path / "a").read_bytes() == b"old new"
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no /dev/shm here")  # noqa: S108
+def test_files_in_shared_memory_are_replaced() -> None:
+    with TemporaryDirectory(dir="/dev/shm") as folder:  # noqa: S108
+        for content in (b"1", b"2"):
+            write_bytes(Path(folder) / "a", content)
+            assert (Path(folder) / "a").read_bytes() == content
 
 
 def test_a_full_disk_is_said_of_the_file(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def _is_stream(path: Path) -> bool:
     """Whether it is there and not to be replaced: a pipe, a device, whatever /dev/stdout is."""
     if path.is_dir() or not path.exists():
         return False
-    return not path.is_file() or path.parts[:2] in (("/", "dev"), ("/", "proc"))
+    # Not all below /dev: what lies in /dev/shm are files as others.
+    return not path.is_file() or str(path.parent) in ("/dev", "/dev/fd", "/proc/self/fd")
 
 
 @contextmanager
