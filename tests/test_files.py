@@ -58,7 +58,7 @@ def test_what_is_appended_to_a_file_is_not_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no /dev/shm here")  # noqa: S108
 def test_files_in_shared_memory_are_replaced() -> None:
-    with TemporaryDirectory(dir="/dev/shm") as folder:  # noqa: S108
+    with TemporaryDirectory(dir="/dev/shm") as folder:
         for content in (b"1", b"2"):
             write_bytes(Path(folder) / "a", content)
             assert (Path(folder) / "a").read_bytes() == content

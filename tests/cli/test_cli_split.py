@@ -42,6 +42,9 @@ def test_files_of_other_kinds_are_counted(run: Callable, model: Path, tmp_path: 
     done = run("split", tmp_path / "in", "--files", "-o", tmp_path / "o.jsonl", "-m", model)
     assert done.code == 0
     assert "3 other files were left out (2 .docx, 1 no ending); .txt and .md are read" in done.err
+    for _ in range(2):  # what was made there before is no input
+        out = tmp_path / "in" / "parts.jsonl"
+        assert run("split", tmp_path / "in", "--files", "-o", out, "-m", model).code == 0
 
 
 def test_a_folder_of_files(run: Callable, model: Path, tmp_path: Path) -> None:

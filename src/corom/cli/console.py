@@ -209,8 +209,8 @@ def _files_of(source: str) -> list[Path]:
         return [where]
     try:
         return list(open_dataset(where).files)
-    except CoromError:  # no data set: pairs, documents
-        return [path for path in where.iterdir() if path.is_file()]
+    except CoromError:  # no data set: pairs, or documents; what else lies there is not read
+        return [path for path in where.iterdir() if path.suffix in (".tsv", ".txt", ".md")]
 
 
 def count_passages(source: str) -> int | None:
