@@ -26,8 +26,9 @@ from corom.evaluation import Dense, evaluate, to_json
 from corom.files import write_json
 from corom.readers import open_dataset
 from corom.training import pretrain, sample, train
+from corom.training.mining_settings import SampleSettings
 from corom.training.recipe import from_table
-from corom.training.settings import PretrainSettings, SampleSettings, TrainSettings
+from corom.training.settings import PretrainSettings, TrainSettings
 from encode_machine import describe
 
 ROOT = Path(__file__).parents[1]

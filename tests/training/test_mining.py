@@ -10,8 +10,8 @@ from corom.errors import ArtifactError, FormatError, InputError
 from corom.readers import Group, read_groups, read_pairs, write_groups
 from corom.records import Passage
 from corom.training.mining import REPORT, mine
+from corom.training.mining_settings import MineSettings
 from corom.training.recipe import from_table
-from corom.training.settings import MineSettings
 
 from .conftest import texts
 

@@ -9,9 +9,9 @@ import pytest
 from corom.errors import FormatError, InputError
 from corom.training.examples import Row
 from corom.training.mining import mine
+from corom.training.mining_settings import MineSettings, SampleSettings
 from corom.training.rows import holds_groups, read_graded, read_rows
 from corom.training.sampling import sample
-from corom.training.settings import MineSettings, SampleSettings
 
 
 def write(path, *records):

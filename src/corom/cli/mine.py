@@ -47,7 +47,8 @@ def command(
     if not is_main_process():
         return
     from corom.training import mine
-    from corom.training.settings import MineSettings, load_settings
+    from corom.training.mining_settings import MineSettings
+    from corom.training.settings import load_settings
 
     asked = changes(set_, model=model, data=data, output=output, source=source)
     chosen = load_settings(MineSettings, settings, changes=asked)

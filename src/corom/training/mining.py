@@ -30,12 +30,12 @@ from corom.readers import (
 )
 from corom.records import Passage
 from corom.training.examples import text_key
+from corom.training.mining_settings import MineSettings
 from corom.training.plan import plain_source, row_weights
 from corom.training.progress import Counted
 from corom.training.provenance import checksums, first_difference, versions
 from corom.training.recipe import as_table
 from corom.training.rows import in_pool, output_names, records_of, row_of, write_records
-from corom.training.settings import MineSettings
 from corom.training.sources import Candidates, open_source
 
 Record: TypeAlias = Group | Pair

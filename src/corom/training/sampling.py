@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from corom.errors import InputError
 from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_json
 from corom.readers import Group, Pair, SkipReport
+from corom.training.mining_settings import SampleSettings
 from corom.training.plan import plain_source, row_weights, uses
 from corom.training.provenance import checksums, first_difference
 from corom.training.recipe import as_table
 from corom.training.rows import output_names, records_of, write_records
-from corom.training.settings import SampleSettings
 
 REPORT = "report.json"
 

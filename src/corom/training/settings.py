@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from corom.engines.base import Precision
+from corom.training.mining_settings import MineSettings, SampleSettings
 from corom.training.recipe import from_table, merged, read_toml
 from corom.training.run_settings import (
     DevSettings,
@@ -24,7 +25,6 @@ from corom.training.run_settings import (
 )
 
 _LOSSES = ("contrast", "teacher", "reranker", "base", "graded")
-_MARGIN = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,92 +263,6 @@ class PretrainSettings:
         check(self.early_layer is None or self.early_layer >= 0, "early_layer: 0 or more")
         check(self.contrast_weight >= 0 and self.temperature > 0, "contrast: weight 0 or more")
         check(not (self.scratch and self.finish.keep_base), "from scratch there is no base to keep")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MineSettings:
-    """Mining: `data` in, the same data with more negatives in the folder `output` out."""
-
-    data: tuple[str, ...]
-    output: str
-    model: str = ""
-    """What ranks the passages, where `source` is dense."""
-    split: str = "train"
-    """The queries of a dataset folder."""
-    corpus: str = ""
-    """Where negatives come from: passages or a dataset folder; empty: the data's own passages."""
-    pool: dict[str, float] = field(default_factory=dict)
-    """Pattern of source names -> the share of their passages that is searched, where `corpus` is
-    empty (1 where none matches): questions that are alike are no wrong answers."""
-    source: Literal["dense", "bm25", "random"] = "dense"
-    skip_first: int = 0
-    """Leave out so many of the best ranked."""
-    depth: int = 100
-    """Look at so many ranks."""
-    relative_margin: float | None = _MARGIN
-    """Drop what scores within this share of the (lowest) positive's score; None: keep all. Of the
-    dense source alone: what other sources score says nothing of answers."""
-    negatives: int = 8
-    """Mined for each query at most."""
-    choose: Literal["random", "first"] = "random"
-    """From what is left: at random by the seed, or the best ranked."""
-    seed: int = 42
-    bad_rows: Literal["raise", "skip"] = "raise"
-    max_length: int | None = None
-    """Tokens a text is cut to; None: the model's own."""
-    precision: Precision = "auto"
-    """Of the model that ranks, as `Encoder.load` has it; int8 is three times as fast on a CPU."""
-    vectors: str = ""
-    """Folder that keeps the passages' vectors; empty: beside the output, `OUTPUT.vectors`."""
-
-    @property
-    def kept_vectors(self) -> Path:
-        """The folder that keeps the passages' vectors."""
-        return Path(self.vectors or f"{self.output}.vectors")
-
-    def __post_init__(self) -> None:
-        check(bool(self.data), "data names no file")
-        check(self.source != "dense" or bool(self.model), "dense mining needs a model")
-        check(
-            not self.pool or not self.corpus, "mine.pool is for the data's own passages: no corpus"
-        )
-        check_patterns(self.pool, at="mine.pool")
-        for name, share in self.pool.items():
-            check(0 <= share <= 1, f"mine.pool.{name} is {share}; expected a share, 0 to 1")
-        check(0 <= self.skip_first < self.depth, "skip_first must be 0 or more and below depth")
-        check(self.negatives > 0, "negatives must be above 0")
-        margin = self.relative_margin
-        check(margin is None or 0 <= margin < 1, "relative_margin is a share: 0 to below 1")
-        check(
-            self.source == "dense" or margin in (None, _MARGIN),
-            f"relative_margin is for source = 'dense', not {self.source!r}; leave it out",
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleSettings:
-    """A part of the data: `data` in, fewer records of each input in the folder `output` out.
-
-    Data to learn to find from: a pair labelled as no match counts as a bad row.
-    """
-
-    data: tuple[str, ...]
-    output: str
-    split: str = "train"
-    """The queries of a dataset folder."""
-    weights: dict[str, float] = field(default_factory=dict)
-    """Pattern of source names -> the share of its records that is kept (1 where none matches)."""
-    most: int | None = None
-    """Records in all, at most; each source then gives the same part of its share."""
-    seed: int = 42
-    bad_rows: Literal["raise", "skip"] = "raise"
-
-    def __post_init__(self) -> None:
-        check(bool(self.data), "data names no file")
-        check(self.most is None or self.most > 0, "most must be above 0")
-        check_patterns(self.weights, at="weights")
-        for name, weight in self.weights.items():
-            check(0 <= weight <= 1, f"weights.{name} is {weight}; expected a share, 0 to 1")
 
 
 S = TypeVar("S", TrainSettings, RerankerSettings, PretrainSettings, MineSettings, SampleSettings)

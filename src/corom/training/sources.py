@@ -13,9 +13,9 @@ from corom.evaluation import dense as evaluation
 from corom.index import BM25Index
 from corom.records import Passage
 from corom.training.examples import text_key
+from corom.training.mining_settings import MineSettings
 from corom.training.progress import Counted
 from corom.training.retrieval import Nearest, cuda_device
-from corom.training.settings import MineSettings
 from corom.vectors import Vectors
 
 

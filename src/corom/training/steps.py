@@ -23,16 +23,12 @@ from corom.training.checks import (
     check_training,
     setting,
 )
+from corom.training.mining_settings import MineSettings, SampleSettings
 from corom.training.pretraining import resized
 from corom.training.recipe import from_table, merged, read_toml
 from corom.training.rows import output_names
 from corom.training.run_settings import check
-from corom.training.settings import (
-    MineSettings,
-    PretrainSettings,
-    SampleSettings,
-    TrainSettings,
-)
+from corom.training.settings import PretrainSettings, TrainSettings
 from corom.training.tower import open_checkpoint
 
 SAMPLED, PRETRAINED, STAGE1, MINED = "0-sampled", "0-pretrained", "1-stage1", "2-mined"
