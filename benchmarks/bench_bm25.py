@@ -169,7 +169,6 @@ def main() -> None:
     dataset = open_dataset(asked.data)
     record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}
     record["options"] = {"depth": asked.depth, "rounds": asked.rounds, "starts": asked.starts}
-    record["command"] = f"python benchmarks/bench_bm25.py --rounds {asked.rounds}"
     with TemporaryDirectory() as folder:
         record["rows"] = measured(asked, Path(folder))
     record["machine"]["load_average_after"] = os.getloadavg()[0]

@@ -255,7 +255,6 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure, print, write the JSON."""
     asked, record = options(), describe(threads=os.cpu_count() or 1)
-    record["command"] = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
     texts = [passage.content for passage in open_dataset(asked.corpus).passages()]
     text_bytes = float(np.mean([len(text.encode()) for text in texts]))
     names = asked.only or list(LAYOUTS)

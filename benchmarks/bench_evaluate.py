@@ -236,8 +236,6 @@ def main() -> None:
                 rests[name].append(rest(name, options, vectors, out))
                 say(f"the rest, {name}: {rests[name][-1]['seconds']} s")
     found |= {
-        "command": f"python benchmarks/bench_evaluate.py --share {options.share}"
-        f" --slices {options.slices} --rounds {options.rounds} --seed {options.seed}",
         "dataset": {"name": dataset.name, "checksum": dataset.checksum(), "passages": len(texts)},
         "sampled": len(sample),
         "encoding_seconds": seconds,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -99,7 +98,6 @@ def main() -> None:
     if options.json:
         result = {
             **describe(threads=os.cpu_count() or 1),
-            "command": " ".join(["python", "benchmarks/bench_fidelity.py", *sys.argv[1:]]),
             "model": Path(options.model).name,
             "fingerprint": encoder.fingerprint,
             "dataset": {"name": options.data.name, "checksum": dataset.checksum()},

@@ -10,7 +10,6 @@ as many threads each.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -90,7 +89,6 @@ def main() -> None:
         write_json(
             asked.json,
             {
-                "command": " ".join(["python", "benchmarks/bench_frozen.py", *sys.argv[1:]]),
                 "passages": len(tokens),
                 "length": asked.length,
                 "model": checkpoint.fingerprint,

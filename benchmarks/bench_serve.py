@@ -16,7 +16,6 @@ import asyncio
 import json
 import os
 import resource
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -213,7 +212,6 @@ def record(bench: Bench, cosines: dict[str, float], overloads: list[Any]) -> dic
     chosen = ("rounds", "seconds", "overload_seconds", "layers", "threads", "texts", "seed")
     tokens = bench.tokens
     return {
-        "command": " ".join(["python", "benchmarks/bench_serve.py", *sys.argv[1:]]),
         **describe(threads=bench.options.threads),
         "peers": peer_versions(bench.options.peers),
         "settings": {name: getattr(bench.options, name) for name in chosen},

@@ -253,8 +253,7 @@ def main() -> None:
                     texts, here, sizes=sizes, rows=asked.rows, rounds=asked.rounds
                 )
                 about["fingerprint"] = Encoder.load().fingerprint
-        command = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
-        record[part] = {**about, "command": command, "dataset": source, **found}
+        record[part] = {**about, "dataset": source, **found}
         write_json(asked.json, record)
         say(str({name: value for name, value in found.items() if name != "killed_after_seconds"}))
 

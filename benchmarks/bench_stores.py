@@ -189,7 +189,6 @@ def main() -> None:
     """Measure, print the table, write the JSON."""
     asked, record = options(), describe(threads=os.cpu_count() or 1)
     dataset = open_dataset(asked.corpus)
-    record["command"] = "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
     record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}
     record["fingerprint"], record["dim"] = Encoder.load().fingerprint, Encoder.load().dim
     with TemporaryDirectory() as temporary:

@@ -115,7 +115,6 @@ def save(options: argparse.Namespace, speeds: dict[str, dict[str, list[float]]])
     write_json(
         options.output,
         {
-            "command": " ".join(["python", "benchmarks/bench_train.py", *sys.argv[1:]]),
             "options": {name: getattr(options, name) for name in asked},
             "model": sha256(Path(options.model) / "model.safetensors"),
             "data": sha256(Path(options.pairs)),

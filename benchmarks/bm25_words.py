@@ -127,7 +127,6 @@ def main() -> None:
     asked = parser.parse_args()
     dataset = open_dataset(asked.data)
     record = describe(threads=1)
-    record["command"] = "python benchmarks/bm25_words.py"
     record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}
     record["orientation"] = ORIENTATION
     made = figures(dataset, of_corom(dataset))

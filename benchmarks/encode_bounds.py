@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -161,7 +160,6 @@ def main() -> None:
     needed = needed_operations(checkpoint.shape, batch[1])
     peak = Peak(threads=1).measure()
     found = {
-        "command": " ".join(["python", "benchmarks/encode_bounds.py", *sys.argv[1:]]),
         **describe(threads=2),
         "batch": {"texts": len(batch[1]), "tokens_each": LENGTH, "gigaoperations": needed / 1e9},
         "peak_gigaoperations_per_second_one_thread": {k: v / 1e9 for k, v in peak.items()},

@@ -106,7 +106,6 @@ def main() -> None:
     needed = needed_operations(checkpoint.shape, [LENGTH] * count)
     seconds, peak = fastest(full, 4 * options.runs), Peak(threads=1).measure(seconds=2)
     found: dict[str, Any] = {
-        "command": " ".join(["python", "benchmarks/encode_kernels.py", *sys.argv[1:]]),
         **describe(threads=2),
         "batch": {"texts": count, "tokens_each": LENGTH, "gigaoperations": needed / 1e9},
         "gigaoperations_per_second_one_thread": {

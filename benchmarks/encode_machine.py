@@ -1,9 +1,10 @@
-"""On what, with what and when a benchmark ran."""
+"""By which command, on what, with what and when a benchmark ran."""
 
 from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+_ROOT = Path(__file__).parents[1]
 _PACKAGES = (
     *("corom", "openvino", "numpy", "tokenizers", "torch", "sentence-transformers"),
     *("transformers", "optimum", "optimum-onnx", "optimum-intel", "nncf", "onnxruntime"),
@@ -20,12 +22,13 @@ _CHIP = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16"
 
 
 def describe(*, threads: int) -> dict[str, Any]:
-    """Return machine, versions, date and git commit."""
+    """Return command, date, git commit, machine and versions."""
     info = Path("/proc/cpuinfo").read_text("utf-8")
     pairs = (line.partition(":") for line in info.splitlines())
     fields = {name.strip(): value.strip() for name, _, value in pairs}
     flags = set(fields.get("flags", "").split())
     return {
+        "command": command(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "machine": {
@@ -39,6 +42,11 @@ def describe(*, threads: int) -> dict[str, Any]:
         },
         "versions": {"python": sys.version.split()[0], **_versions()},
     }
+
+
+def command() -> str:
+    """Return what this process was started with, as it is typed at the root of the repository."""
+    return shlex.join(["python", os.path.relpath(sys.argv[0], _ROOT), *sys.argv[1:]])
 
 
 def _versions() -> dict[str, str]:

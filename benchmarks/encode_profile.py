@@ -91,7 +91,6 @@ def main() -> None:
     some = list(_batches(encoder, [each.ids for each in encoder.cut(sample)]))
     record = describe(threads=1)
     record |= {
-        "command": "python benchmarks/encode_profile.py",
         "dataset": {"name": dataset.name, "checksum": dataset.checksum(), "passages": len(texts)},
         "model": {"name": asked.model, "fingerprint": encoder.fingerprint},
         "precision": encoder.precision,

@@ -109,8 +109,6 @@ def main() -> None:
     options = parser.parse_args()
     sizes = options.passages or [100_000, 1_000_000]
     record = describe(threads=os.cpu_count() or 1)
-    flags = " ".join(f"--passages {size}" for size in sizes)
-    record["command"] = f"python benchmarks/index_memory.py {flags} --dim {options.dim}"
     record["rows"] = []
     for size in sizes:
         with TemporaryDirectory() as temporary:

@@ -30,6 +30,7 @@ from corom.files import write_json
 from corom.ranking import rank_hits
 from corom.runs import read_trec_run
 from corom.significance import bootstrap_interval
+from encode_machine import command
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data" / "eval" / "open-medical"
@@ -208,7 +209,8 @@ def report(asked: argparse.Namespace) -> None:
         }
         for split in SPLITS
     }
-    write_json(asked.out, {"queries": QUERIES, "depth": DEPTH, "grades": GRADES, "splits": found})
+    about = {"command": command(), "queries": QUERIES, "depth": DEPTH, "grades": GRADES}
+    write_json(asked.out, {**about, "splits": found})
     for split, figures in found.items():
         print(f"\n## {split} {figures['agreement']}")
         for name in figures["readers"]["a"]:

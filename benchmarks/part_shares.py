@@ -70,7 +70,7 @@ def main() -> None:
         mixed = index_of(answers, encoder, place / "answers", share=options.share)
         measure(answers, [whole, mixed], list(answers.splits))
     if options.json:
-        write_reports(options, reports, command="part_shares.py --json results/parts-whole.json")
+        write_reports(options, reports)
 
 
 if __name__ == "__main__":

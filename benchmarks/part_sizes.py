@@ -24,6 +24,7 @@ from corom.files import sha256, write_json
 from corom.readers import Dataset, Pair, open_dataset, read_pairs
 from corom.readers.writing import write_lines
 from corom.splitting import Splitter
+from encode_machine import command
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 PAIRS = Path("train", "pairs.jsonl.xz")
@@ -76,10 +77,10 @@ def arguments(doc: str) -> argparse.ArgumentParser:
     return parser
 
 
-def write_reports(options: argparse.Namespace, reports: Sequence[Report], *, command: str) -> None:
+def write_reports(options: argparse.Namespace, reports: Sequence[Report]) -> None:
     """Write what was measured, and by which command."""
     result = {
-        "command": f"python benchmarks/{command}",
+        "command": command(),
         "model": options.model,
         "pairs": sha256(options.data / PAIRS),
         "reports": [to_json(report) for report in reports],
@@ -106,7 +107,7 @@ def main() -> None:
         reports.append(measured(answers, list(general), splits=answers.splits))
         print(to_text(reports[1]))
     if options.json:
-        write_reports(options, reports, command="part_sizes.py --json results/parts.json")
+        write_reports(options, reports)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from corom.readers import open_dataset  # noqa: E402
 Entry = dict[str, Any]
 SAME = 1e-9
 """how far ir_measures may be from a figure of ours, on the same ranking"""
+RECORDED = "python benchmarks/reproduce.py --record"
 _THEIRS = {"MRR": "RR", "Recall": "R", "MAP": "AP", "nDCG": "nDCG"}
 
 
@@ -159,7 +160,7 @@ def main() -> None:
     plots = options.file.parent if options.record else None
     wrong = reproduce(entries, options.data, work=options.work, plots=plots)
     if options.record:
-        write_json(options.file, content)
+        write_json(options.file, {"command": RECORDED, **content})
     print("\n".join(wrong) or "every figure is as it was", flush=True)
     sys.exit(1 if wrong else 0)
 

@@ -18,6 +18,7 @@ from corom import Encoder, open_dataset, score_pairs
 from corom.evaluation import best_threshold
 from corom.files import sha256, write_json
 from corom.readers import read_pairs
+from encode_machine import command
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "eval"
 POINTS = (5, 25, 50, 75, 95)
@@ -67,7 +68,7 @@ def main() -> None:
         ranges[f"{split}: another's"] = summary(score_pairs(asked, shifted, score="cosine"))
 
     result = {
-        "command": "python benchmarks/score_ranges.py --json results/score-ranges.json",
+        "command": command(),
         "model": encoder.name,
         "fingerprint": encoder.fingerprint,
         "precision": encoder.precision,

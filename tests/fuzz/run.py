@@ -76,7 +76,6 @@ def main() -> int:
     told = f"{total.total()} requests: {dict(sorted(total.items()))}; 5xx: {broken}\n"
     sys.stdout.write(told)
     outcome = {
-        "command": " ".join(["python", "tests/fuzz/run.py", *sys.argv[1:]]),
         **describe(threads=2),
         "schemathesis": version("schemathesis"),
         "checks": CHECKS,
