@@ -47,6 +47,13 @@ def test_a_trec_run_is_written_in_rank_order_with_falling_scores(tmp_path: Path)
     assert scores[1] > scores[2] > scores[3] > 0.4999998
 
 
+def test_an_ms_marco_run_is_written_in_rank_order_with_ranks_from_one(tmp_path: Path) -> None:
+    path = tmp_path / "run.tsv"
+    write_ms_marco_run(path, RUN)
+    assert path.read_text() == "1\t2\t1\n1\t9\t2\n1\t10\t3\n1\tb\t4\n2\t1\t1\n"
+    assert read_ms_marco_run(path)["1"][-1] == Hit("b", -4.0)
+
+
 def test_exact_scores_read_back_equal(tmp_path: Path) -> None:
     path = tmp_path / "run.trec.gz"
     write_trec_run(path, RUN, scores="exact", tag="bm25")

@@ -85,8 +85,21 @@ def test_seeds_change_the_tosses_only() -> None:
     assert paired_test(a, b, seed=1) == paired_test(a, b, seed=1)
     one, two = (paired_test(a, b, seed=seed) for seed in (1, 2))
     assert one.difference == two.difference
+    assert one.interval != two.interval
     assert one.p_value != two.p_value
     assert one.p_value == pytest.approx(two.p_value, abs=0.03)
+
+
+def test_defaults_are_a_95_percent_interval_of_ten_thousand_samples() -> None:
+    values = np.random.default_rng(7).random(20)
+    interval = bootstrap_interval(values, confidence=0.95, samples=10_000, seed=0)
+    assert bootstrap_interval(values) == paired_test(values, np.zeros(20)).interval == interval
+
+
+@pytest.mark.parametrize("samples", [1, 2, 1048, 1049, 2096, 2500])
+def test_there_are_as_many_tosses_as_asked_for(samples: int) -> None:
+    # 1,048 rows of 125 bytes are drawn at once; of no difference every toss counts.
+    assert paired_test(np.ones(1000), np.ones(1000), samples=samples).p_value == 1
 
 
 @pytest.mark.parametrize("values", [[], [[0.5]], 0.5, [float("nan")], [float("inf")]])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,3 +57,14 @@ def test_a_floor_too_high_shows():
     selection = Selection(3, np.array([0.5, 10.0], np.float32))
     stream(selection, np.ones((2, 8), np.float32), LOW - np.arange(8), block=8)
     assert selection.short.tolist() == [1]
+
+
+@pytest.mark.parametrize("block", [1000, 2500])
+def test_room_runs_out_for_one_query_and_not_for_another(block):
+    rising = np.arange(6000, dtype=np.float32)
+    scores = np.stack([rising, rising[::-1], np.random.default_rng(1).permutation(rising)])
+    selection = Selection(5, np.full(3, -np.inf, np.float32))
+    stream(selection, scores, LOW - np.arange(6000), block=block)
+    wanted = np.sort(top_k(scores, 5).positions, axis=1)
+    assert np.array_equal(np.sort(LOW - selection.tags(), axis=1), wanted)
+    assert selection.floor.tolist() == [5995.0] * 3  # the last of the best is enough
