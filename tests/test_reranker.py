@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.head import read_head
 from corom.models.token_types import TOKEN_TYPES
 from corom.records import Hit
-from corom.reranker import SecondPass
+from corom.reranker import SecondPass, squashed
 from corom.tokens import Batch, PairCutter
 from models.numpy_bert import hidden_states
 
@@ -209,6 +209,35 @@ def test_in_a_second_pass_both_scores_count_by_their_shares(reranker: Reranker) 
     assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
     assert reorder([[], first[:1]]) == [[], [Hit("0", 1.0)]]
     assert reorder([]) == []
+
+
+def test_a_second_pass_reads_the_first_hits_of_each_query(reranker: Reranker) -> None:
+    found = [[Hit("0", 4.0), Hit("1", 3.0), Hit("2", 0.5), Hit("4", 0.25)], [Hit("3", 1.0)]]
+    asked: list[list[str]] = []
+
+    def texts(ids: Sequence[str]) -> list[str]:
+        asked.append(list(ids))
+        return [PASSAGES[int(id_)] for id_ in ids]
+
+    second = SecondPass(reranker=reranker, depth=2)
+    one, other = second.reorder(["头痛", "发热"], found, texts=texts)
+    assert asked == [["0", "1"], ["3"]]
+    scores = reranker.score(["头痛"] * 2, PASSAGES[:2]).tolist()
+    assert one == second.joined(found[0], scores)
+    assert other == [Hit("3", 1.0)]
+
+
+def test_later_hits_come_below_0_as_far_apart_as_before(reranker: Reranker) -> None:
+    hits = [Hit("0", 4.0), Hit("1", 3.0), Hit("2", 0.5), Hit("4", 0.25)]
+    second = SecondPass(reranker=reranker, depth=2)
+    joined = second.joined(hits, [-7.0, 9.0])
+    assert joined == [Hit("0", 0.5), Hit("1", 0.5), Hit("2", -1.0), Hit("4", -1.25)]
+    assert second.joined(hits[:2], [-7.0, 9.0]) == joined[:2]
+
+
+def test_logits_as_numbers_from_0_to_1() -> None:
+    logits = np.array([-1e4, -np.log(3), 0, np.log(3), 1e4], np.float32)
+    assert squashed(logits).tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1], abs=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [{"depth": 0}, {"depth": 1.5}, {"share": 0}, {"share": 1.1}])

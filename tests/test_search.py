@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from corom import search
 from corom.errors import ArtifactError, InputError
-from corom.index import BM25Index, BM25Options, VectorIndex
+from corom.index import BM25Index, BM25Options, ExactOptions, IndexSpec, VectorIndex
+from corom.index.collection import Collection
 from corom.ranking import fuse_rrf, fuse_weighted, rank_hits
 from corom.records import Hit, Passage, Query
 from corom.reranker import Reranker, SecondPass
@@ -37,6 +38,31 @@ class CharacterEncoder:
         found = np.array(counts, np.float32).reshape(-1, self.dim)
         found = truncated(found, truncate_dim) if truncate_dim else found
         return normalized(found) if normalize else found
+
+
+class Listed:
+    """Finds the same passages, in this order, whatever is asked."""
+
+    spec = IndexSpec(options=ExactOptions(), dim=8, fingerprint="characters")
+
+    def __init__(self, ids):
+        self.ids = ids
+
+    def search(self, queries, k):
+        return [[Hit(id_, -n) for n, id_ in enumerate(self.ids[:k])] for _ in queries]
+
+    def passages(self, ids):
+        return [Passage(id_, f"text {id_}") for id_ in ids]
+
+
+class Backwards:
+    """A second pass that turns the hits around."""
+
+    depth = 3
+
+    def reorder(self, queries, found, *, texts):
+        assert texts(["a"]) == ["text a"]
+        return [hits[::-1] for hits in found]
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +150,16 @@ class TestBoth:
         both = Searcher(vectors, encoder=CharacterEncoder(), words=words, fusion=fusion)
         assert both.run(asked) == fuse_weighted(runs, [0.75, 0.25])
 
+    @pytest.mark.parametrize(("depth", "k", "wanted"), [(1, 1, "a"), (2, 1, "c"), (1, 2, "ca")])
+    def test_as_many_hits_of_each_as_the_fusion_says(self, depth, k, wanted):
+        both = Searcher(
+            Listed("acd"),
+            encoder=CharacterEncoder(),
+            words=Listed("bce"),
+            fusion=Fusion(depth=depth),
+        )
+        assert "".join(hit.id for hit in both.run([Query("1", "糖")], k)["1"]) == wanted
+
     def test_off_unless_asked_for(self, vectors, words):
         with pytest.raises(InputError, match="give all three"):
             Searcher(vectors, encoder=CharacterEncoder(), words=words)
@@ -154,6 +190,11 @@ class TestSecondPass:
         }
         assert read.search(["龘"]) == [[]]
         assert read.search([]) == []
+
+    @pytest.mark.parametrize(("k", "wanted"), [(1, "c"), (3, "cba"), (5, "edcba")])
+    def test_it_reads_as_many_hits_as_it_says_and_no_fewer_than_are_asked_for(self, k, wanted):
+        searcher = Searcher(words=Listed("abcdef"), second=Backwards())
+        assert "".join(hit.id for hit in searcher.run([Query("1", "糖")], k)["1"]) == wanted
 
 
 class TestRefused:
@@ -228,9 +269,30 @@ class TestByDocument:
             hit.id for hit in reranker.rank("糖", read)
         ]
 
+    def test_it_is_asked_for_where_the_index_was_made_of_parts(self):
+        index = BM25Index.new(BM25Options(cut="bigrams"))
+        split = BM25Index(Collection(IndexSpec(options=BM25Options(cut="bigrams"), part_tokens=16)))
+        for each in (index, split):
+            each.add([Passage("d#1", "糖尿病"), Passage("d#2", "糖尿病饮食")])
+        asked = [Query("1", "糖尿病")]
+        assert [hit.id for hit in Searcher(words=index).run(asked)["1"]] == ["d#1", "d#2"]
+        assert [hit.id for hit in Searcher(words=split).run(asked)["1"]] == ["d"]
+        whole = Searcher(words=split).run(asked, by_document=False)
+        assert [hit.id for hit in whole["1"]] == ["d#1", "d#2"]
+
+    def test_a_tie_beyond_the_first_hits_is_looked_for(self):
+        hits = [Hit(f"10#{n}", 1.0) for n in range(1, 10)] + [Hit("9#1", 1.0)]
+        found = best_documents(lambda some, depth: [hits[:depth] for _ in some], 1, 1)
+        assert found == [[Hit("9#1", 1.0)]]
+
     @given(
         queries=st.lists(
-            st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)), max_size=60), max_size=4
+            st.lists(
+                # As parts 10#1 comes before 9#1, as texts 9 before 10.
+                st.tuples(st.sampled_from(["9", "10", "a", "b"]), st.integers(0, 3)),
+                max_size=60,
+            ),
+            max_size=4,
         ),
         k=st.integers(1, 5),
         at_once=st.sampled_from([1, 30, 1 << 20]),
