@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 from corom.records import Passage
@@ -24,6 +24,12 @@ class CorpusChecksum:
             self._sum.update(line.encode("utf-8", "surrogatepass"))
             self.passages += 1
         return self
+
+    def through(self, passages: Iterable[Passage]) -> Iterator[Passage]:
+        """Yield the passages, taking each in."""
+        for passage in passages:
+            self.add((passage,))
+            yield passage
 
     def hexdigest(self) -> str:
         """Return the checksum of all passages so far."""

@@ -74,6 +74,45 @@ def test_an_index_that_is_there_is_kept_and_another_is_refused(
     assert abs(hits[0]["score"]) <= 1.001
 
 
+def test_an_index_follows_its_corpus(
+    run: Callable, corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    for options in (("-m", model, "--precision", "fp32"), ("-m", "bm25")):
+        corpus.write_text("1\t糖尿病饮食\n2\t头痛发热\n3\t咳嗽\n", encoding="utf-8")
+        to = tmp_path / f"ix-{len(options)}"
+        command = ("index", corpus, "--to", to, *options, "--update")
+        assert run(*command).out.startswith(f"{to}: 3 passages, ")
+        corpus.write_text("3\t咳嗽\n2\t头痛\n4\t失眠\n", encoding="utf-8")
+        done = run(*command)
+        assert done.code == 0
+        assert done.out == f"{to}: 1 added, 1 changed, 1 removed, 1 as they were\n"
+        assert ("2 texts in" in done.err) == (options[1] is model)
+        found = json.loads(run(*command, "--json").out)
+        assert found.pop("seconds") >= 0
+        assert found == {"index": str(to), "added": 0, "changed": 0, "removed": 0, "kept": 3}
+        assert run(*command[:-1]).out.startswith(f"{to}: 3 passages, ")  # it is finished
+        corpus.write_text("", encoding="utf-8")
+        assert "holds no passages" in run(*command).err
+        assert len(open_index(to)) == 3
+
+
+def test_what_cannot_be_updated(run: Callable, corpus: Path, index: Path, tmp_path: Path) -> None:
+    other = run("index", corpus, "--to", index, "-m", "bm25", "--update")
+    assert (other.code, "something else (options" in other.err) == (1, True)
+    server = run("index", corpus, "--to", "milvus:///x.db/y", "-m", "bm25", "--update")
+    assert (server.code, "for an index in a folder" in server.err) == (2, True)
+    shards = tmp_path / "shards"
+    assert run("encode", corpus, "--out", shards).code == 0
+    done = run("index", shards, "--to", index, "--update")
+    assert (done.code, "not shards of vectors" in done.err) == (2, True)
+
+
+def test_a_corpus_is_no_standard_input(run: Callable, tmp_path: Path) -> None:
+    done = run("index", "-", "--to", tmp_path / "ix", "-m", "bm25", stdin="头痛\n".encode())
+    assert (done.code, "write it to a file" in done.err) == (2, True)
+    assert not (tmp_path / "ix").exists()
+
+
 def test_another_model_or_length_is_refused(run: Callable, index: Path, corpus: Path) -> None:
     for wrong in (("-m", "corom-medical"), ("--max-length", 64)):
         done = run("search", "-i", index, "头痛", *wrong)

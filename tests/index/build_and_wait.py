@@ -1,7 +1,8 @@
 """Forks builds of an index and kills them, without paying for imports each time.
 
-A line `build FOLDER KIND SECONDS`, or `change ...`, starts one and kills it after so many seconds
-(0: never); its exit status is answered. Run with PYTHONPATH on the package and the tests.
+A line `build FOLDER KIND SECONDS`, `change ...` or `shrink ...` starts one and kills it after so
+many seconds (0: never); its exit status is answered. Run with PYTHONPATH on the package and the
+tests.
 """
 
 from __future__ import annotations
@@ -46,13 +47,24 @@ def change(folder, options):
         writer.finish()
 
 
+def shrink(folder, options):
+    """Remove all but 30 passages, so that what is left is written again, and add another one."""
+    numbers = None if isinstance(options, BM25Options) else 2 * queries(1)
+    with open_writer(folder) as writer:
+        writer.remove([passage.id for passage in passages(N)[30:]])
+        writer.append([Passage("new", "糖尿病糖尿病")], numbers)
+        writer.finish()
+
+
+ACTIONS = {"build": build, "change": change, "shrink": shrink}
+
 if __name__ == "__main__":
     for module in ("faiss", "openvino", "tantivy"):
         import_module(module)
     for line in sys.stdin:
         action, folder, kind, seconds = line.split()
         if not (child := os.fork()):
-            {"build": build, "change": change}[action](Path(folder), OPTIONS[kind])
+            ACTIONS[action](Path(folder), OPTIONS[kind])
             os._exit(0)
         if float(seconds):
             time.sleep(float(seconds))

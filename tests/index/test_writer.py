@@ -13,11 +13,19 @@ import pytest
 
 from corom.errors import ArtifactError, InputError
 from corom.files import MANIFEST
-from corom.index import BM25Options, ExactOptions, IndexSpec, folder, open_index, open_writer
+from corom.index import (
+    BM25Options,
+    ExactOptions,
+    IndexSpec,
+    VectorIndex,
+    folder,
+    open_index,
+    open_writer,
+)
 from corom.index.writer import IndexWriter
 from corom.records import Passage
 from index import build_and_wait
-from index.build_and_wait import CHUNK, OPTIONS, N, build, change
+from index.build_and_wait import CHUNK, OPTIONS, N, build, change, shrink
 from index.samples import passages, queries, spec, vectors
 
 pytest.importorskip("faiss")
@@ -60,6 +68,8 @@ def builds(tmp_path_factory):
         build(root / kind, options)
         shutil.copytree(root / kind, root / f"{kind}-changed")
         change(root / f"{kind}-changed", options)
+        shutil.copytree(root / kind, root / f"{kind}-shrunk")
+        shrink(root / f"{kind}-shrunk", options)
     return root
 
 
@@ -122,25 +132,30 @@ def test_killed_builds_leave_nothing_or_what_can_go_on(kind, killer, builds, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", OPTIONS)
-def test_killed_changes_leave_the_old_or_the_new(kind, killer, builds, tmp_path):
-    old, new = answers(builds / kind), answers(builds / f"{kind}-changed")
+@pytest.mark.parametrize(
+    ("action", "after", "size"), [("change", "changed", N + 1), ("shrink", "shrunk", 31)]
+)
+def test_killed_changes_leave_the_old_or_the_new(
+    kind, action, after, size, killer, builds, tmp_path
+):
+    old, new = answers(builds / kind), answers(builds / f"{kind}-{after}")
     assert old != new
     shutil.copytree(builds / kind, tmp_path / "timed")
-    seconds = killer.timed("change", tmp_path / "timed", kind)
+    seconds = killer.timed(action, tmp_path / "timed", kind)
     chance, kills, path = np.random.default_rng(8), 0, tmp_path / "index"
     for _ in range(KILLS * 20):
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(builds / kind, path)
         moment = chance.uniform(0.001, seconds)
-        kills += killer.run("change", path, kind, kill_after=moment) != 0
-        found, changed = answers(path), len(open_index(path)) == N + 1
+        kills += killer.run(action, path, kind, kill_after=moment) != 0
+        found, changed = answers(path), len(open_index(path)) == size
         if kind == "hnsw":  # a graph is built by threads that race: two are never quite the same
             assert ("new" in str(found)) == changed
         else:
             assert found == (new if changed else old)
         if not changed:
-            killer.timed("change", path, kind)
-            assert len(open_index(path)) == N + 1
+            killer.timed(action, path, kind)
+            assert len(open_index(path)) == size
         if kills == KILLS:
             break
     assert kills == KILLS
@@ -308,6 +323,30 @@ class TestWriter:
         before = (tmp_path / "index" / MANIFEST).stat().st_mtime_ns
         writer.finish()
         assert (tmp_path / "index" / MANIFEST).stat().st_mtime_ns == before
+
+    def test_when_most_rows_are_removed_what_is_left_is_written_again(self, writer, tmp_path):
+        path = tmp_path / "index"
+        writer.append(passages(40), vectors(40))
+        writer.finish()
+        writer.remove([passage.id for passage in passages(40)[20:]])
+        writer.finish()
+        assert open_index(path).collection.rows == 40
+        writer.remove([passages(40)[3].id])
+        writer.finish()
+        index = open_index(path)
+        assert (index.collection.rows, writer.done) == (19, 19)
+        assert {file.name for file in path.glob("vectors-*")} == {"vectors-000002.npy"}
+        kept = [n for n in range(20) if n != 3]
+        made = VectorIndex.new(24)
+        made.add([passages(40)[n] for n in kept], vectors(40)[kept])
+        assert index.search(queries(), 30) == made.search(queries(), 30)
+        assert list(writer.passages()) == [passages(40)[n] for n in kept]
+        writer.remove([passages(40)[n].id for n in kept])
+        writer.finish()
+        assert (len(open_index(path)), list(writer.passages())) == (0, [])
+        writer.append(passages(2), vectors(2))
+        writer.finish()
+        assert len(open_index(path)) == 2
 
     def test_texts_come_back_as_they_were(self, writer, tmp_path):
         odd = [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from corom.cli.console import (
     BM25,
+    STDIN,
     load_encoder,
     load_splitter,
     nameable,
@@ -32,7 +33,12 @@ from corom.cli.options import (
 from corom.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from corom.encoder import Encoder
     from corom.index.spec import IndexSpec, Options, Precision
+    from corom.records import Passage
+    from corom.splitting import Splitter
 
 
 def command(
@@ -91,6 +97,14 @@ def command(
             "below 1; 0.5 where some texts are answers and some long.",
         ),
     ] = 0.0,
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update",
+            help="If the index is finished, make it what the corpus is now: encode what is new or "
+            "changed, remove what is gone. Everyone sees the old one meanwhile.",
+        ),
+    ] = False,
     dim: DimOption = None,
     normalize: NormalizeOption = None,
     engine: EngineOption = "auto",
@@ -102,24 +116,24 @@ def command(
 ) -> None:
     """Make an index of a corpus.
 
-    Killed, the same command goes on where it stopped; an index that is finished is left as it is.
+    Killed, the same command goes on where it stopped; an index that is finished is left as it is,
+    unless it is to be updated.
     """
-    from corom.corpus import CorpusChecksum
     from corom.index import BM25Options, IndexSpec
-    from corom.index.building import fill
     from corom.sharding.folder import holds_vectors
-    from corom.stores import open_any_writer
 
     options = _options(kind, scan)
+    if str(source) == STDIN:
+        raise InputError("a corpus is read twice, standard input only once; write it to a file")
     if whole_share and (part_tokens is None or model == BM25):
         raise InputError("--whole-share belongs to --part-tokens, and to vectors")
     if holds_vectors(source):
         if part_tokens is not None:
             raise InputError("--part-tokens is for texts; shards of vectors are not cut")
+        if update:
+            raise InputError("--update reads texts, not shards of vectors; name their corpus")
         _from_shards(source, to, options, store=store, as_json=as_json)
         return
-    passages = read_passages(str(source))
-    corpus = CorpusChecksum(passages if part_tokens is None else nameable(passages))
     cut = part_tokens or 0
     encoder, spec = None, IndexSpec(options=BM25Options(), model=BM25, part_tokens=cut)
     if model != BM25:
@@ -131,11 +145,9 @@ def command(
             max_length=max_length,
             threads=threads,
         )
-        if dim is not None and dim > encoder.dim:
-            raise InputError(f"--dim {dim} is more than the {encoder.dim} numbers of {model}")
         spec = IndexSpec(
             options=options,
-            dim=encoder.dim if dim is None else dim,
+            dim=_dim(encoder, dim, model=model),
             fingerprint=encoder.fingerprint,
             normalized=encoder.encoding.normalize if normalize is None else normalize,
             model=str(Path(model).resolve()) if Path(model).is_dir() else model,
@@ -143,17 +155,90 @@ def command(
             part_tokens=cut,
             whole_share=whole_share,
         )
-    spec, splitter = replace(spec, source=corpus.hexdigest()), None
+    splitter = None
     if part_tokens is not None:
         reads = None if encoder is None else encoder.max_length
         splitter = load_splitter(model, part_tokens=part_tokens, reads=reads)
-    with progress_bar(corpus.passages) as meter, open_any_writer(to, spec) as writer:
+
+    def read() -> Iterator[Passage]:
         passages = read_passages(str(source))
-        size = fill(writer, passages, encoder=encoder, splitter=splitter, progress=meter)
-    figures = meter.figures()
+        return passages if splitter is None else nameable(passages)
+
+    makers: dict[str, Any] = {"encoder": encoder, "splitter": splitter}
+    if update and _finished(to):
+        _update(to, spec, read, as_json=as_json, **makers)
+    else:
+        _build(to, spec, read, as_json=as_json, **makers)
+
+
+def _dim(encoder: Encoder, dim: int | None, *, model: str) -> int:
+    if dim is not None and dim > encoder.dim:
+        raise InputError(f"--dim {dim} is more than the {encoder.dim} numbers of {model}")
+    return encoder.dim if dim is None else dim
+
+
+def _build(
+    to: str,
+    spec: IndexSpec,
+    read: Callable[[], Iterator[Passage]],
+    *,
+    encoder: Encoder | None,
+    splitter: Splitter | None,
+    as_json: bool,
+) -> None:
+    from corom.corpus import CorpusChecksum
+    from corom.index.building import fill
+    from corom.stores import open_any_writer
+
+    corpus = CorpusChecksum(read())
+    spec = replace(spec, source=corpus.hexdigest())
+    with progress_bar(corpus.passages) as meter, open_any_writer(to, spec) as writer:
+        size = fill(writer, read(), encoder=encoder, splitter=splitter, progress=meter)
     if encoder is not None and meter.texts and not as_json:
         note(meter.sentence(max_length=encoder.max_length))
-    _tell(to, spec, size, as_json=as_json, figures=figures)
+    _tell(to, spec, size, as_json=as_json, figures=meter.figures())
+
+
+def _finished(to: str) -> bool:
+    from corom.files import MANIFEST
+    from corom.index.folder import read_manifest
+    from corom.stores import is_uri
+
+    if is_uri(to):
+        raise InputError("--update is for an index in a folder; load a server's anew")
+    return (Path(to) / MANIFEST).is_file() and read_manifest(Path(to)).complete
+
+
+def _update(
+    to: str,
+    spec: IndexSpec,
+    read: Callable[[], Iterator[Passage]],
+    *,
+    encoder: Encoder | None,
+    splitter: Splitter | None,
+    as_json: bool,
+) -> None:
+    from corom.index.updating import update_index
+
+    with progress_bar(None) as meter:
+        change = update_index(
+            to,
+            read,
+            spec=spec,
+            encoder=encoder,
+            splitter=splitter,
+            expect=lambda parts: meter.expect(parts, done=0),
+            progress=meter,
+        )
+    if encoder is not None and meter.texts and not as_json:
+        note(meter.sentence(max_length=encoder.max_length))
+    if as_json:
+        say_json({"index": to, **change._asdict(), "seconds": meter.figures()["seconds"]})
+    else:
+        say(
+            f"{to}: {change.added:,} added, {change.changed:,} changed, "
+            f"{change.removed:,} removed, {change.kept:,} as they were"
+        )
 
 
 def _options(kind: str, scan: Precision) -> Options:

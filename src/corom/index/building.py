@@ -84,42 +84,46 @@ def fill(
     progress: Callable[[Progress], None] | None = None,
 ) -> int:
     """Do what `build_index` does with a writer that is open already, that of a server perhaps."""
-    words = isinstance(writer.spec.options, BM25Options)
-    if words != (encoder is None):
-        raise InputError("an index of vectors needs an encoder, one of words takes none")
-    if encoder is not None and writer.spec.fingerprint != encoder.fingerprint:
-        raise InputError(f"the spec's fingerprint is not the encoder's, {encoder.fingerprint}")
-    if encoder is not None and writer.spec.dim > encoder.dim:
-        raise InputError(f"the spec has dim {writer.spec.dim}, the encoder {encoder.dim}")
-    if writer.spec.part_tokens != (0 if splitter is None else splitter.max_tokens):
-        raise InputError(
-            f"the spec has part_tokens {writer.spec.part_tokens}; give a splitter for just that"
-        )
-    if encoder is not None and writer.spec.part_tokens > encoder.max_length:
-        raise InputError(
-            f"parts of {writer.spec.part_tokens} tokens are longer than the {encoder.max_length} "
-            "that the encoder reads"
-        )
+    check_makers(writer.spec, encoder=encoder, splitter=splitter)
     if not writer.complete:
-        parts: Iterator[PartOf] = (PartOf(passage, "") for passage in passages)
-        if splitter is not None:
-            parts = parts_of(passages, splitter)
-        rest = islice(parts, writer.done, None)
-        if encoder is None:
-            while some := list(islice(rest, _CHUNK)):
-                writer.append([part.passage for part in some])
-        else:
-            _encode(writer, rest, encoder, progress)
+        rest = islice(parts_of(passages, splitter), writer.done, None)
+        append_parts(writer, rest, encoder=encoder, progress=progress)
         writer.finish()
     return writer.done
 
 
-def _encode(
+def check_makers(spec: IndexSpec, *, encoder: Encoder | None, splitter: Splitter | None) -> None:
+    """Raise InputError unless these make the vectors and parts of an index of this spec."""
+    words = isinstance(spec.options, BM25Options)
+    if words != (encoder is None):
+        raise InputError("an index of vectors needs an encoder, one of words takes none")
+    if encoder is not None and spec.fingerprint != encoder.fingerprint:
+        raise InputError(f"the spec's fingerprint is not the encoder's, {encoder.fingerprint}")
+    if encoder is not None and spec.dim > encoder.dim:
+        raise InputError(f"the spec has dim {spec.dim}, the encoder {encoder.dim}")
+    if spec.part_tokens != (0 if splitter is None else splitter.max_tokens):
+        raise InputError(
+            f"the spec has part_tokens {spec.part_tokens}; give a splitter for just that"
+        )
+    if encoder is not None and spec.part_tokens > encoder.max_length:
+        raise InputError(
+            f"parts of {spec.part_tokens} tokens are longer than the {encoder.max_length} "
+            "that the encoder reads"
+        )
+
+
+def append_parts(
     writer: Writer,
     parts: Iterator[PartOf],
-    encoder: Encoder,
-    progress: Callable[[Progress], None] | None,
+    *,
+    encoder: Encoder | None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> None:
+    """Encode what is to be encoded and append it, a few thousand at a time."""
+    if encoder is None:
+        while some := list(islice(parts, _CHUNK)):
+            writer.append([part.passage for part in some])
+        return
     waiting: deque[PartOf] = deque()
 
     def texts() -> Iterator[str]:
@@ -133,7 +137,7 @@ def _encode(
     for vectors in encoder.stream_passages(
         texts(), chunk=_CHUNK, normalize=spec.normalized, truncate_dim=dim, progress=progress
     ):
-        some = [waiting.popleft() for _ in range(len(vectors))]
-        wholes = [part.whole for part in some]
+        read = [waiting.popleft() for _ in range(len(vectors))]
+        wholes = [part.whole for part in read]
         mixed = blended(vectors, wholes, share=spec.whole_share, encode=encode)
-        writer.append([part.passage for part in some], mixed)
+        writer.append([part.passage for part in read], mixed)

@@ -25,8 +25,14 @@ class PartOf(NamedTuple):
     whole: str
 
 
-def parts_of(passages: Iterable[Passage], splitter: Splitter) -> Iterator[PartOf]:
-    """Yield the parts of each text in order; some thousand texts are in memory at once."""
+def parts_of(passages: Iterable[Passage], splitter: Splitter | None) -> Iterator[PartOf]:
+    """Yield the parts of each text in order; some thousand texts are in memory at once.
+
+    Without a splitter each text is its own only part.
+    """
+    if splitter is None:
+        yield from (PartOf(passage, "") for passage in passages)
+        return
     waiting: deque[str] = deque()
 
     def noted() -> Iterator[Passage]:

@@ -44,6 +44,16 @@ class Segment(NamedTuple):
     codes: NDArray[Any] | None = None
     scales: NDArray[np.float32] | None = None
 
+    def part(self, rows: list[int]) -> Segment:
+        """Return these rows in memory, in this order."""
+        return Segment(
+            self.ids[rows],
+            [self.passages[row] for row in rows],
+            None if self.vectors is None else self.vectors[rows],
+            None if self.codes is None else self.codes[rows],
+            None if self.scales is None else self.scales[rows],
+        )
+
 
 def make_segment(
     passages: Sequence[Passage], vectors: Vectors | None, *, spec: IndexSpec

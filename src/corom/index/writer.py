@@ -7,7 +7,7 @@ until then, and if the writer is killed, everyone sees the index as it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from corom.index.folder import (
 from corom.index.merging import join_segments, mergeable
 from corom.index.segments import (
     PARTS,
+    Segment,
     make_segment,
     open_segment,
     read_array,
@@ -43,6 +44,9 @@ from corom.index.segments import (
 from corom.index.spec import BM25Options, ExactOptions, IndexSpec
 from corom.records import Passage
 from corom.vectors import Vectors
+
+# Of a segment that is written again: in memory at once.
+_ROWS = 1 << 16
 
 
 def open_writer(folder: Path | str, spec: IndexSpec | None = None) -> IndexWriter:
@@ -86,7 +90,7 @@ def _prepared(folder: Path, spec: IndexSpec | None) -> Manifest:
             only = [each.partition(":")[0] for each in differences] == ["source"]
             raise ArtifactError(
                 f"{folder} holds an index of something else ({'; '.join(differences)}); "
-                + ("if its corpus has changed, change it (docs/indexes.md), " if only else "")
+                + ("if its corpus has changed, update it (corom index --update), " if only else "")
                 + "remove it or choose another folder"
             )
         check_files(folder, deep=True)
@@ -126,13 +130,19 @@ class IndexWriter:
 
     @property
     def done(self) -> int:
-        """How many passages were appended so far, by killed writers too: skip that many."""
-        return self._collection.rows
+        """How many passages it holds; a first build that was killed goes on after so many."""
+        return len(self._collection)
 
     @property
     def complete(self) -> bool:
         """Whether the index is finished and nothing has changed since."""
         return not self._changed
+
+    def passages(self) -> Iterator[Passage]:
+        """Yield what the index holds, in the order it was appended, read as it is asked for."""
+        for first, segment in self._collection.placed():
+            for row in self._alive(first, segment):
+                yield segment.passages[row]
 
     def append(self, passages: Sequence[Passage], vectors: Vectors | None = None) -> None:
         """Add passages, with one vector each, `(n, dim) float32`, unless the index is of words.
@@ -163,18 +173,24 @@ class IndexWriter:
         """Remove passages from a finished index; InputError for an id that is not there."""
         if not self._manifest.complete:
             raise InputError("passages can be removed from a finished index only; finish it first")
-        self._collection.remove(ids)
-        self._changed = True
+        if len(self._collection.remove(ids)):
+            self._changed = True
 
-    def finish(self) -> None:
+    def finish(self, *, source: str | None = None) -> None:
         """Make what was appended and removed the index that everyone sees.
 
         Sorts the ids, and builds the graph, the lists or the lexicon of words, in a folder the
-        size of the index; nothing to do if nothing has changed. Raises InputError if an id
-        occurs twice.
+        size of the index; nothing to do if nothing has changed. When most of its rows are removed
+        ones, all is written again without them. `source` is the checksum of the corpus that the
+        index is of from now on. Raises InputError if an id occurs twice.
         """
+        if source is not None and source != self.spec.source:
+            self._manifest = replace(self._manifest, spec=replace(self.spec, source=source))
+            self._changed = True
         if self.complete:
             return
+        if 2 * len(self._collection) < self._collection.rows:
+            self._rewrite()
         extras = self._write_extras(self._manifest.generation + 1)
         outdated = set(self._manifest.extras.values())
         kept = {
@@ -213,6 +229,34 @@ class IndexWriter:
                 self._commit()
                 sweep(self._folder, self._manifest)
             sizes = [len(segment.ids) for segment in self._collection.segments]
+
+    def _alive(self, first: int, segment: Segment) -> list[int]:
+        """Return which rows of a segment, whose first one is `first`, were not removed."""
+        alive = self._collection.alive[first : first + len(segment.ids)]
+        return np.flatnonzero(alive).tolist()
+
+    def _rewrite(self) -> None:
+        """Write the rows that were not removed as segments of their own, in the place of all."""
+        number, numbers = max(self._manifest.segments), list[int]()
+        files: dict[str, dict[str, object]] = {}
+        for first, segment in self._collection.placed():
+            rows = self._alive(first, segment)
+            for some in (rows[at : at + _ROWS] for at in range(0, len(rows), _ROWS)):
+                number += 1
+                numbers.append(number)
+                names = write_segment(self._folder, number, segment.part(some))
+                files.update(self._entries(names))
+        self._collection = Collection(
+            self.spec, (open_segment(self._folder, each) for each in numbers)
+        )
+        self._manifest = replace(
+            self._manifest,
+            segments=tuple(numbers),
+            rows=self._collection.rows,
+            extras={},
+            files=files,
+        )
+        self._merge()
 
     def _write_extras(self, number: int) -> dict[str, str]:
         """Write what belongs to the index as a whole; return role -> name."""
@@ -268,10 +312,11 @@ def save(collection: Collection, folder: Path) -> None:
         if writer.done or writer.complete:
             raise ArtifactError(f"{folder} holds an index already; change it with open_writer")
         for first, segment in collection.placed():
-            rows = np.flatnonzero(collection.alive[first : first + len(segment.ids)]).tolist()
-            vectors = segment.vectors
+            rows = np.flatnonzero(collection.alive[first : first + len(segment.ids)])
+            living = segment.part(rows.tolist())
+            vectors = living.vectors
             writer.append(
-                [segment.passages[row] for row in rows],
-                None if vectors is None else vectors[rows].astype(np.float32, copy=False),
+                living.passages,
+                None if vectors is None else vectors.astype(np.float32, copy=False),
             )
         writer.finish()
