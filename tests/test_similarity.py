@@ -61,6 +61,10 @@ def test_what_does_not_fit_is_refused() -> None:
         score_matrix(LEFT, RIGHT, score="euclid")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="16 and 8 numbers"):
         score_matrix(LEFT, RIGHT[:, :8])
+    with pytest.raises(InputError, match="none of dot, cosine, l2"):
+        score_pairs(LEFT, RIGHT, score="euclid")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="16 and 8 numbers"):
+        score_pairs(LEFT, RIGHT[:, :8])
     with pytest.raises(InputError, match="not 4, 3"):
         score_pairs(LEFT, RIGHT[:3])
     with pytest.raises(InputError, match=r"\(n, dim\)"):
@@ -121,15 +125,15 @@ class TestClosePairs:
         assert (found.rows.dtype, found.scores.dtype) == (np.int64, np.float32)
 
     def test_equal_ones_come_in_order(self):
-        found = close_pairs(np.ones((3, 2), np.float32), above=1.0, score="dot")
-        assert found.rows.tolist() == [[0, 1], [0, 2], [1, 2]]
-        assert found.scores.tolist() == [2, 2, 2]
+        found = close_pairs(np.ones((4, 2), np.float32), above=1.0, score="dot")
+        assert found.rows.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+        assert found.scores.tolist() == [2] * 6
 
-    @pytest.mark.parametrize("score", ["dot", "cosine"])
-    def test_equal_texts_are_all_found(self, score):
+    @pytest.mark.parametrize(("score", "above"), [("dot", 1.0), ("dot", 1e4), ("cosine", 1.0)])
+    def test_equal_texts_are_all_found(self, score, above):
         vectors = RNG.normal(size=(300, 512)).astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        found = close_pairs(np.concatenate([vectors, vectors]), above=1.0, score=score)
+        vectors *= np.sqrt(above) / np.linalg.norm(vectors, axis=1, keepdims=True)
+        found = close_pairs(np.concatenate([vectors, vectors]), above=above, score=score)
         assert sorted(map(tuple, found.rows.tolist())) == [(n, n + 300) for n in range(300)]
         if score == "cosine":
             assert found.scores.max() <= 1

@@ -110,6 +110,19 @@ class TestPlaces:
         assert "".join(texts_of(parts)) == text
         assert len(parts) > 2
 
+    def test_a_cut_word_of_more_tokens_than_it_was_is_cut_again(self, splitter, checkpoint):
+        text = "satlild3ahicjihi0jasagjlmbczcvqca3knbhc0hc"
+        parts = texts_of(split(splitter, text))
+        assert "".join(parts) == text
+        cutter = TokenCutter(checkpoint.tokenizer_json, max_length=16)
+        assert not any(tokens.truncated for tokens in cutter.cut(parts))
+
+    @pytest.mark.parametrize("word", ["고혈압", "головная"])
+    @pytest.mark.parametrize("before", range(2, 14))
+    def test_words_of_other_scripts_stay_whole(self, splitter, word, before):
+        parts = texts_of(split(splitter, "头" * before + word + "头" * 20))
+        assert sum(word in part for part in parts) == 1
+
 
 class TestTitles:
     def test_every_part_has_it(self, splitter, checkpoint):
@@ -125,6 +138,12 @@ class TestTitles:
         content = f"{title} {text}"
         assert [content[part.start : part.end] for part in parts] == texts_of(parts)
         assert "".join(texts_of(parts)) == content.replace(" ", "")
+
+    @pytest.mark.parametrize(("length", "kept"), [(7, True), (8, False)])  # of a room of 14
+    def test_half_of_a_part_is_not_too_long(self, splitter, length, kept):
+        title = "头" * length
+        parts = split(splitter, "头痛要休息。" * 6, title)
+        assert {part.passage.title for part in parts} == {title if kept else ""}
 
     def test_one_without_a_text(self, splitter):
         parts = split(splitter, "", "头痛" * 20)
@@ -173,15 +192,27 @@ def test_every_part_fits_and_nothing_is_lost(checkpoint, text, title, overlap):
 @given(
     grades=st.lists(st.integers(0, 4), max_size=200),
     room=st.integers(8, 40),
-    overlap=st.integers(0, 10),
+    overlap=st.integers(0, 50),
 )
 def test_cuts_cover_all_tokens_and_go_on(grades, room, overlap):
-    found = list(cuts(np.array(grades, np.int8), room=room, overlap=min(overlap, room // 3)))
+    found = list(cuts(np.array(grades, np.int8), room=room, overlap=overlap))
     assert found[0][0] == 0
     assert found[-1][1] == len(grades)
     for (first, end), (then, last) in pairwise(found):
         assert first < then <= end < last
     assert all(last - first <= room for first, last in found)
+
+
+@pytest.mark.parametrize(("place", "end"), [(4, 10), (5, 5), (6, 6), (10, 10), (11, 10)])
+def test_the_best_place_is_looked_for_in_the_second_half(place, end):
+    grades = np.zeros(20, np.int8)
+    grades[place] = 4
+    assert next(cuts(grades, room=10)) == (0, end)
+
+
+def test_an_overlap_is_at_most_half_of_a_part():
+    found = list(cuts(np.full(30, 3, np.int8), room=10, overlap=100))
+    assert {end - then for (_, end), (then, _) in pairwise(found)} == {5}
 
 
 def test_long_texts_are_cut_into_tokens_piece_by_piece(checkpoint, monkeypatch):
