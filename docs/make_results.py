@@ -72,14 +72,14 @@ HEADS = {
         "en": ["data set", "model", "MRR@10 [95% interval]", "p", "Recall@1000", "nDCG@10"],
     },
     "sizes": {
-        "zh": ["维数", "首轮", "每段字节", "查询速度", "consult-dev MRR@10", "huatuo-dev MRR@10"],
+        "zh": ["维数", "粗排", "每段字节", "查询速度", "consult-dev MRR@10", "huatuo-dev MRR@10"],
         "en": [
             *("dims", "first pass", "bytes a passage", "speed of queries"),
             *("consult-dev MRR@10", "huatuo-dev MRR@10"),
         ],
     },
     "reranker": {
-        "zh": ["数据集", "", "MRR@10 [95% 区间]", "p", "每条查询"],
+        "zh": ["数据集", "", "MRR@10 [95% 区间]", "p", "每条查询耗时"],
         "en": ["data set", "", "MRR@10 [95% interval]", "p", "a query"],
     },
     "search": {
@@ -134,15 +134,15 @@ NOTES = {
         "(`benchmarks/bench_fidelity.py`).",
     },
     "sizes": {
-        "zh": "`corom-medical` 在 open-medical 全库上更小的形式：前若干维，"
-        "首轮只读 int8 或每维一位，"
-        "其最好者再以 fp32 计分；速度相对第一行（`benchmarks/model_sizes.py`）。",
+        "zh": "`corom-medical` 在 open-medical 全库上更小的形式：只取前若干维；"
+        "粗排只读 int8 或每维 1 比特，最好的一批再用 fp32 重新计分；"
+        "速度相对第一行（`benchmarks/model_sizes.py`）。",
         "en": "`corom-medical` in less room, over the whole of open-medical: its first dimensions; "
         "a first pass that reads int8 or one bit a number, its best scored again in fp32. Speed "
         "beside the first row (`benchmarks/model_sizes.py`).",
     },
     "reranker": {
-        "zh": "`models/corom-medical-reranker` 与问题一起重读全库检索的前 {depth} 段，"
+        "zh": "`models/corom-medical-reranker` 重排全库检索的前 {depth} 段（与问题一起读），"
         "两种分数各占 {share:.0%}，int8，两核（`corom evaluate ../shared/data/eval/open-medical "
         "--split consult-dev --split huatuo-dev --precision int8 --normalize --depth 100 "
         "--measure MRR@10 --rerank models/corom-medical-reranker --rerank-depth {depth}`）。"
@@ -160,7 +160,7 @@ NOTES = {
         "无 AMX 的 Intel Xeon；"
         "corom 用 int8，另两个用 fp32"
         "（[docs/benchmarks.md](docs/benchmarks.md#serving)，`make bench-serve`）。"
-        "十倍过载 {seconds:.0f} 秒：{asked:,} 个请求无一悬置，{good:,} 个得到向量，其余答 429，"
+        "十倍过载 {seconds:.0f} 秒：{asked:,} 个请求都有应答，{good:,} 个返回向量，其余返回 429，"
         "内存 {before:.0f} → {peak:.0f} MB，{recovery:.1f} 秒恢复。",
         "en": "One model of 12 layers x 768, texts of mixed lengths, one a request, medians of "
         "{rounds} rounds, on an Intel Xeon without AMX; corom in int8, the others in fp32 "
@@ -179,7 +179,7 @@ NOTES = {
     },
     "score-ranges": {
         "zh": "模型 `{model}`（`benchmarks/score_ranges.py`）。判断“是不是同一个问题”，"
-        "最好的阈值是 {threshold:.2f}，在 cmedqq-dev 上对 {accuracy:.0%}。",
+        "最佳阈值是 {threshold:.2f}，在 cmedqq-dev 上准确率 {accuracy:.0%}。",
         "en": "Of `{model}` (`benchmarks/score_ranges.py`). The best threshold for "
         '"is this the same question?" is {threshold:.2f}, right for {accuracy:.0%} of cmedqq-dev.',
     },
@@ -200,7 +200,7 @@ NOTES = {
     },
     "train-speed": {
         "zh": "训练速度：bge-small-zh-v1.5，最长 {length} 词元，InfoNCE"
-        "（批内加一个难负样本），{threads} 线程 CPU，{rounds} 轮配对的中位数"
+        "（批内负例加一个难负例），{threads} 线程 CPU，{rounds} 轮配对的中位数"
         "（`benchmarks/bench_train.py`）。AMD Zen 5；没有 AMX 的 Intel Xeon 上，批 {batch}、"
         "fp32 为 {xeon:.2f}x（`results/train-speed-xeon.json`）。",
         "en": "Training: bge-small-zh-v1.5, at most {length} tokens, InfoNCE "
