@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
+from corom import environment
 from corom.cli import app
 
 TARGET = Path(__file__).with_name("cli.md")
@@ -29,7 +30,14 @@ not at all.
 
 def render() -> str:
     """Return the page."""
-    return "\n".join([HEAD, *_verbs(app, "corom")])
+    return "\n".join([HEAD, *_verbs(app, "corom"), _variables()])
+
+
+def _variables() -> str:
+    """Return the section of environment variables: the table of the module that reads them."""
+    lines = (environment.__doc__ or "").splitlines()
+    table = "\n".join(line for line in lines if line.startswith("|"))
+    return f"## Environment variables\n\n{table}\n"
 
 
 def _verbs(group: typer.Typer, path: str) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 | variable | meaning |
 |---|---|
-| `COROM_CACHE` | where corom keeps what it made (int8 forms); default `$XDG_CACHE_HOME/corom` |
-| `COROM_OFFLINE`, `HF_HUB_OFFLINE` | `1`: no connection, not even for a download asked for |
+| `COROM_CACHE` | the folder of what corom makes: int8 forms, `corom evaluate`'s vectors |
+| `XDG_CACHE_HOME` | without it that folder is `corom` in this one; default `~/.cache` |
+| `COROM_OFFLINE`, `HF_HUB_OFFLINE` | `1`: no download, not even one that is asked for |
 | `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` | as huggingface_hub reads them |
 | `MILVUS_TOKEN` | what a Milvus server is told: `user:password`, or a key |
 | `MODELSCOPE_CACHE`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_API_TOKEN` | as ModelScope reads them |
@@ -27,13 +28,13 @@ def cache_folder() -> Path:
 
 
 def offline_variable() -> str | None:
-    """Return the name of the variable that forbids every connection, if one is set."""
+    """Return the name of the variable that forbids every download, if one is set."""
     names = ("COROM_OFFLINE", "HF_HUB_OFFLINE")
     return next((name for name in names if os.environ.get(name, "").lower() in _TRUE), None)
 
 
 def is_offline() -> bool:
-    """Whether the user forbade every connection."""
+    """Whether the user forbade every download."""
     return offline_variable() is not None
 
 
