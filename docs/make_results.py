@@ -191,22 +191,23 @@ NOTES = {
     },
     "search": {
         "zh": "{passages:,} × {dim} 的向量，{queries:,} 条查询各取前 {k}，无 AMX 的 Intel Xeon，"
-        "2 线程；查询/秒取最快一轮，倍数取 {rounds} 轮配对的中位数"
+        "2 线程，同时有其他负载（结束时平均负载 {load:.0f}）；查询/秒取最快一轮，"
+        "倍数取 {rounds} 轮配对的中位数"
         "（[docs/indexes.md](docs/indexes.md)，`make bench-search`）。",
         "en": "{passages:,} vectors of {dim} numbers, the best {k} of {queries:,} queries, an "
-        "Intel Xeon without AMX, 2 threads; queries/s of the fastest round, ratios medians of "
-        "{rounds} paired rounds ([docs/indexes.md](docs/indexes.md), "
-        "`make bench-search`).",
+        "Intel Xeon without AMX, 2 threads, beside other work (load average {load:.0f} at the end); "
+        "queries/s of the fastest round, ratios medians of {rounds} paired rounds "
+        "([docs/indexes.md](docs/indexes.md), `make bench-search`).",
     },
     "train-speed": {
         "zh": "训练速度：bge-small-zh-v1.5，最长 {length} 词元，InfoNCE"
         "（批内负例加一个难负例），{threads} 线程 CPU，{rounds} 轮配对的中位数"
-        "（`benchmarks/bench_train.py`）。AMD Zen 5；没有 AMX 的 Intel Xeon 上，批 {batch}、"
-        "fp32 为 {xeon:.2f}x（`results/train-speed-xeon.json`）。",
+        "（`benchmarks/bench_train.py`）。AMD Zen 5；没有 AMX 的 Intel Xeon 上（同时有其他负载），"
+        "批 {batch}、fp32 为 {xeon:.2f}x（`results/train-speed-xeon.json`）。",
         "en": "Training: bge-small-zh-v1.5, at most {length} tokens, InfoNCE "
         "(in-batch and one hard negative), {threads} CPU threads, medians of {rounds} paired "
         "rounds (`benchmarks/bench_train.py`). On an AMD Zen 5; {xeon:.2f}x on an Intel Xeon "
-        "without AMX, batch {batch}, fp32 (`results/train-speed-xeon.json`).",
+        "without AMX beside other work, batch {batch}, fp32 (`results/train-speed-xeon.json`).",
     },
 }
 
@@ -419,7 +420,8 @@ def search(data: dict[str, Any], language: str) -> str:
                 f"{memory['own']:,.0f} / {memory['mapped']:,.0f} MB",
             ]
         )
-    note = NOTES["search"][language].format(**data["exact"]["options"])
+    load = data["exact"]["machine"]["load_average_after"]
+    note = NOTES["search"][language].format(**data["exact"]["options"], load=load)
     return f"{note}\n\n{table(HEADS['search'][language], rows)}"
 
 
