@@ -195,8 +195,8 @@ NOTES = {
         "倍数取 {rounds} 轮配对的中位数"
         "（[docs/indexes.md](docs/indexes.md)，`make bench-search`）。",
         "en": "{passages:,} vectors of {dim} numbers, the best {k} of {queries:,} queries, an "
-        "Intel Xeon without AMX, 2 threads, beside other work (load average {load:.0f} at the end); "
-        "queries/s of the fastest round, ratios medians of {rounds} paired rounds "
+        "Intel Xeon without AMX, 2 threads, beside other work (load average {load:.0f} at the "
+        "end); queries/s of the fastest round, ratios medians of {rounds} paired rounds "
         "([docs/indexes.md](docs/indexes.md), `make bench-search`).",
     },
     "train-speed": {
