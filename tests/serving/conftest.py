@@ -16,6 +16,7 @@ from corom.encoder import Encoder
 from corom.reranker import SecondPass
 from corom.serving.app import create_app
 from corom.serving.collection import Collection
+from corom.serving.folders import Folders
 from corom.serving.service import Service
 from corom.serving.settings import ServeSettings
 
@@ -31,10 +32,18 @@ def serve(encoder: Encoder) -> Iterator[Callable[..., TestClient]]:
     running: list[TestClient] = []
 
     def start(
-        *, collection: Collection | None = None, second: SecondPass | None = None, **settings: Any
+        *,
+        collection: Collection | None = None,
+        folders: Folders | None = None,
+        second: SecondPass | None = None,
+        **settings: Any,
     ) -> TestClient:
         service = Service(
-            encoder, collection=collection, second=second, settings=ServeSettings(**settings)
+            encoder,
+            collection=collection,
+            folders=folders,
+            second=second,
+            settings=ServeSettings(**settings),
         )
         client = TestClient(
             create_app(service), base_url="http://localhost", raise_server_exceptions=False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -21,11 +21,6 @@ from corom.cli.options import (
 )
 from corom.errors import InputError
 
-if TYPE_CHECKING:
-    from corom.encoder import Encoder
-    from corom.index import BM25Index, VectorIndex
-    from corom.serving.collection import Collection
-
 EMBEDDED = "corom-medical"
 
 
@@ -39,8 +34,8 @@ def command(
         typer.Option(
             "--index",
             "-i",
-            help="A folder that corom index made; default, with the embedded model: the medical "
-            "passages inside the package.",
+            help="A folder that corom index made, opened again when it has changed; default, with "
+            "the embedded model: the medical passages inside the package.",
         ),
     ] = None,
     words: Annotated[
@@ -85,6 +80,9 @@ def command(
 
     for module in ("fastapi", "uvicorn", "prometheus_client"):
         need(module, extra="serve")
+    from corom.search import require_same
+    from corom.serving.collection import bundled_collection
+    from corom.serving.folders import Folders
     from corom.serving.keys import add_key
     from corom.serving.server import Server
     from corom.serving.service import Service
@@ -104,8 +102,10 @@ def command(
         max_wait_s=max_wait,
         max_requests=max_requests,
     )
-    vectors, lexical = _open(index, words)
-    name = model or (vectors.spec.model if vectors is not None else EMBEDDED)
+    folders = Folders(index, words) if index or words else None
+    collection = None if folders is None else folders.open()
+    vectors = None if collection is None else collection.vectors
+    name = model or (EMBEDDED if vectors is None else vectors.spec.model)
     on: dict[str, Any] = {
         "engine": engine,
         "precision": precision,
@@ -115,43 +115,20 @@ def command(
     encoder = load_encoder(name, max_length=max_length, **on)
     reads = second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
     second = None if reads is None else reads()
-    collection = _collection(encoder, index or words, vectors, lexical)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    service = Service(
-        encoder, collection=collection, second=second, card=_card(name), settings=settings
-    )
-    Server(service).run()
-
-
-def _open(index: Path | None, words: Path | None) -> tuple[VectorIndex | None, BM25Index | None]:
-    """Return the index of vectors and the one of words, as far as they are asked for."""
-    from corom.index import BM25Index, open_index
-
-    found = None if index is None else open_index(index)
-    lexical = None if words is None else open_index(words)
-    if lexical is not None and not isinstance(lexical, BM25Index):
-        raise InputError(f"{words} is not an index of words; make one with --model bm25")
-    if isinstance(found, BM25Index):
-        if lexical is not None:
-            raise InputError(f"{index} is an index of words itself; --words needs one of vectors")
-        return None, found
-    return found, lexical
-
-
-def _collection(
-    encoder: Encoder,
-    folder: Path | None,
-    vectors: VectorIndex | None,
-    words: BM25Index | None,
-) -> Collection | None:
-    from corom.search import require_same
-    from corom.serving.collection import Collection, bundled_collection
-
-    if folder is None:
-        return bundled_collection(encoder) if encoder.name == EMBEDDED else None
     if vectors is not None:
         require_same(vectors, encoder)
-    return Collection(folder.resolve().name, vectors=vectors, words=words)
+    if collection is None and encoder.name == EMBEDDED:
+        collection = bundled_collection(encoder)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    service = Service(
+        encoder,
+        collection=collection,
+        folders=folders,
+        second=second,
+        card=_card(name),
+        settings=settings,
+    )
+    Server(service).run()
 
 
 def _card(name: str) -> str | None:

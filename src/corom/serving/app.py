@@ -36,7 +36,9 @@ def create_app(service: Service) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         service.start()
         await asyncio.to_thread(service.warm_up)
+        following = asyncio.create_task(service.follow())
         yield
+        following.cancel()
         await asyncio.to_thread(service.close)
 
     app = FastAPI(

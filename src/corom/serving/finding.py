@@ -12,6 +12,7 @@ from fastapi import Request
 from corom.highlight import MAX_SENTENCES, sentences, snippet
 from corom.records import Hit, Passage
 from corom.search import FoundPassage
+from corom.serving.collection import Collection
 from corom.serving.schemas import Marks, SearchRequest
 from corom.serving.service import Second, Service
 from corom.vectors import Vectors
@@ -28,15 +29,19 @@ class Found(NamedTuple):
 
 
 async def find(
-    service: Service, request: Request, body: SearchRequest, *, second: Second | None
+    service: Service,
+    request: Request,
+    body: SearchRequest,
+    *,
+    collection: Collection,
+    second: Second | None,
 ) -> Found:
     """Return the best passages, in the order of the reranker if there is a `second` pass."""
-    collection = service.opened(body.mode)
     once = collection.holds_parts if body.by_document is None else body.by_document
     k = body.k if second is None else max(body.k, second.rules.depth)
     if body.mode == "dense":
         encoded = await service.embed(request, queries=[body.query])
-        vector = service.for_index(encoded.vectors)[0]
+        vector = service.for_index(encoded.vectors, collection)[0]
         passages = await asyncio.to_thread(collection.by_vector, vector, k, by_document=once)
         found = Found(passages, encoded.vectors[0], truncated=bool(encoded.truncated))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from corom.encoder import Encoder
-from corom.errors import InputError
+from corom.errors import CoromError, InputError
 from corom.reranker import SecondPass
+from corom.search import require_same
 from corom.serving.batching import Batcher, Encoded, Waiting
 from corom.serving.collection import Collection, Mode
 from corom.serving.errors import ApiError
+from corom.serving.folders import Folders
 from corom.serving.keys import KeyRing
 from corom.serving.reading import PairReader, Reader, TextReader
 from corom.serving.settings import ServeSettings
@@ -31,6 +34,9 @@ _TIMED = 32
 """texts, of 2 to 126 tokens"""
 _MANY_NUMBERS = 1 << 14
 """A millisecond's work; a thread costs a tenth."""
+_LOOK_AGAIN_S = 2.0
+
+_log = logging.getLogger(__name__)
 
 
 class Second(NamedTuple):
@@ -44,7 +50,8 @@ class Second(NamedTuple):
 class Service:
     """One model, ready to answer, and a reranker if there is one.
 
-    `card` is the README.md of the model's folder, for the page.
+    `folders`: where `collection` was opened from, to be opened again when it has changed. `card`
+    is the README.md of the model's folder, for the page.
     """
 
     def __init__(
@@ -52,13 +59,14 @@ class Service:
         encoder: Encoder,
         *,
         collection: Collection | None = None,
+        folders: Folders | None = None,
         second: SecondPass | None = None,
         card: str | None = None,
         settings: ServeSettings | None = None,
     ) -> None:
         settings = settings or ServeSettings()
         self.encoder, self.collection, self.settings = encoder, collection, settings
-        self.card = card
+        self.card, self._folders = card, folders
         self.name = model_name(encoder.name)
         self.keys = KeyRing(settings.keys_file) if settings.keys_file else None
         self.door = Door()
@@ -74,6 +82,7 @@ class Service:
             ("corom_inside", "Requests being answered.", lambda: self.door.inside),
             ("corom_waiting_requests", "Requests.", lambda: self.waiting.requests),
             ("corom_waiting_tokens", "Padded tokens.", lambda: self.waiting.tokens),
+            ("corom_passages", "In the open index.", lambda: len(self.collection or ())),
         ):
             self.telemetry.watch(name, help_, value)
 
@@ -117,10 +126,38 @@ class Service:
             tokens = sum(len(pair.ids) for pair in reranker.cut(probes, timed))
             self.second.batcher.expect(tokens / _seconds(lambda: reranker.score(probes, timed)))
         if self.collection is not None:
-            if self.collection.vectors is not None:
-                nothing = np.zeros((1, self.encoder.dim), np.float32)
-                self.collection.by_vector(self.for_index(nothing)[0], 1)
-            self.collection.by_words(_PROBE, 1)
+            self._warm(self.collection)
+
+    def _warm(self, collection: Collection) -> None:
+        nothing = np.zeros((1, self.encoder.dim), np.float32)
+        collection.by_vector(self.for_index(nothing, collection)[0], 1)
+        collection.by_words(_PROBE, 1)
+
+    async def follow(self) -> None:
+        """Open the collection again whenever it has changed in its folders, for ever.
+
+        What cannot be opened is logged, and what was opened before is served on.
+        """
+        while self._folders is not None:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            try:
+                found = await asyncio.to_thread(self._changed, self._folders)
+            except (CoromError, OSError, RuntimeError, MemoryError) as error:
+                _log.warning("the index changed and is not taken up: %s", error)
+            else:
+                if found is not None:
+                    self.collection = found
+                    _log.info("the index changed: %s passages", len(found))
+
+    def _changed(self, folders: Folders) -> Collection | None:
+        """Return the collection if it has changed, ready to be searched."""
+        if not folders.changed():
+            return None
+        collection = folders.open()
+        if collection.vectors is not None:
+            require_same(collection.vectors, self.encoder)
+        self._warm(collection)
+        return collection
 
     async def embed(
         self,
@@ -175,15 +212,18 @@ class Service:
         longest = None if truncate else second.rules.reranker.max_length
         return _noted(request, found, longest=longest).vectors[:, 0]
 
-    def for_index(self, vectors: Vectors) -> Vectors:
-        """Return raw vectors of queries as the opened index of vectors needs them."""
-        index = self.opened("dense").vectors
+    def for_index(self, vectors: Vectors, collection: Collection) -> Vectors:
+        """Return raw vectors of queries as the collection's index of vectors needs them."""
+        index = collection.vectors
         if index is None:
             return vectors
         return self.finish(vectors, normalize=index.spec.normalized, dimensions=index.dim)
 
     def opened(self, mode: Mode) -> Collection:
-        """Return the collection; raise ApiError if there is none, or none that is searched so."""
+        """Return the collection as it is now, for all of a request.
+
+        Raises ApiError if there is none, or none that is searched so.
+        """
         if self.collection is None:
             raise ApiError(
                 404, "no index is open: start the server with --index DIR", code="no_index"

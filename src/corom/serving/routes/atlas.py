@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request
 
 from corom.errors import InputError
 from corom.serving.atlas import MOST, Atlas, Near
+from corom.serving.collection import Collection
 from corom.serving.errors import ApiError
 from corom.serving.page_schemas import (
     MapGroup,
@@ -26,23 +28,24 @@ _SHOWN = 120
 def routes(service: Service) -> APIRouter:
     """Return /v1/map, /v1/map/place and /v1/map/near."""
     router = APIRouter(prefix="/v1/map", tags=["corom"])
-    drawing: list[asyncio.Task[Atlas]] = []
+    # Of one that is no longer served nothing is kept.
+    drawing = WeakKeyDictionary[Collection, asyncio.Task[Atlas]]()
 
-    def draw() -> Atlas:
-        return Atlas(service.opened("dense").sample(MOST))
-
-    async def atlas() -> Atlas:
-        """Return the map, drawn once: a request that gives up waiting does not stop it."""
-        if not len(service.opened("dense")):
+    async def atlas(collection: Collection) -> Atlas:
+        """Return its map, drawn once: a request that gives up waiting does not stop it."""
+        if not len(collection):
             raise ApiError(404, "the open index holds no passages", code="no_passages")
-        if not drawing or (drawing[0].done() and drawing[0].exception()):
-            drawing[:] = [asyncio.create_task(asyncio.to_thread(draw))]
-        return await asyncio.shield(drawing[0])
+        drawn = drawing.get(collection)
+        if drawn is None or (drawn.done() and drawn.exception()):
+            drawn = asyncio.create_task(asyncio.to_thread(lambda: Atlas(collection.sample(MOST))))
+            drawing[collection] = drawn
+        return await asyncio.shield(drawn)
 
     @router.get("")
     async def show() -> MapResponse:
         """A sample of the passages in two dimensions."""
-        drawn = await atlas()
+        collection = service.opened("dense")
+        drawn = await atlas(collection)
         positions = zip(drawn.passages, drawn.points.tolist(), drawn.labels.tolist(), strict=True)
         return MapResponse(
             points=[
@@ -51,22 +54,23 @@ def routes(service: Service) -> APIRouter:
             ],
             groups=[MapGroup(**group._asdict()) for group in drawn.groups],
             method=drawn.method,
-            passages=len(service.opened("dense")),
+            passages=len(collection),
         )
 
     @router.post("/place")
     async def place(request: Request, body: PlaceRequest) -> PlaceResponse:
         """Where a query lies, and what is nearest to it."""
-        drawn = await atlas()
+        collection = service.opened("dense")
+        drawn = await atlas(collection)
         found = await service.embed(request, queries=[body.query])
-        near = drawn.near(service.for_index(found.vectors)[0])
+        near = drawn.near(service.for_index(found.vectors, collection)[0])
         x, y = drawn.place(near)
         return PlaceResponse(x=x, y=y, near=_shown(near))
 
     @router.post("/near")
     async def near(body: NearRequest) -> list[Neighbour]:
         """What is nearest to a point."""
-        drawn = await atlas()
+        drawn = await atlas(service.opened("dense"))
         if body.row >= len(drawn.passages):
             raise InputError(f"row: the map has {len(drawn.passages)} points")
         return _shown(drawn.near_row(body.row))

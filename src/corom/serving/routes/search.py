@@ -22,7 +22,7 @@ def routes(service: Service) -> APIRouter:
         collection = service.opened(body.mode)
         second = service.second_pass(wanted=body.rerank)
         begun = time.perf_counter()
-        found = await find(service, request, body, second=second)
+        found = await find(service, request, body, collection=collection, second=second)
         marks: Sequence[Marks | None] = [None] * len(found.passages)
         if body.marks:
             marks = await marks_of(service, request, body.query, found)

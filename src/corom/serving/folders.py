@@ -1,0 +1,66 @@
+"""The folders a collection lies in: opened at the start, and again when an index has changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+from corom.errors import ArtifactError, InputError
+from corom.files import MANIFEST
+from corom.index import BM25Index, open_index
+from corom.index.folder import read_manifest
+from corom.serving.collection import Collection
+
+_State: TypeAlias = tuple[int, int, int] | None
+"""inode, size and time of a manifest, which is replaced as a whole; None: there is none"""
+
+
+class Folders:
+    """Where an index lies, one of words, or one of vectors and one of words."""
+
+    def __init__(self, index: Path | None, words: Path | None) -> None:
+        """One of them at least must be given; `words` must be one of words."""
+        self._index, self._words = index, words
+        self._paths = [path for path in (index, words) if path is not None]
+        self._opened: list[_State] = []
+
+    def open(self) -> Collection:
+        """Return the collection as it is now.
+
+        Raises InputError for two indexes that do not go together, and what `open_index` raises.
+        """
+        self._opened = self._states()  # before: what changes meanwhile is seen as a change
+        name = self._paths[0].resolve().name
+        index = None if self._index is None else open_index(self._index)
+        words = None if self._words is None else open_index(self._words)
+        if words is not None and not isinstance(words, BM25Index):
+            raise InputError(f"{self._words} is not an index of words; make one with --model bm25")
+        if not isinstance(index, BM25Index):
+            return Collection(name, vectors=index, words=words)
+        if words is not None:
+            raise InputError(
+                f"{self._index} is an index of words itself; --words needs one of vectors"
+            )
+        return Collection(name, words=index)
+
+    def changed(self) -> bool:
+        """Return whether an index is not the one that was opened last, and all are finished."""
+        return self._states() != self._opened and all(map(_is_finished, self._paths))
+
+    def _states(self) -> list[_State]:
+        return [_state(path / MANIFEST) for path in self._paths]
+
+
+def _state(path: Path) -> _State:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        return read_manifest(folder).complete
+    except (ArtifactError, OSError):  # it is being made anew
+        return False

@@ -1,0 +1,149 @@
+"""A served index that changes in its folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the serve extra is not installed")
+pytest.importorskip("tantivy", reason="the lexical extra is not installed")
+
+from fastapi.testclient import TestClient
+
+from corom.encoder import Encoder
+from corom.errors import InputError
+from corom.index import BM25Options, ExactOptions, IndexSpec, open_writer
+from corom.index.building import build_index
+from corom.index.updating import update_index
+from corom.records import Passage
+from corom.serving import service
+from corom.serving.folders import Folders
+
+TEXTS = ["糖尿病饮食", "头痛发热", "咳嗽"]
+CORPUS = [Passage(str(number), text) for number, text in enumerate(TEXTS)]
+NEW = Passage("new", "糖尿病吃什么药")
+WORDS = IndexSpec(options=BM25Options(cut="bigrams"))
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_LOOK_AGAIN_S", 0.01)
+
+
+@pytest.fixture
+def index(encoder: Encoder, tmp_path: Path) -> Path:
+    spec = IndexSpec(options=ExactOptions(), dim=encoder.dim, fingerprint=encoder.fingerprint)
+    build_index(tmp_path / "index", CORPUS, spec=spec, encoder=encoder)
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    build_index(tmp_path / "words", CORPUS, spec=WORDS)
+    return tmp_path / "words"
+
+
+def ids(client: TestClient, mode: str = "dense") -> set[str]:
+    answer = client.post("/v1/search", json={"query": NEW.text, "mode": mode, "k": 9})
+    assert answer.status_code == 200, answer.text
+    return {hit["id"] for hit in answer.json()["hits"]}
+
+
+def passages(client: TestClient) -> int:
+    return client.get("/v1/about").json()["collection"]["passages"]
+
+
+def until(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def serve_folders(serve: Callable, index: Path | None, words: Path | None = None) -> TestClient:
+    folders = Folders(index, words)
+    return serve(collection=folders.open(), folders=folders)
+
+
+def test_what_was_added_is_found(serve: Callable, encoder: Encoder, index: Path) -> None:
+    client = serve_folders(serve, index)
+    assert (ids(client), client.get("/v1/map").json()["passages"]) == ({"0", "1", "2"}, 3)
+    update_index(index, lambda: [*CORPUS[1:], NEW, Passage("more", "失眠")], encoder=encoder)
+    until(lambda: passages(client) == 4)
+    assert ids(client) == {"1", "2", "new", "more"}
+    assert {point["id"] for point in client.get("/v1/map").json()["points"]} == ids(client)
+    assert "corom_passages 4.0" in client.get("/metrics").text
+
+
+def test_both_indexes_change_before_it_counts(
+    serve: Callable,
+    encoder: Encoder,
+    index: Path,
+    words: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = serve_folders(serve, index, words)
+    with caplog.at_level(logging.INFO):
+        update_index(index, lambda: [*CORPUS, NEW], encoder=encoder)
+        until(lambda: "is not taken up: the index of vectors holds 4 passages" in caplog.text)
+        assert (passages(client), ids(client)) == (3, {"0", "1", "2"})
+        update_index(words, lambda: [*CORPUS, NEW])
+        until(lambda: passages(client) == 4)
+    assert "new" in ids(client) & ids(client, "bm25")
+    assert caplog.text.count("is not taken up") == 1
+    assert NEW.text not in caplog.text
+
+
+def test_what_cannot_be_opened_is_not_served(
+    serve: Callable, index: Path, encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = serve_folders(serve, index)
+    other = IndexSpec(options=ExactOptions(), dim=encoder.dim, fingerprint="of another")
+    shutil.rmtree(index)
+    assert ids(client) == {"0", "1", "2"}
+    with open_writer(index, other) as writer:  # made anew, for now by another model
+        writer.append([NEW], encoder.encode_passages([NEW.text]))
+        time.sleep(0.1)
+        assert "not taken up" not in caplog.text  # it is not finished
+        writer.finish()
+    until(lambda: "made with the encoder 'of another'" in caplog.text)
+    assert ids(client) == {"0", "1", "2"}
+    shutil.rmtree(index)
+    spec = IndexSpec(options=ExactOptions(), dim=encoder.dim, fingerprint=encoder.fingerprint)
+    build_index(index, [NEW], spec=spec, encoder=encoder)
+    until(lambda: ids(client) == {"new"})
+
+
+def test_a_shorter_dimension_is_followed(serve: Callable, index: Path, encoder: Encoder) -> None:
+    client = serve_folders(serve, index)
+    shutil.rmtree(index)
+    spec = IndexSpec(options=ExactOptions(), dim=8, fingerprint=encoder.fingerprint)
+    build_index(index, [NEW], spec=spec, encoder=encoder)
+    until(lambda: ids(client) == {"new"})
+
+
+def test_which_indexes_go_together(index: Path, words: Path) -> None:
+    assert Folders(words, None).open().modes == Folders(None, words).open().modes == ("bm25",)
+    assert Folders(index, words).open().modes == ("dense", "bm25")
+    with pytest.raises(InputError, match="index is not an index of words"):
+        Folders(None, index).open()
+    with pytest.raises(InputError, match="is an index of words itself"):
+        Folders(words, words).open()
+
+
+def test_what_has_not_changed(index: Path) -> None:
+    folders = Folders(index, None)
+    folders.open()
+    assert not folders.changed()
+    with open_writer(index) as writer:
+        writer.remove(["1"])
+        assert not folders.changed()
+        writer.finish()
+    assert folders.changed()
+    folders.open()
+    assert not folders.changed()
