@@ -146,10 +146,12 @@ def test_imitating_shares_ignores_hidden_cells():
 
 
 def test_margin_mse_counts_shown_negatives_only():
-    scores, teacher = torch.tensor([[1.0, 0.5, 9.0]]), torch.tensor([[2.0, 0.5, 0.0]])
-    shown = torch.tensor([[True, True, False]])
-    assert loss.margin_mse(scores, teacher, shown=shown).item() == pytest.approx(1.0)
-    nothing = torch.tensor([[True, False, False]])
+    scores = torch.tensor([[1.0, 0.5, 9.0], [1.0, 0.0, 0.5]])
+    teacher = torch.tensor([[2.0, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    shown = torch.tensor([[True, True, False], [True, True, True]])
+    expected = (1.0**2 + 0.0**2 + 0.5**2) / 3
+    assert loss.margin_mse(scores, teacher, shown=shown).item() == pytest.approx(expected)
+    nothing = torch.tensor([[True, False, False]] * 2)
     assert loss.margin_mse(scores, teacher, shown=nothing).item() == 0
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -129,6 +130,116 @@ def test_a_text_is_cut_once_on_each_side(cutters, monkeypatch):
         for part, other in zip(found.parts, fresh.parts, strict=True):
             assert torch.equal(part.ids, other.ids)
             assert torch.equal(part.lengths, other.lengths)
+
+
+class TestParts:
+    """Each part of the loss alone, by hand; then all of them together."""
+
+    @pytest.fixture
+    def models(self):
+        """The vectors by four models of 3 queries, 4 sides of graded pairs, 6 passages."""
+        return torch.randn(4, 13, 8, generator=torch.Generator().manual_seed(2)).double()
+
+    @pytest.fixture
+    def judged(self, batch, accelerator):
+        def judge(vectors, *, taught=(), base=None, reranked=None, **options):
+            settings = LossSettings(
+                **{"contrast_weight": 0.0, "temperature": 0.3, **options},
+                teachers=("t",) * len(taught),
+                reranker="" if reranked is None else "r",
+            )
+            objective = Objective(settings, accelerator=accelerator)
+            given = {"teachers": taught, "base": base, "reranked": reranked}
+            return objective(vectors, batch, **given).item()
+
+        return judge
+
+    @staticmethod
+    def cosines(vectors, dim=8):
+        return torch.cosine_similarity(vectors[:3, None, :dim], vectors[None, 7:, :dim], dim=2)
+
+    @staticmethod
+    def divergence(ours, theirs):
+        ours, theirs = ours.log_softmax(-1), theirs.log_softmax(-1)
+        return (theirs.exp() * (theirs - ours)).sum().item()
+
+    def test_contrast(self, judged, models):
+        def entropy(*scores):
+            return sum(-(row / 0.3).log_softmax(0)[0].item() for row in scores) / 3
+
+        found = 0.0
+        for dim in (8, 3):
+            scores = self.cosines(models[0], dim)
+            # What is hidden is what the test of false negatives has.
+            shown = ([0, 1, 2, 3], [3, 0, 2, 4, 5], [4, 1, 2, 3])
+            forth = entropy(*(scores[query, row] for query, row in enumerate(shown)))
+            back = entropy(scores[[0, 1], 0], scores[[1, 0, 2], 3], scores[[2, 1], 4])
+            found += (forth + back) / 2 / 2
+        options = {"contrast_weight": 0.7, "both_directions": True, "matryoshka": (3, 8, 9)}
+        assert judged(models[0], **options) == pytest.approx(0.7 * found)
+
+    def test_vectors_of_the_base_and_of_a_teacher(self, judged, models):
+        def mean(errors):
+            return sum(part.mean().item() for part in errors.split([3, 4, 6])) / 3
+
+        apart = mean(1 - torch.cosine_similarity(*models[:2], dim=1))
+        assert judged(models[0], base=models[1], base_weight=0.7) == pytest.approx(0.7 * apart)
+        settings = {"taught": models[1:2], "teacher_weight": 0.7}
+        found = judged(models[0], **settings, teacher_loss="cosine")
+        assert found == pytest.approx(0.7 * apart)
+        unit = torch.nn.functional.normalize(models[0], dim=1)
+        squares = mean((unit - models[1]).square().sum(1))
+        found = judged(models[0], **settings, teacher_loss="mse")
+        assert found == pytest.approx(0.7 * squares)
+
+    def test_scores_of_teachers(self, judged, models):
+        theirs = (self.cosines(models[1]) + self.cosines(models[2])) / 2
+        shares = margins = 0.0
+        for dim in (8, 3):
+            ours = self.cosines(models[0], dim)
+            shares += self.divergence(ours / 0.3, theirs / 0.2) / 3 / 2
+            for row, own, other in ((0, 0, 1), (0, 0, 2), (2, 4, 5)):
+                error = (ours - theirs)[row, own] - (ours - theirs)[row, other]
+                margins += error.square().item() / 3 / 2
+        settings = {"taught": models[1:3], "teacher_weight": 0.7, "matryoshka": (3,)}
+        found = judged(models[0], **settings, teacher_temperature=0.2)
+        assert found == pytest.approx(0.7 * shares)
+        found = judged(models[0], **settings, teacher_loss="margin_mse")
+        assert found == pytest.approx(0.7 * margins)
+
+    def test_scores_of_a_reranker(self, judged, models):
+        wanted = torch.tensor([[3.0, 1.0, 2.0], [1.0, 99.0, 99.0], [0.0, 5.0, 99.0]]).double()
+        found = 0.0
+        for dim in (8, 3):
+            scores = self.cosines(models[0], dim) / 0.3
+            found += self.divergence(scores[0, :3], wanted[0] / 4) / 3 / 2
+            found += self.divergence(scores[2, 4:], wanted[2, :2] / 4) / 3 / 2
+        options = {"reranker_weight": 0.7, "reranker_temperature": 4.0, "matryoshka": (3,)}
+        assert judged(models[0], reranked=wanted, **options) == pytest.approx(0.7 * found)
+
+    def test_graded_pairs(self, judged, models):
+        equal, other = torch.cosine_similarity(models[0, 3:5], models[0, 5:7], dim=1).tolist()
+        expected = 0.7 * math.log(1 + math.exp(9 * (other - equal)))
+        found = judged(models[0], graded_weight=0.7, graded_scale=9.0)
+        assert found == pytest.approx(expected)
+
+    def test_they_are_added_up(self, judged, models):
+        parts = (
+            {"contrast_weight": 0.5},
+            {"taught": models[1:2], "teacher_weight": 0.6},
+            {"reranked": torch.ones(3, 3).double(), "reranker_weight": 0.7},
+            {"base": models[2], "base_weight": 0.8},
+            {"graded_weight": 0.9},
+        )
+        alone = sum(judged(models[0], **part) for part in parts)
+        together = {name: value for part in parts for name, value in part.items()}
+        assert judged(models[0], **together) == pytest.approx(alone)
+
+    def test_dot_products_are_those_of_the_vectors_as_they_are(self, judged, models):
+        ours, theirs = (one[:3] @ one[7:].T for one in models[:2])
+        settings = {"taught": models[1:2], "teacher_weight": 1.0, "teacher_temperature": 0.2}
+        found = judged(models[0], **settings, similarity="dot")
+        assert found == pytest.approx(self.divergence(ours / 0.3, theirs / 0.2) / 3)
 
 
 SCRIPT = """
