@@ -28,6 +28,44 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["a"]
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from corom.files import atomic_folder, atomic_write
+with (atomic_write if sys.argv[2] == "file" else atomic_folder)(Path(sys.argv[1])) as draft:
+    if sys.argv[2] == "folder":
+        (draft / "weights").write_bytes(b"half")
+    print("at it", flush=True)
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_killed_writer_left_goes_and_what_is_being_written_stays(
+    tmp_path: Path, kind: str
+) -> None:
+    target, other = tmp_path / "a", tmp_path / ".a.of-others.part"
+    other.write_bytes(b"")
+    command = [sys.executable, "-c", KILLED, str(target), kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"at it\n"
+        write_bytes(target, b"1")
+        assert len(names_in(tmp_path)) == 3
+        writer.communicate()
+    assert len(names_in(tmp_path)) == 3
+    write_bytes(target, b"2")
+    assert names_in(tmp_path) == [other.name, "a"]
+
+
+def test_a_pipe_that_is_called_as_a_draft_is_no_draft(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".a.abcdefgh.part")
+    (tmp_path / ".a.12345678.part").symlink_to(tmp_path.parent)
+    write_bytes(tmp_path / "a", b"1")
+    assert tmp_path.parent.is_dir()
+
+
 def test_a_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real/file")

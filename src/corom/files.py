@@ -2,8 +2,9 @@
 
 A file is written to a temporary sibling, fsynced and renamed; a folder gets its `manifest.json`
 (name, size and SHA-256 of every file) last and is renamed into place as a whole. A reader
-therefore sees the old state or the new one, whatever kills the writer. A link stays one: the file
-it leads to is replaced. What is no file (/dev/stdout, a pipe) is written to as it is.
+therefore sees the old state or the new one, whatever kills the writer; what a killed writer left
+goes when the same name is written again. A link stays one: the file it leads to is replaced. What
+is no file (/dev/stdout, a pipe) is written to as it is.
 """
 
 from __future__ import annotations
@@ -57,19 +58,14 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     if path.is_symlink():
         path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _naming(path):
-        handle, name = tempfile.mkstemp(**_draft_of(path))
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
-            _sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _naming(path), _draft(path) as draft:
+        with draft.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.chmod(0o666 & ~_umask())
+        draft.replace(path)
+        _sync(path.parent)
 
 
 def _is_stream(path: Path) -> bool:
@@ -91,9 +87,65 @@ def _naming(path: Path) -> Iterator[None]:
         raise
 
 
-def _draft_of(path: Path) -> dict[str, Any]:
+@contextmanager
+def _draft(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Yield an empty draft of `path`, gone afterwards unless it was renamed.
+
+    It is locked, and the system lets go of a lock whatever kills us: a draft of `path` that
+    nobody holds was left by a killed writer, and is removed.
+    """
     # A name may be as long as the system allows, its draft's may not be longer.
-    return {"prefix": f".{path.name[:_DRAFT_NAME]}.", "suffix": ".part", "dir": path.parent}
+    prefix = f".{path.name[:_DRAFT_NAME]}."
+    _sweep(path.parent, re.compile(re.escape(prefix) + r"[a-z0-9_]{8}\.part"))
+    draft, lock = _locked_draft(path.parent, prefix, folder=folder)
+    try:
+        yield draft
+    finally:
+        _remove(draft)
+        os.close(lock)
+
+
+def _locked_draft(parent: Path, prefix: str, *, folder: bool) -> tuple[Path, int]:
+    """Return a new draft and the handle that holds its lock."""
+    import fcntl  # not on Windows, where nothing is written
+
+    while True:
+        if folder:
+            name = tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=parent)
+        else:
+            handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=parent)
+            os.close(handle)
+        with suppress(FileNotFoundError):  # swept already: it was not locked yet
+            lock = os.open(name, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks, where nothing is swept either
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            if os.path.lexists(name):
+                return Path(name), lock
+            os.close(lock)
+
+
+def _sweep(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove the drafts of such names that nobody holds."""
+    import fcntl
+
+    found: list[Path] = []
+    with suppress(PermissionError):  # a folder that can be written to and not listed
+        found = [path for path in folder.iterdir() if names.fullmatch(path.name)]
+    for path in found:
+        with suppress(OSError):  # it is held, gone by now, another user's, or cannot be locked
+            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path)
+            finally:
+                os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -129,9 +181,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     target = Path(target)
     if target.exists():
         raise ArtifactError(f"{target} exists already; remove it or choose another name")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(**_draft_of(target)))
-    try:
+    with scratch_beside(target) as draft:
         yield draft
         draft.chmod(0o777 & ~_umask())
         for path in draft.rglob("*"):
@@ -140,8 +190,18 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         write_manifest(draft)
         draft.rename(target)
         _sync(target.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def scratch_beside(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target` that is gone afterwards.
+
+    After a kill it goes when `target` is written again.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _draft(target, folder=True) as draft:
+        yield draft
 
 
 def write_manifest(folder: Path) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from corom import bundled
 from corom.engines.calibration import quantise
 from corom.engines.openvino_engine import BATCH_TOKENS, OpenVinoEngine
 from corom.errors import ArtifactError, InputError
-from corom.files import write_manifest
+from corom.files import scratch_beside, write_manifest
 from corom.models.checkpoint import Checkpoint, load_checkpoint, weights_identity
 from corom.models.convert import convert
 from corom.models.head import Head, read_head
@@ -113,9 +112,8 @@ def convert_to_int8(
     if target.exists():
         raise ArtifactError(f"{target} exists already; remove it or choose another name")
     calibration, held_out = bundled_texts() if texts is None else (texts[::2], texts[1::2])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
-        draft = Path(scratch) / target.name
+    with scratch_beside(target) as scratch:
+        draft = scratch / target.name
         made = convert(source, draft, dtype=dtype)
         if made.is_classifier and has_token_types(made):
             raise ArtifactError(
