@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from corom.encoder import Encoder, Progress
-from corom.errors import ArtifactError, CoromError, InputError
+from corom.errors import ArtifactError, CoromError, InputError, MissingExtraError
 from corom.models.checkpoint import Checkpoint
 from corom.sharding import ShardSpec, encode_shards, open_shards, pool
 from corom.sharding.encoding import spec_of
@@ -54,6 +56,25 @@ def test_any_number_of_workers_gives_the_same_bits(spec: ShardSpec, tmp_path: Pa
     found_vectors = np.concatenate([shard.vectors for shard in shards])
     np.testing.assert_allclose(found_vectors, expected, atol=1e-5)
     assert [p for part, _ in one.vectors.with_passages() for p in part] == PASSAGES
+
+
+@pytest.mark.parametrize(
+    ("container", "on", "extra"), [("parquet", "processes", "parquet"), ("npy", "ray", "ray")]
+)
+def test_what_is_not_installed_is_told_before_a_folder_is_made(
+    container: Any,
+    on: Any,
+    extra: str,
+    spec: ShardSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("pyarrow", "ray"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
+    source, asked = str(write_corpus(tmp_path / "c.jsonl")), replace(spec, container=container)
+    with pytest.raises(MissingExtraError, match=rf"corom\[{extra}\]"):
+        encode_shards(source, tmp_path / "shards", spec=asked, on=on)
+    assert not (tmp_path / "shards").exists()
 
 
 def test_goes_on_where_it_stopped(spec: ShardSpec, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from corom.encoder import Encoder, Progress
 from corom.errors import ArtifactError, InputError
+from corom.extras import need
 from corom.files import MANIFEST
 from corom.index.folder import writer_lock
 from corom.sharding.folder import ShardedVectors, open_shards, write_vectors_manifest
@@ -82,11 +83,12 @@ def encode_shards(
     nodes share `folder` and can read the sources (extra `ray`). `reading` is told how many
     passages are checked, `progress` what is done (earlier calls included) and how many there are
     in all. Raises InputError, FormatError for the input; ArtifactError for a folder made with
-    another spec or from another input, or in use; what workers raise.
+    another spec or from another input, or in use; MissingExtraError; what workers raise.
     """
     folder = Path(folder)
     if type(workers) is not int or workers < 1:
         raise InputError(f"workers must be a whole number above 0, not {workers!r}")
+    _require_extras(spec, on)
     folder.mkdir(parents=True, exist_ok=True)
     with writer_lock(folder):
         if (folder / MANIFEST).is_file():
@@ -104,6 +106,14 @@ def encode_shards(
             receipts[receipt.number] = receipt
         _finish(folder, plan, spec, [receipts[task.number] for task in plan.tasks])
     return EncodedShards(open_shards(folder, deep=False), plan.rows - before, len(missing))
+
+
+def _require_extras(spec: ShardSpec, on: Runner) -> None:
+    """Refuse what is not installed before a plan is left that binds the folder to it."""
+    if spec.container == "parquet":
+        need("pyarrow", extra="parquet")
+    if on == "ray":
+        need("ray", extra="ray")
 
 
 def _plan(
