@@ -13,7 +13,7 @@ from corom import Encoder, Passage, Reranker
 from corom.engines.base import EngineName, Precision
 from corom.errors import ArtifactError, InputError
 from corom.models.checkpoint import Checkpoint, load_checkpoint
-from corom.models.head import read_head
+from corom.models.head import Head, read_head
 from corom.models.token_types import TOKEN_TYPES
 from corom.records import Hit
 from corom.reranker import SecondPass, squashed
@@ -244,3 +244,13 @@ def test_logits_as_numbers_from_0_to_1() -> None:
 def test_a_second_pass_refuses_wrong_options(reranker: Reranker, wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="rerank"):
         SecondPass(reranker=reranker, **wrong)
+
+
+def test_equal_pairs_score_alike_whatever_stands_around_them():
+    rng = np.random.default_rng(0)
+    pooler, vector = rng.normal(size=(512, 512)), rng.normal(size=(1, 512))
+    parts = (pooler, np.zeros(512), rng.normal(size=(1, 512)), np.zeros(1))
+    head = Head(*(part.astype(np.float32) / 23 for part in parts))
+    for count in range(2, 20):
+        scores = head.scores(np.repeat(vector.astype(np.float32), count, axis=0))
+        assert len(set(scores.tolist())) == 1

@@ -146,6 +146,7 @@ class TestClosePairs:
     def test_refused(self):
         with pytest.raises(InputError, match="more than 2 pairs score 0 or more"):
             close_pairs(np.ones((3, 2), np.float32), above=0, most=2)
+        assert len(close_pairs(np.ones((3, 2), np.float32), above=0, most=3).rows) == 3
         with pytest.raises(InputError, match="lower where texts are closer"):
             close_pairs(LEFT, above=0, score="l2")
         with pytest.raises(InputError, match="none of"):
@@ -159,3 +160,12 @@ class TestClosePairs:
             close_pairs(np.full((2, 2), np.nan, np.float32), above=0)
         with pytest.raises(InputError, match="must be"):
             close_pairs(LEFT[0], above=0)
+
+
+def test_equal_vectors_score_alike_whatever_stands_around_them():
+    rng = np.random.default_rng(0)
+    query, vector = rng.normal(size=(2, 1, 512)).astype(np.float32)
+    for count in range(2, 20):
+        for score in ("dot", "cosine"):
+            found = score_matrix(query, np.repeat(vector, count, axis=0), score=score)
+            assert len(set(found[0].tolist())) == 1

@@ -45,7 +45,9 @@ def score_matrix(left: Vectors, right: Vectors, *, score: Score = "dot") -> NDAr
     if score == "cosine":
         left, right = normalized(left), normalized(right)
     if score != "l2":
-        products: NDArray[np.float32] = left @ right.T
+        # One row ranks the others: of a matrix product equal ones may differ in the last bits.
+        one = len(left) == 1
+        products: NDArray[np.float32] = np.vecdot(left, right)[None] if one else left @ right.T
         return products
     # |a - b|² = |a|² + |b|² - 2 a·b cancels where a and b are close: hence in double precision.
     a, b = left.astype(np.float64), right.astype(np.float64)

@@ -27,8 +27,9 @@ class Head(NamedTuple):
 
     def scores(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the score of each [CLS] vector, (n,) of (n, hidden): a logit, of any size."""
-        pooled = np.tanh(vectors @ self.pooler.T + self.pooler_bias)
-        found: NDArray[np.float32] = pooled @ self.classifier[0] + self.classifier_bias[0]
+        # No matrix products: in these, equal vectors may score unlike in the last bits.
+        pooled = np.tanh(np.vecdot(vectors[:, None], self.pooler) + self.pooler_bias)
+        found: NDArray[np.float32] = np.vecdot(pooled, self.classifier[0]) + self.classifier_bias[0]
         return found
 
     def on(self, weights: Weights) -> Weights:
