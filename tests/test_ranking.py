@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,12 +7,10 @@ from hypothesis import strategies as st
 
 from corom.errors import InputError
 from corom.ranking import (
-    TopK,
     fuse_rrf,
     fuse_weighted,
     id_key,
     id_ranks,
-    merge_top_k,
     order_ids,
     rank_hits,
     top_k,
@@ -149,35 +145,6 @@ class TestTopK:
         found = top_k(scores, k, ranks=ranks)
         assert found.positions.tolist() == [by_the_rule(row, ranks, k) for row in scores]
         assert np.array_equal(found.scores, np.take_along_axis(scores, found.positions, 1))
-
-
-class TestMerge:
-    @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 50), st.data())
-    def test_equals_the_whole(self, seed, n, k, data):
-        rng = np.random.default_rng(seed)
-        scores = rng.integers(0, 4, (2, n)).astype(np.float32)
-        ranks = rng.permutation(n)
-        edges = sorted({0, n, *data.draw(st.lists(st.integers(0, n), max_size=3))})
-        parts = []
-        for low, high in pairwise(edges):
-            part = top_k(scores[:, low:high], k, ranks=ranks[low:high])
-            parts.append(TopK(part.positions + low, part.scores))
-        whole, merged = top_k(scores, k, ranks=ranks), merge_top_k(parts, k, ranks=ranks)
-        assert np.array_equal(whole.positions, merged.positions)
-        assert np.array_equal(whole.scores, merged.scores)
-
-    def test_positions_break_ties(self):
-        parts = [top_k(np.ones((1, 2), np.float32), 2), TopK(np.array([[2]]), np.ones((1, 1)))]
-        assert merge_top_k(parts, 2).positions.tolist() == [[0, 1]]
-
-    def test_overlapping_shards_are_refused(self):
-        part = top_k(np.ones((1, 2), np.float32), 2)
-        with pytest.raises(InputError, match="disjoint"):
-            merge_top_k([part, part], 2)
-
-    def test_nothing_to_merge(self):
-        with pytest.raises(InputError, match="nothing to merge"):
-            merge_top_k([], 2)
 
 
 class TestFusion:

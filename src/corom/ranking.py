@@ -127,24 +127,6 @@ def top_k(scores: NDArray[np.float32], k: int, *, ranks: NDArray[np.int64] | Non
     return best
 
 
-def merge_top_k(parts: Sequence[TopK], k: int, *, ranks: NDArray[np.int64] | None = None) -> TopK:
-    """Return the best `k` of partial results over disjoint shards of the same passages.
-
-    Every part holds the same queries; its positions are positions in the whole. Equal scores are
-    in the order of `ranks`, or of the positions. Raises InputError if a position occurs twice.
-    """
-    _check_k(k)
-    if not parts:
-        raise InputError("nothing to merge: no partial result was given")
-    positions = np.concatenate([part.positions for part in parts], axis=1)
-    scores = np.concatenate([part.scores for part in parts], axis=1)
-    if (np.diff(np.sort(positions, axis=1), axis=1) == 0).any():
-        raise InputError("a position occurs in two partial results; shards must be disjoint")
-    tie = positions if ranks is None else ranks[positions]
-    order = np.lexsort((tie, -scores), axis=1)[:, :k]
-    return TopK(np.take_along_axis(positions, order, 1), np.take_along_axis(scores, order, 1))
-
-
 def fuse_rrf(runs: Sequence[Run], *, k: int = 60) -> dict[str, list[Hit]]:
     """Return the reciprocal rank fusion of runs: the sum over runs of `1 / (k + rank)`.
 

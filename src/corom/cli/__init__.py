@@ -123,7 +123,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +26,13 @@ def encode_folder(
     **options: Any,  # noqa: ANN401 - those of spec_of
 ) -> None:
     """Encode `source` into the folder `out`, show how it goes and print what there is then."""
+    from corom.engines.processor import available_threads
     from corom.sharding.encoding import encode_shards, spec_of
 
     spec = replace(spec_of(encoder, **options), corom=__version__)
     del encoder  # the workers load their own
     if workers is None:
-        workers = max(1, (os.cpu_count() or 1) // spec.threads) if device == "auto" else 1
+        workers = max(1, available_threads() // spec.threads) if device == "auto" else 1
     started = time.perf_counter()
     with progress_bar(None) as meter:
 

@@ -28,7 +28,8 @@ INTERFACE = 1
 """As in `native/encoder.c`: of another version, the structures would not fit."""
 # Activations of so many tokens stay in a core's cache, and the weights are read for enough of them.
 BATCH_TOKENS = 512
-_TWO = 2
+# So few are nearly as fast together as apart, and then ask for no batch ahead.
+_FEW_THREADS = 2
 # More threads than that would mostly wait for each other: a model has 24 panels, 8 to 12 heads.
 _TEAM = 8
 
@@ -156,8 +157,8 @@ class NativeEngine:
             even = len(batches) // self.threads * self.threads
             even = even if self.threads > 1 and even >= least else 0
             return batches[:even], batches[even:]
-        if self.threads <= _TWO:
-            return (), batches  # nearly as fast, and no batch is asked for ahead
+        if self.threads <= _FEW_THREADS:
+            return (), batches
         iterator = iter(batches)
         start = list(islice(iterator, least))
         return (chain(start, iterator), ()) if len(start) == least else ((), start)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from corom.engines.processor import available_threads
 from corom.errors import InputError
 from corom.index.collection import Collection
 from corom.index.lexicon import Found, Lexicon
@@ -75,7 +75,7 @@ class BM25Index:
 
         if len(texts) < 2:  # starting a thread takes as long as a query
             return [hits(text) for text in texts]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(available_threads()) as pool:
             return list(pool.map(hits, texts))
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from corom.engines.processor import available_threads
 from corom.index.collection import Collection
 from corom.index.selection import LOW, NONE, keys_of, scores_of
 from corom.ranking import TopK
@@ -37,7 +37,7 @@ def rescored(
     if len(blocks) == 1:  # a thread would cost more than one query takes
         rank(blocks[0])
         return best
-    with ThreadPoolExecutor(min(len(blocks), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(len(blocks), available_threads())) as pool:
         for _ in pool.map(rank, blocks):
             pass
     return best

@@ -148,7 +148,7 @@ def _require_unique(hashes: array[int], sources: Sequence[Source]) -> None:
     # Rarely, two ids share a hash: the ids themselves decide.
     seen: dict[str, str] = {}
     for source in sources:
-        for passage, start, _ in read_from(source):
+        for passage, start in read_from(source):
             if _hash(passage.id) not in repeated:
                 continue
             here = f"{source.url}, line {start.line}"

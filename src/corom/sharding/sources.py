@@ -14,7 +14,7 @@ comes before: corpora of many files, plain files and parquet are quickest.
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice, takewhile
 from pathlib import Path, PurePosixPath
@@ -69,11 +69,10 @@ class Place(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A passage, where its record begins and where the next one does."""
+    """A passage, and where its record begins."""
 
     passage: Passage
     start: Place
-    end: Place
 
 
 def find_sources(name: str) -> list[Source]:
@@ -185,7 +184,7 @@ def read_from(source: Source, start: Place = Place()) -> Iterator[Placed]:  # no
 def _read_dataset(source: Source, start: Place) -> Iterator[Placed]:
     passages = islice(open_dataset(source.url).passages(), start.offset, None)
     for row, passage in enumerate(passages, start.offset):
-        yield Placed(passage, Place(row, row + 1), Place(row + 1, row + 2))
+        yield Placed(passage, Place(row, row + 1))
 
 
 def _read_lines(source: Source, start: Place) -> Iterator[Placed]:
@@ -193,14 +192,13 @@ def _read_lines(source: Source, start: Place) -> Iterator[Placed]:
         _skip(file, start.offset, source)
         here = start
         for raw in file:
-            after = Place(here.offset + len(raw), here.line + 1)
             try:
                 line = decoded(line_content(raw, first=here.offset == 0))
                 passage = _passage(source, line, here.line)
             except BadRecordError as bad:
                 raise FormatError(str(bad), path=source.url, line=here.line) from None
-            yield Placed(passage, here, after)
-            here = after
+            yield Placed(passage, here)
+            here = Place(here.offset + len(raw), here.line + 1)
 
 
 def _passage(source: Source, line: str, number: int) -> Passage:
@@ -264,18 +262,14 @@ def _table_rows(file: Any, source: Source, start: int) -> Iterator[Placed]:  # n
     columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
     groups, row = _groups_from(file.metadata, start)
     for batch in file.iter_batches(row_groups=groups, columns=columns):
-        for record in _from(batch.to_pylist(), max(0, start - row)):
-            number = max(row, start) + record[0]
+        first = max(row, start)
+        for number, record in enumerate(batch.to_pylist()[first - row :], first):
             try:
-                passage = passage_of_record(record[1])
+                passage = passage_of_record(record)
             except BadRecordError as bad:
                 raise FormatError(str(bad), path=source.url, line=number + 1) from None
-            yield Placed(passage, Place(number, number + 1), Place(number + 1, number + 2))
+            yield Placed(passage, Place(number, number + 1))
         row += batch.num_rows
-
-
-def _from(records: list[dict[str, Any]], first: int) -> Iterable[tuple[int, dict[str, Any]]]:
-    return enumerate(records[first:])
 
 
 def _groups_from(metadata: Any, start: int) -> tuple[list[int], int]:  # noqa: ANN401

@@ -1,9 +1,10 @@
 """A tokenised corpus on disk: read once, then mapped into memory by every process.
 
-corpus/ids.npy         (tokens,) int32, documents one after another, no special tokens
-offsets.npy     (documents + 1,) int64
-frequencies.npy (vocabulary,) int64: documents a token occurs in
-manifest.json
+In its folder, beside a manifest:
+
+    ids.npy          (tokens,) int32, documents one after another, no special tokens
+    offsets.npy      (documents + 1,) int64
+    frequencies.npy  (vocabulary,) int64: documents a token occurs in
 """
 
 from __future__ import annotations

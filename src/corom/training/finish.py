@@ -1,11 +1,13 @@
 """The frame of a run: loop, choice of weights, the finished model folder with its card.
 
-output/settings.json     what was asked, versions, checksums, commit
-data.json         what the data held and what was left out
-log.jsonl         loss, learning rate, texts/s; dev figures
-checkpoints/      full states
-model/            the finished model, card and all
-result.json       written last: the run is finished
+In the folder of a run:
+
+    settings.json   what was asked, versions, checksums, commit
+    data.json       what the data held and what was left out
+    log.jsonl       loss, learning rate, texts/s; dev figures
+    checkpoints/    full states
+    model/          the finished model, card and all
+    result.json     written last: the run is finished
 """
 
 from __future__ import annotations
