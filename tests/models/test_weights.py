@@ -4,11 +4,18 @@ import json
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import save, save_file
 
 from corom.errors import ArtifactError
 from corom.models.config import Shape
-from corom.models.weights import canonical, read_metadata, read_safetensors, weight_files
+from corom.models.weights import (
+    canonical,
+    read_metadata,
+    read_safetensors,
+    weight_files,
+    writing,
+)
 
 SHAPE = Shape(layers=1, hidden=4, heads=2, intermediate=8, vocabulary=6, positions=16)
 LAYER = "encoder.layer.0.attention.self.query.weight"
@@ -106,6 +113,14 @@ def test_a_header_of_lies_is_refused(weights, tmp_path):
         read_safetensors([path])
     with pytest.raises(ArtifactError, match=r"b\.safetensors is missing"):
         read_metadata(tmp_path / "b.safetensors")
+
+
+def test_what_the_disk_says_to_a_writer_is_an_error_of_the_system(weights, tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, writing(tmp_path / "no" / "a") as path:
+        save_file(weights, path)
+    assert caught.value.filename == str(tmp_path / "no" / "a")
+    with pytest.raises(SafetensorError, match="contiguous"), writing(tmp_path / "a"):
+        raise SafetensorError("is not contiguous")
 
 
 def test_metadata_is_read(tmp_path):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import resource
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -68,8 +71,25 @@ def test_the_newest_and_the_best_are_kept_and_drafts_are_none(tmp_path):
     model, optimizer = make()
     for step in (1, 2, 3, 4, 10):
         save_state(tmp_path, model, optimizer=optimizer, progressed=Progressed(step=step))
-    (tmp_path / "checkpoints" / "step-00000099").mkdir()
+    half_removed = tmp_path / "checkpoints" / "step-00000099"
+    half_removed.mkdir()
+    (half_removed / "weights.safetensors").write_bytes(b"")
     prune(tmp_path, keep=2, best_step=2)
+    assert not half_removed.exists()
     expected = [checkpoint_folder(tmp_path, step) for step in (2, 4, 10)]
     assert checkpoints(tmp_path) == expected
     assert checkpoints(tmp_path / "elsewhere") == []
+
+
+def test_a_full_disk_leaves_the_older_checkpoint(tmp_path):
+    model, optimizer = make(size=4096)
+    older = save_state(tmp_path, model, optimizer=optimizer, progressed=Progressed(step=1))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"weights\.safetensors") as caught:
+            save_state(tmp_path, model, optimizer=optimizer, progressed=Progressed(step=2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
+    assert list((tmp_path / "checkpoints").iterdir()) == [older]

@@ -18,7 +18,7 @@ from corom.models.config import Encoding, Shape
 from corom.models.head import Head
 from corom.models.layouts import CONFIG_KEYS
 from corom.models.tokenizer import SPECIAL, vocabulary
-from corom.models.weights import SINGLE, Weights, canonical
+from corom.models.weights import SINGLE, Weights, canonical, writing
 
 Dtype: TypeAlias = Literal["float32", "float16"]
 
@@ -56,7 +56,8 @@ def write_portable(
     from safetensors.numpy import save_file
 
     with atomic_folder(target) as folder:
-        save_file(stored, folder / SINGLE, metadata={"format": "pt"})
+        with writing(folder / SINGLE) as path:
+            save_file(stored, path, metadata={"format": "pt"})
         write_json(folder / "config.json", _config(shape, encoding))
         write_json(folder / "configuration.json", _configuration(encoding))
         _write_tokenizer(folder, tokenizer, max_length=encoding.max_length)
@@ -90,7 +91,8 @@ def write_cross_encoder(
     from safetensors.numpy import save_file
 
     with atomic_folder(target) as folder:
-        save_file(stored, folder / SINGLE, metadata={"format": "pt"})
+        with writing(folder / SINGLE) as path:
+            save_file(stored, path, metadata={"format": "pt"})
         one_label = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
         kind = {"architectures": ["BertForSequenceClassification"]}
         write_json(folder / "config.json", {**_config(shape, encoding), **kind, **one_label})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,6 +49,19 @@ def weight_files(folder: Path) -> list[Path]:
     if missing := [path for path in files if not path.is_file()]:
         raise ArtifactError(f"{missing[0]} is missing; {SHARDED} lists it")
     return files
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Let what safetensors says of the disk (it is full, say) be the OSError that it was."""
+    from safetensors import SafetensorError
+
+    try:
+        yield path
+    except SafetensorError as error:
+        if (found := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
 
 
 def read_metadata(path: Path) -> dict[str, str]:

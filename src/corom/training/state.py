@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from corom.errors import ArtifactError
 from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_json
+from corom.models.weights import writing
 
 
 @dataclass
@@ -60,8 +61,10 @@ def save_state(
     """Write the checkpoint of the current step atomically and return its folder."""
     target = checkpoint_folder(folder, progressed.step)
     with atomic_folder(target) as draft:
-        save_file(_plain(model.state_dict()), draft / "weights.safetensors")
-        save_file(_moments(model, optimizer), draft / "optimizer.safetensors")
+        with writing(draft / "weights.safetensors") as path:
+            save_file(_plain(model.state_dict()), path)
+        with writing(draft / "optimizer.safetensors") as path:
+            save_file(_moments(model, optimizer), path)
         write_json(draft / "state.json", asdict(progressed))
     return target
 
@@ -91,11 +94,12 @@ def load_weights(checkpoint: Path, model: nn.Module) -> None:
 
 
 def prune(folder: Path, *, keep: int, best_step: int) -> None:
-    """Remove all checkpoints but the newest `keep` and the best one."""
-    for path in checkpoints(folder)[:-keep]:
-        if path != checkpoint_folder(folder, best_step):
+    """Remove all checkpoints but the newest `keep` and the best one; half-removed ones, too."""
+    kept = {checkpoint_folder(folder, best_step), *checkpoints(folder)[-keep:]}
+    for path in (folder / "checkpoints").glob("step-*"):
+        if path not in kept:
             # The manifest goes first: a half-removed checkpoint is no checkpoint.
-            (path / MANIFEST).unlink()
+            (path / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(path)
 
 
