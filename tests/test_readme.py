@@ -81,6 +81,17 @@ def test_links_lead_somewhere(readme: str) -> None:
 
 
 @pytest.mark.parametrize("readme", READMES)
+def test_every_page_is_one_or_two_links_away(readme: str) -> None:
+    pages = [ROOT / readme, *(ROOT / "docs").glob("*.md")]
+    found = {
+        (page.parent / target).resolve()
+        for page in pages
+        for target in re.findall(r"\]\((?!https?://)([^)#]+\.md)", page.read_text("utf-8"))
+    }
+    assert {page.name for page in pages[1:] if page.resolve() not in found} == set()
+
+
+@pytest.mark.parametrize("readme", READMES)
 def test_every_extra_is_described(readme: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     text = (ROOT / readme).read_text(encoding="utf-8")
