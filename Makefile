@@ -41,6 +41,7 @@ fix: .venv-test/installed     ## mend what can be mended: imports, format, made 
 	$(BIN)/clang-format -i $(KERNELS)
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_results.py
+	$(BIN)/python recipes/write_card.py
 
 chromium:        ## the browser that tests of the page need (as root, on Debian: installs it)
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get -qq -o Acquire::Retries=5 update \
