@@ -11,14 +11,14 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
-from corom.engines.base import Engine, EngineName, Precision
+from corom.engines.base import Engine, EngineName, Precision, encoded
 from corom.engines.loading import open_engine
 from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.config import Encoding
 from corom.models.names import resolve
 from corom.text import check_texts
-from corom.tokens import Batch, TokenCutter, Tokens, batches
+from corom.tokens import Batch, TokenCutter, Tokens
 from corom.vectors import Vectors, normalized, truncated
 
 Side: TypeAlias = Literal["query", "passage"]
@@ -226,30 +226,21 @@ class Encoder:
     ) -> tuple[Vectors, Progress]:
         tokens = self._cutters[side].cut(texts)
         cut = np.fromiter((item.truncated for item in tokens), bool, count=len(tokens))
-        vectors = np.empty((len(texts), self.dim), np.float32)
-        done, truncated_texts, used = so_far
 
-        def receive(batch: Batch, found: Vectors) -> None:
-            nonlocal done, truncated_texts, used
-            vectors[batch.rows] = found
-            done += len(batch.rows)
-            truncated_texts += int(cut[batch.rows].sum())
-            used += int(batch.lengths.sum())
+        def count(batch: Batch) -> None:
+            nonlocal so_far
+            done, truncated_texts, used = so_far
+            so_far = Progress(
+                done + len(batch.rows),
+                truncated_texts + int(cut[batch.rows].sum()),
+                used + int(batch.lengths.sum()),
+            )
             if progress:
-                progress(Progress(done, truncated_texts, used))
+                progress(so_far)
 
         ids = [item.ids for item in tokens]
-        # A list: the engine may choose by how long it is.
-        work = list(
-            batches(
-                ids,
-                budget=self.batch_tokens,
-                longest=self.max_length,
-                packed=self.packs,
-            )
-        )
-        self._engine.run(work, receive)
-        return vectors, Progress(done, truncated_texts, used)
+        vectors = encoded(self._engine, ids, longest=self.max_length, progress=count)
+        return vectors, so_far
 
 
 def _with_length(checkpoint: Checkpoint, max_length: int) -> Encoding:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Protocol, TypeAlias
 from weakref import WeakSet
 
-from corom.tokens import Batch
+import numpy as np
+
+from corom.tokens import Batch, TokenIds, batches
 from corom.vectors import Vectors
 
 Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
@@ -31,6 +33,29 @@ class Engine(Protocol):
 
     def run(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
         """Compute every batch and hand each to `receive` with its vectors, in any order."""
+
+
+def encoded(
+    engine: Engine,
+    tokens: Sequence[TokenIds],
+    *,
+    longest: int,
+    progress: Callable[[Batch], None] | None = None,
+) -> Vectors:
+    """Return the raw vectors of tokenised texts, (n, dim), in their order.
+
+    `longest` is what the model reads; `progress` is told of every batch that is done.
+    """
+    vectors = np.empty((len(tokens), engine.dim), np.float32)
+
+    def receive(batch: Batch, found: Vectors) -> None:
+        vectors[batch.rows] = found
+        if progress:
+            progress(batch)
+
+    work = batches(tokens, budget=engine.batch_tokens, longest=longest, packed=engine.packs)
+    engine.run(list(work), receive)  # a list: the engine may choose by how long it is
+    return vectors
 
 
 class Forked(Protocol):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from corom import bundled
+from corom.engines.base import encoded
 from corom.engines.calibration import quantise
 from corom.engines.openvino_engine import BATCH_TOKENS, OpenVinoEngine
 from corom.errors import ArtifactError, InputError
@@ -62,8 +63,8 @@ def compress(
         shape, {}, pooling=encoding.pooling, precision="int8", int8=int8, threads=threads
     )
     fidelity = measure(
-        run_all(exact, unseen, longest=encoding.max_length),
-        run_all(quick, unseen, longest=encoding.max_length),
+        encoded(exact, unseen, longest=encoding.max_length),
+        encoded(quick, unseen, longest=encoding.max_length),
         head=read_head(checkpoint) if checkpoint.is_classifier else None,
     )
     return replace(int8, fidelity=fidelity)
@@ -131,16 +132,6 @@ def convert_to_int8(
         write_manifest(draft)
         draft.rename(target)
     return load_checkpoint(target)
-
-
-def run_all(engine: OpenVinoEngine, tokens: Sequence[TokenIds], *, longest: int) -> Vectors:
-    """Return the vectors of tokenised texts, (n, dim), in their order."""
-    vectors = np.empty((len(tokens), engine.dim), np.float32)
-    engine.run(
-        batches(tokens, budget=engine.batch_tokens, longest=longest),
-        lambda batch, found: vectors.__setitem__(batch.rows, found),
-    )
-    return vectors
 
 
 def measure(exact: Vectors, quick: Vectors, *, head: Head | None = None) -> Fidelity:

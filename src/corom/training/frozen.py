@@ -8,13 +8,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from corom.engines.base import encoded
 from corom.engines.loading import open_engine
 from corom.engines.processor import has_bf16
 from corom.models.checkpoint import Checkpoint
-from corom.tokens import Batch, TokenIds, batches
+from corom.tokens import TokenIds
 from corom.training.batches import Cutters, Texts, by_length, chunk, restored
 from corom.training.tower import load_tower
-from corom.vectors import Vectors
 
 
 class Model(Protocol):
@@ -43,14 +43,7 @@ class CpuModel:
 
     def vectors(self, tokens: Sequence[TokenIds], *, at_once: int) -> Tensor:  # noqa: ARG002
         """Return the (texts, dim) float32 vectors."""
-        found = torch.empty(len(tokens), self._engine.dim)
-
-        def receive(batch: Batch, own: Vectors) -> None:
-            found[torch.from_numpy(batch.rows)] = torch.from_numpy(own)
-
-        work = batches(tokens, budget=self._engine.batch_tokens, longest=self._longest)
-        self._engine.run(list(work), receive)
-        return found
+        return torch.from_numpy(encoded(self._engine, tokens, longest=self._longest))
 
 
 class DeviceModel:
