@@ -171,10 +171,11 @@ NOTES = {
     },
     "parts": {
         "zh": "`corom-medical`，int8。TCM-QG：{questions:,} 个问题问的是较长文本里的细节，"
-        "全库 {passages:,} 段；consult-dev、huatuo-dev 的段落本身就是一个答案"
-        "（`benchmarks/part_sizes.py`）。",
+        "全库 {passages:,} 段，模型训练时见过其中一部分问题，故只宜比较各行；"
+        "consult-dev、huatuo-dev 的段落本身就是一个答案（`benchmarks/part_sizes.py`）。",
         "en": "`corom-medical` in int8. TCM-QG: {questions:,} questions about details of longer "
-        "texts, {passages:,} in all; a passage of consult-dev and huatuo-dev is an answer "
+        "texts, {passages:,} in all; the model was trained on some of these questions, so only "
+        "compare rows; a passage of consult-dev and huatuo-dev is an answer "
         "(`benchmarks/part_sizes.py`).",
     },
     "score-ranges": {
