@@ -158,8 +158,31 @@ def test_save_open_and_change(tmp_path):
 def test_a_folder_is_read_without_writing_to_it(tmp_path):
     filled(["头痛"]).save(tmp_path / "words")
     before = sorted(path.name for path in (tmp_path / "words").rglob("*"))
+    assert [name for name in before if name.startswith(".")] == [".lock"]  # none of tantivy's
     assert open_index(tmp_path / "words").search(["头痛"], 1)[0][0].id == "0"
     assert sorted(path.name for path in (tmp_path / "words").rglob("*")) == before
+
+
+def test_words_are_counted_again_only_after_a_change(tmp_path, monkeypatch):
+    filled(["头痛", "头晕"]).save(tmp_path / "words")
+    index, counted = open_index(tmp_path / "words"), []
+    build = lexicon.Lexicon.build
+    monkeypatch.setattr(
+        lexicon.Lexicon,
+        "build",
+        lambda collection, **options: (
+            counted.append(len(collection)) or build(collection, **options)
+        ),
+    )
+    for _ in range(2):
+        index.search(["头痛"], 1)
+    assert counted == []
+    index.add([Passage("2", "头痛")])
+    for _ in range(2):
+        assert len(index.search(["头痛"], 5)[0]) == 2
+    index.remove(["2"])
+    assert len(index.search(["头痛"], 5)[0]) == 1
+    assert counted == [3, 2]
 
 
 def test_hits_beyond_k_are_only_ties():

@@ -137,19 +137,19 @@ class TestParts:
     def splitter(self, checkpoint):
         return Splitter(checkpoint, max_tokens=16)
 
-    @pytest.mark.parametrize("share", [0.0, 0.4])
-    def test_each_part_has_its_share_of_the_whole(self, encoder, splitter, tmp_path, share):
-        spec = spec_of(encoder, part_tokens=16, whole_share=share)
+    @pytest.mark.parametrize(("share", "dim"), [(0.0, 32), (0.4, 32), (0.4, 8)])
+    def test_each_part_has_its_share_of_the_whole(self, encoder, splitter, tmp_path, share, dim):
+        spec = spec_of(encoder, dim=dim, part_tokens=16, whole_share=share)
         made = {"spec": spec, "encoder": encoder, "splitter": splitter}
         size = build_index(tmp_path / "index", iter(self.TEXTS), **made)
         index = open_index(tmp_path / "index")
         parts = list(splitter.split(self.TEXTS))
         assert size == len(index) == len(parts) > len(self.TEXTS)
         wholes = {text.id: text.content for text in self.TEXTS}
-        encode = partial(encoder.encode_passages, normalize=True)
+        encode = partial(encoder.encode_passages, normalize=True, truncate_dim=dim)
         own = encode([part.passage.content for part in parts])
         whole = encode([wholes[part.document] for part in parts])
-        query = encoder.encode_queries(["头痛"], normalize=True)
+        query = encoder.encode_queries(["头痛"], normalize=True, truncate_dim=dim)
         products = ((1 - share) * own + share * whole) @ query[0]
         found = {hit.id: hit.score for hit in index.search(query, size)[0]}
         assert found == pytest.approx(

@@ -49,6 +49,15 @@ class TestIds:
             encode_ids(["b", "a", "b"])
 
 
+@pytest.mark.parametrize("repeated", ["1", "5", "z"])
+def test_an_id_of_two_segments_is_named_wherever_it_stands(repeated):
+    segments = [Segment(encode_ids(ids), []) for ids in (["z", "5", "1"], ["0", repeated, "7"])]
+    with pytest.raises(InputError, match=f"'{repeated}' occurs twice"):
+        _ = Collection(spec(ExactOptions()), segments).ranks
+    removed = np.array([["z", "5", "1"].index(repeated)])
+    assert Collection(spec(ExactOptions()), segments, removed=removed).find([repeated]) == [4]
+
+
 def test_threads_that_come_first_get_the_same_order():
     rows = 400_000
     ranks = np.random.default_rng(0).permutation(rows).astype(np.uint32)

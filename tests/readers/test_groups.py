@@ -98,16 +98,17 @@ def test_an_id_for_two_queries_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_passage_is_judged_once_for_a_query(tmp_path: Path) -> None:
-    a, b, c = (Passage(id_, id_) for id_ in "abc")
+    a, b, c, d = (Passage(id_, id_) for id_ in "abcd")
     groups = [
-        Group("1", "问", (a,), (b, b, a)),
+        Group("1", "问", (a,), (b, b, a, d)),
         Group("2", "答", (c,)),
         Group("1", "问", (b,), (c,)),
         Group("1", "问", (c,), (a,)),
     ]
     write_groups(tmp_path / "dev.jsonl", groups)
     data = open_dataset(tmp_path)
-    wanted = [Qrel("2", "c", 1), Qrel("1", "a", 1), Qrel("1", "b", 1), Qrel("1", "c", 1)]
+    grades = {"a": 1, "b": 1, "d": 0, "c": 1}
+    wanted = [Qrel("2", "c", 1), *(Qrel("1", id_, grade) for id_, grade in grades.items())]
     assert list(data.qrels("dev")) == wanted
 
 

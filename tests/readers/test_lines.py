@@ -95,6 +95,16 @@ def test_a_zip_of_many_files_is_refused(tmp_path: Path) -> None:
         lines(path)
 
 
+def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    path = packed(tmp_path, ".zip")
+    data = bytearray(path.read_bytes())
+    for flags in (6, data.index(b"PK\1\2") + 8):  # of the file, and of the list of files
+        data[flags] |= 1
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match="it is encrypted"):
+        lines(path)
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "no.tsv"):
         with pytest.raises(InputError, match="not a file"), open_bytes(path):
@@ -160,6 +170,14 @@ def test_bad_records_raise_with_file_and_line_or_are_counted(tmp_path: Path) -> 
     assert "2 records were left out" in skips.describe()
     assert "line 2" in skips.describe()
     assert SkipReport().describe() == "nothing was left out"
+
+
+def test_the_first_ten_places_are_named_and_all_are_counted(tmp_path: Path) -> None:
+    path, skips = tmp_path / "a", SkipReport()
+    path.write_bytes(b"x\n" * 12)
+    assert list(read_records([path], refuse_short, skips=skips)) == []
+    assert (skips.total, len(skips.first)) == (12, 10)
+    assert "line 10:" in skips.first[-1]
 
 
 def test_a_broken_file_is_never_skipped(tmp_path: Path) -> None:

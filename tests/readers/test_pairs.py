@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from corom.errors import FormatError, InputError
 from corom.readers import Pair, SkipReport, read_pairs, write_pairs
+from corom.readers.lines import BadRecordError
 
 PAIRS = [
     Pair("感冒怎么办", "多喝水。", "answer", "toyhom", ("少吃盐。", "早睡。")),
@@ -66,6 +67,20 @@ def test_bad_pairs(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     skips = SkipReport()
     assert len(list(read_pairs(path, skips=skips))) == 1
     assert skips.counts == {reason: 1}
+
+
+def test_a_pair_may_be_refused_by_who_reads_it(tmp_path: Path) -> None:
+    def labelled(pair: Pair) -> None:
+        if pair.label is None:
+            raise BadRecordError("no label", "has no label")
+
+    path = tmp_path / "pairs.jsonl"
+    write_pairs(path, PAIRS)
+    with pytest.raises(FormatError, match="line 1: has no label"):
+        list(read_pairs(path, require=labelled))
+    skips = SkipReport()
+    assert list(read_pairs(path, require=labelled, skips=skips)) == [PAIRS[1]]
+    assert skips.counts == {"no label": 2}
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(str.strip)

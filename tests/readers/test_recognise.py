@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from corom.errors import FormatError, InputError
 from corom.readers import SkipReport, open_dataset, open_passages, open_queries
-from corom.records import Passage, Query
+from corom.records import Passage, Qrel, Query
 
 
 def test_an_unknown_folder_is_told_what_was_seen_and_what_is_known(tmp_path: Path) -> None:
@@ -85,3 +86,46 @@ def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:
     for name in ("a.tsv", "a.jsonl", "a.txt"):
         (tmp_path / name).touch()
         assert list(open_passages(tmp_path / name)) == []
+
+
+FOLDERS = {
+    "multi-cpr": {
+        "corpus.tsv": "1\t水",
+        "dev.query.txt": "1\t问",
+        "qrels.dev.tsv": "1\t0\t1\t1",
+    },
+    "ms-marco": {
+        "collection.tsv": "1\t水",
+        "queries.dev.tsv": "1\t问",
+        "qrels.dev.tsv": "1\t0\t1\t1",
+    },
+    "beir": {
+        "corpus.jsonl": '{"_id": "1", "text": "水"}',
+        "queries.jsonl": '{"_id": "1", "text": "问"}',
+        "qrels/dev.tsv": "1\t1\t1",
+    },
+    "groups": {
+        "dev.jsonl": '{"query_id": "1", "query": "问", '
+        '"positive_passages": [{"docid": "1", "text": "水"}]}',
+    },
+}
+
+
+@pytest.mark.parametrize("form", FOLDERS)
+def test_what_cannot_be_used_is_left_out_of_every_file_of_a_folder(
+    tmp_path: Path, form: str
+) -> None:
+    for name, line in FOLDERS[form].items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{line}\nbad\n", "utf-8")
+    skips = SkipReport()
+    data = open_dataset(tmp_path, skips=skips)
+    assert (data.format, data.splits) == (form, ("dev",))
+    assert [*data.passages()] == [Passage("1", "水")]
+    assert [*data.queries("dev")] == [Query("1", "问")]
+    assert [*data.qrels("dev")] == [Qrel("1", "1", 1)]
+    assert skips.total == len(FOLDERS[form])
+    strict = open_dataset(tmp_path)
+    for read in (strict.passages, partial(strict.queries, "dev"), partial(strict.qrels, "dev")):
+        with pytest.raises(FormatError, match="line 2"):
+            list(read())

@@ -42,7 +42,7 @@ def test_what_other_rows_know_to_answer_is_no_random_negative():
 
 
 def test_a_pool_of_positives_only_ends_the_search():
-    assert draw(ROWS, 1, negatives=2, seed=0, epoch=0, pool=["p1"]).negatives == ()
+    assert draw(ROWS, 1, negatives=2, seed=0, epoch=0, pool=["p1", " p1"]).negatives == ()
     assert draw(ROWS, 1, negatives=0, seed=0, epoch=0, pool=POOL).negatives == ()
 
 

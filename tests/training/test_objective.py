@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
+from tokenizers import Tokenizer
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
@@ -40,6 +42,20 @@ def batch(cutters):
 @pytest.fixture
 def accelerator():
     return start_accelerator(RunSettings(device="cpu"))
+
+
+def test_each_side_is_cut_with_its_own_prefix_suffix_and_length(tiny_checkpoint):
+    checkpoint = tiny_checkpoint(query_prefix="查", passage_prefix="药")
+    encoding = replace(checkpoint.encoding, query_suffix="。", passage_suffix="，")
+    cutters = make_cutters(
+        replace(checkpoint, encoding=encoding), query_length=6, passage_length=10_000
+    )
+    tokenizer = Tokenizer.from_str(checkpoint.tokenizer_json)
+    found = Texts(("头痛", "头" * 99), ("头痛", "头" * 600)).cut(cutters)
+    expected = ["[CLS]查头痛[SEP]。", "[CLS]查头头头。", "[CLS]药头痛[SEP]，"]
+    for ids, wanted in zip(found, expected, strict=False):
+        assert ids.tolist() == tokenizer.encode(wanted, add_special_tokens=False).ids
+    assert len(found[3]) == checkpoint.shape.positions
 
 
 def test_a_batch_holds_its_texts_in_order(batch):

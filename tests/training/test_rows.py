@@ -13,6 +13,8 @@ from corom.training.mining_settings import MineSettings, SampleSettings
 from corom.training.rows import holds_groups, read_graded, read_rows
 from corom.training.sampling import sample
 
+from .conftest import texts
+
 
 def write(path, *records):
     lines = (r if isinstance(r, str) else json.dumps(r, ensure_ascii=False) for r in records)
@@ -102,6 +104,20 @@ def test_a_dataset_folder_gives_rows_and_its_corpus_as_pool(dataset):
     assert len(read(str(dataset), split="dev").rows) == 20
     with pytest.raises(InputError, match="no split 'test'"):
         read(str(dataset), split="test")
+
+
+def test_what_is_judged_0_is_a_negative_and_what_nobody_judged_is_in_the_pool(dataset):
+    for name, lines in (
+        ("corpus.tsv", "61\t多休息\n62\t少吃药\n"),
+        ("qrels.train.tsv", "1\t0\t61\t0\n1\t0\t2\t3\n"),
+    ):
+        with (dataset / name).open("a", encoding="utf-8") as file:
+            file.write(lines)
+    found = read(str(dataset))
+    assert found.rows[0].negatives == ("多休息",)
+    assert found.rows[0].positives == (texts()[0][1], texts()[1][1])
+    assert not any(row.negatives for row in found.rows[1:])
+    assert found.pool == [*(answer for _, answer in texts()), "多休息", "少吃药"]
 
 
 def test_a_source_keeps_its_name_when_it_is_sampled(dataset, tmp_path):
