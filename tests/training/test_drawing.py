@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from corom.errors import InputError
@@ -26,11 +27,32 @@ def test_answers_of_other_rows_are_known_and_never_drawn():
             assert not answers[one.query].intersection(one.negatives)
 
 
-def drawing(positives, *, unique, batch, accumulate=1):
+def test_nothing_is_drawn_unless_it_is_asked_for():
+    rows = [Row(f"q{n}", (f"a{n}",), ("own",) * (n % 2), "a") for n in range(8)]
+    found = Rows(rows, pool=[f"a{n}" for n in range(8)])
+    data = RowSettings(train=("a",), negatives=2)
+    drawing = RowBatches(found, data, OptimizerSettings(batch=8, epochs=1), seed=0)
+    for one in drawing.drawn(0, slice(None)):
+        assert one.negatives == ("own",) * (int(one.query[1]) % 2)
+
+
+def drawing(positives, *, unique=True, batch, topics=None, **optimizer):
     rows = Rows([Row(f"q{n}", (f"a{positive}",), (), "a") for n, positive in enumerate(positives)])
     data = RowSettings(train=("a",), unique=unique)
-    optimizer = OptimizerSettings(batch=batch, epochs=1, accumulate=accumulate)
-    return RowBatches(rows, data, optimizer, seed=0)
+    chosen = OptimizerSettings(**{"batch": batch, "epochs": 1, **optimizer})
+    return RowBatches(rows, data, chosen, seed=0, topics=topics)
+
+
+def test_a_run_has_as_many_batches_as_its_steps_take():
+    assert len(drawing(range(6), batch=2, epochs=9, max_steps=3, accumulate=4)) == 12
+    assert len(drawing(range(6), batch=2, epochs=2, max_steps=9, accumulate=4)) == 6
+    assert len(drawing(range(6), batch=2, accumulate=3)) == 3
+
+
+def test_topics_are_those_of_the_plan():
+    topics = np.arange(12) % 3
+    plan = drawing(range(12), batch=4, topics=topics).plan
+    assert {len(set(topics[batch].tolist())) for batch in plan.rows} == {1}
 
 
 def test_uses_that_unique_leaves_out_are_noted():
