@@ -36,7 +36,12 @@ def zipped(folder: Path) -> Path:
 
 @pytest.mark.parametrize("make", [plain, zipped])
 def test_a_cmedqa_folder(tmp_path: Path, make: object) -> None:
+    (tmp_path / "README.md").write_text("x")
     data: Dataset = open_dataset(make(tmp_path))  # type: ignore[operator]
+    assert ({path.stem for path in data.files}, data.unused) == (
+        {Path(name).stem for name in FILES},
+        ("README.md",),
+    )
     assert (data.format, data.splits) == ("cmedqa2", ("train", "dev"))
     assert [*data.passages()][:2] == [Passage("1", '多休息，"别熬夜"。'), Passage("7", "多喝水。")]
     assert [*data.queries("dev")] == [Query("1", "头痛,恶心\n怎么办")]

@@ -6,6 +6,7 @@ import pytest
 
 from corom.errors import FormatError, InputError
 from corom.readers import open_documents
+from corom.readers.documents import other_files
 from corom.records import Passage
 
 
@@ -20,6 +21,22 @@ def test_each_file_is_a_text(tmp_path):
         Passage("a", "头痛\r\n发热"),
         Passage("心内科/高血压.v2", "# 高血压\n\n限盐。\n"),
     ]
+
+
+def test_they_come_in_the_order_of_their_paths(tmp_path):
+    names = [f"{n % 3}/{n * 7 % 20:02}" for n in range(20)]
+    for name in names:
+        path = tmp_path / f"{name}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("头痛", encoding="utf-8")
+    assert [passage.id for passage in open_documents(tmp_path)] == sorted(names)
+
+
+def test_what_else_lies_there_is_counted_by_ending(tmp_path):
+    (tmp_path / "more").mkdir()
+    for name in ("a.txt", "b.MD", "c.pdf", "more/d.PDF", "more/e", "more/f.tar.gz", "g.md.gz"):
+        (tmp_path / name).touch()
+    assert other_files(tmp_path) == {".pdf": 2, "no ending": 1, ".gz": 1}
 
 
 def test_refused(tmp_path):

@@ -54,6 +54,17 @@ def test_a_beir_folder(tmp_path: Path) -> None:
     assert data.check().describe().startswith("3 passages, 1 queries in no split")
 
 
+def test_the_files_that_are_read_and_those_that_are_not(tmp_path: Path) -> None:
+    others = ("notes.tsv", "qrels/README.md")
+    beir(tmp_path)
+    for name in others:
+        (tmp_path / name).write_text("x")
+    data = open_dataset(tmp_path)
+    read = {path.relative_to(tmp_path).as_posix() for path in data.files}
+    assert read == {"corpus.jsonl", "queries.jsonl", "qrels/dev.tsv", "qrels/test.tsv"}
+    assert (data.splits, data.unused) == (("dev", "test"), others)
+
+
 def test_a_missing_header_loses_no_line(tmp_path: Path) -> None:
     assert next(iter(open_dataset(beir(tmp_path, header="")).qrels("test"))) == Qrel("q1", "d1", 2)
 

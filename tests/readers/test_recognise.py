@@ -73,6 +73,27 @@ def test_empty_lines_of_a_text_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("open_file", [open_passages, open_queries])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.tsv", "1\t感冒\n2\n"),
+        ("a.jsonl", '{"id": "1", "text": "感冒"}\n{"id": "2"}\n'),
+        ("a.csv", "id,text\n1,感冒\n2,\n"),
+        ("a.txt", "感冒\n \n"),
+    ],
+)
+def test_bad_lines_of_every_form_are_left_out(
+    tmp_path: Path, open_file: Callable, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    skips = SkipReport()
+    assert [each[:2] for each in open_file(tmp_path / name, skips=skips)] == [("1", "感冒")]
+    assert skips.total == 1
+    with pytest.raises(FormatError, match=f"line {text.count(chr(10))}: "):
+        list(open_file(tmp_path / name))
+
+
+@pytest.mark.parametrize("open_file", [open_passages, open_queries])
 @pytest.mark.parametrize("name", ["a.xlsx", "a", "a.gz"])
 def test_other_files_are_refused_at_once(tmp_path: Path, open_file: Callable, name: str) -> None:
     (tmp_path / name).write_text("1\tx\n")
@@ -121,7 +142,7 @@ def test_what_cannot_be_used_is_left_out_of_every_file_of_a_folder(
     skips = SkipReport()
     data = open_dataset(tmp_path, skips=skips)
     assert (data.format, data.splits) == (form, ("dev",))
-    assert [*data.passages()] == [Passage("1", "水")]
+    assert [*data.passages()] == [*open_passages(tmp_path, skips=skips)] == [Passage("1", "水")]
     assert [*data.queries("dev")] == [Query("1", "问")]
     assert [*data.qrels("dev")] == [Qrel("1", "1", 1)]
     assert skips.total == len(FOLDERS[form])

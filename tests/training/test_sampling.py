@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
 
-from corom.errors import InputError
+from corom.errors import ArtifactError, FormatError, InputError
 from corom.readers import read_groups, read_pairs
 from corom.training.mining_settings import SampleSettings
 from corom.training.recipe import from_table
@@ -52,6 +53,29 @@ def test_a_dataset_folder_gives_groups(settings, dataset, pairs):
     files = sample(settings(data=[str(dataset), str(pairs)], most=30))
     assert [path.name for path in files] == ["medical.jsonl", "pairs.jsonl"]
     assert len(list(read_groups(files[0]))) == len(list(read_pairs(files[1]))) == 15
+
+
+def test_each_file_gives_its_own_share(settings, dataset, pairs):
+    files = sample(settings(data=[str(dataset), str(pairs)], weights={"medical": 0.0}))
+    assert list(read_groups(files[0])) == []
+    assert list(read_pairs(files[1])) == list(read_pairs(pairs))
+
+
+def test_bad_rows_raise_or_are_counted(settings, pairs):
+    with pairs.open("a", encoding="utf-8") as file:
+        file.write('{"query": "头痛"}\n')
+    with pytest.raises(FormatError, match="line 61"):
+        sample(settings())
+    (path,) = sample(settings(bad_rows="skip"))
+    report = json.loads(path.with_name("report.json").read_text(encoding="utf-8"))
+    assert report["report"] == {"records": 60, "kept": 60, "left out": {"missing field": 1}}
+
+
+def test_a_part_that_was_changed_is_refused(settings):
+    (path,) = sample(settings())
+    path.write_text(path.read_text(encoding="utf-8").replace("家", "在"), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"pairs\.jsonl is corrupt"):
+        sample(settings())
 
 
 def test_more_than_there_is_is_everything(settings, pairs):
