@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from corom.engines import processor
+from corom.engines import processor, quiet_openvino
 from corom.engines.native_engine import problem
 
 AMD, INTEL = "AuthenticAMD", "GenuineIntel"
@@ -32,7 +32,7 @@ def test_bf16_by_vendor_and_flags(monkeypatch, vendor, flags, quick):
 @pytest.mark.parametrize("able", [["FP32", "BF16"], ["FP32"]])
 def test_openvino_is_asked_where_linux_says_nothing(monkeypatch, able):
     asked = SimpleNamespace(get_property=lambda device, name: able)
-    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=lambda: asked))
+    monkeypatch.setattr(quiet_openvino, "ov", SimpleNamespace(Core=lambda: asked))
     monkeypatch.setattr(processor, "_line", lambda _: "")
     assert processor.has_bf16() is ("BF16" in able)
     assert not processor.has_flag("avx2")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from corom.engines.graph import GraphBuilder
@@ -18,6 +17,7 @@ from corom.engines.quantisation import (
     quantise_linear,
     quantise_rows,
 )
+from corom.engines.quiet_openvino import ov
 from corom.models.config import Pooling, Shape
 from corom.models.int8 import WORDS, InputRange, Int8Weights, Linear, consumers
 from corom.models.weights import Weights

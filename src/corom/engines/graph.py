@@ -14,11 +14,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import openvino as ov
 from numpy.typing import ArrayLike, NDArray
-from openvino import opset13 as op
 
 from corom.engines.base import LAYERS_OF, Part
+from corom.engines.quiet_openvino import op, ov
 from corom.errors import InputError
 from corom.models.config import Pooling, Shape
 from corom.models.int8 import InputRange, Int8Weights

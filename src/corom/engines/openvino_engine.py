@@ -9,11 +9,11 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from corom.engines.base import Part
 from corom.engines.graph import GraphBuilder
 from corom.engines.processor import available_threads, has_bf16
+from corom.engines.quiet_openvino import ov
 from corom.errors import InputError
 from corom.models.config import Pooling, Shape
 from corom.models.int8 import Int8Weights, require_pooling

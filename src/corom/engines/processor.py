@@ -26,7 +26,8 @@ def has_bf16() -> bool:
     if _line("flags"):
         theirs = "avx512_bf16" if "Intel" not in _line("vendor_id") else "amx_bf16"
         return has_flag(theirs)
-    import openvino as ov  # a tenth of a second that Linux need not wait
+    # A tenth of a second that Linux need not wait.
+    from corom.engines.quiet_openvino import ov
 
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 

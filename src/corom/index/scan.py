@@ -12,10 +12,9 @@ from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as op
 
+from corom.engines.quiet_openvino import op, ov
 from corom.index.collection import Collection, Part
 from corom.index.selection import GONE, LOW, Keys, Scores, Selection, capacity
 from corom.index.spec import Precision, VectorType
