@@ -20,7 +20,7 @@ from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.config import Encoding, Shape
 from corom.models.int8 import read_fidelity
 from corom.models.names import resolve
-from corom.models.portable import write_portable
+from corom.models.portable import Portable, write_portable
 from corom.models.tokenizer import read_tokenizer
 from corom.models.weights import INT8
 from corom.readers import open_dataset
@@ -67,9 +67,7 @@ def random_model(folder: Path, *, layers: int, seed: int, tokenizer_from: Path) 
         }
         encoding = Encoding(max_length=MAX_LENGTH)
         tokenizer = read_tokenizer(tokenizer_from, shape=shape, encoding=encoding)
-        write_portable(
-            folder, shape=shape, encoding=encoding, weights=weights, tokenizer_json=tokenizer
-        )
+        write_portable(folder, Portable(shape, encoding, weights, tokenizer))
     return load_checkpoint(folder)
 
 
@@ -77,13 +75,9 @@ def base_model(folder: Path, *, source: Path) -> Checkpoint:
     """Return `source` as a portable folder: [CLS], normalised, at most 128 tokens."""
     if not folder.exists():
         found = load_checkpoint(source)
-        write_portable(
-            folder,
-            shape=found.shape,
-            encoding=Encoding(normalize=True, max_length=MAX_LENGTH),
-            weights=found.load_weights(),
-            tokenizer_json=found.tokenizer_json,
-        )
+        encoding = Encoding(normalize=True, max_length=MAX_LENGTH)
+        model = Portable(found.shape, encoding, found.load_weights(), found.tokenizer_json)
+        write_portable(folder, model)
     return load_checkpoint(folder)
 
 

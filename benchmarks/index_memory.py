@@ -27,7 +27,7 @@ from corom.index import open_index
 from corom.models.checkpoint import load_checkpoint
 from corom.models.config import Shape
 from corom.models.names import resolve
-from corom.models.portable import write_portable
+from corom.models.portable import Portable, write_portable
 from encode_machine import describe
 
 ROOT = Path(__file__).parents[1]
@@ -53,13 +53,8 @@ def write_model(folder: Path, *, dim: int) -> None:
         else rng.normal(0, 0.02, size).astype(np.float32)
         for name, size in shape.weight_shapes().items()
     }
-    write_portable(
-        folder,
-        shape=shape,
-        encoding=embedded.encoding,
-        weights=weights,
-        tokenizer_json=embedded.tokenizer_json,
-    )
+    model = Portable(shape, embedded.encoding, weights, embedded.tokenizer_json)
+    write_portable(folder, model)
 
 
 def measured(command: list[Any]) -> dict[str, float]:

@@ -20,7 +20,7 @@ from corom.models.checkpoint import load_checkpoint
 from corom.models.config import Encoding
 from corom.models.convert import convert
 from corom.models.int8 import save_int8
-from corom.models.portable import write_portable
+from corom.models.portable import Portable, write_portable
 from corom.models.vocabulary import prune_vocabulary
 from corom.models.weights import INT8, SINGLE
 
@@ -48,14 +48,8 @@ def main() -> None:
     shape = type(base.shape)(**{**vars(base.shape), "vocabulary": len(pruned.kept)})
     with tempfile.TemporaryDirectory() as scratch:
         full = Path(scratch) / options.target.name
-        write_portable(
-            full,
-            shape=shape,
-            encoding=ENCODING,
-            weights=pruned.weights,
-            tokenizer_json=pruned.tokenizer_json,
-            card=CARD.read_text(encoding="utf-8"),
-        )
+        model = Portable(shape, ENCODING, pruned.weights, pruned.tokenizer_json)
+        write_portable(full, model, card=CARD.read_text(encoding="utf-8"))
         if options.master:
             convert(full, options.master, dtype="float16")
         calibration, held_out = bundled_texts()

@@ -14,9 +14,9 @@ from hypothesis import settings
 from safetensors.numpy import save_file
 
 from corom.models.checkpoint import Checkpoint, load_checkpoint
-from corom.models.config import Shape
+from corom.models.config import Encoding, Shape
 from corom.models.head import Head
-from corom.models.portable import write_cross_encoder
+from corom.models.portable import Portable, write_portable
 from corom.models.token_types import with_one_type
 
 # Shared machines stall: a deadline would fail tests for what others do.
@@ -128,13 +128,8 @@ def tiny_reranker(tiny_checkpoint: Callable[..., Checkpoint], tmp_path: Path) ->
     hidden = base.shape.hidden
     sizes = ((hidden, hidden), (hidden,), (1, hidden), (1,))
     folder = tmp_path / "reranker"
-    write_cross_encoder(
-        folder,
-        shape=base.shape,
-        weights=with_one_type(base.load_weights()),
-        head=Head(*(rng.normal(0, 0.3, size).astype(np.float32) for size in sizes)),
-        max_length=64,
-        tokenizer_json=base.tokenizer_json,
-        card="# tiny\n",
-    )
+    head = Head(*(rng.normal(0, 0.3, size).astype(np.float32) for size in sizes))
+    weights, encoding = with_one_type(base.load_weights()), Encoding(max_length=64)
+    model = Portable(base.shape, encoding, weights, base.tokenizer_json, head)
+    write_portable(folder, model, card="# tiny\n")
     return folder

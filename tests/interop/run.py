@@ -28,7 +28,7 @@ from corom.encoder import Encoder  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.models.config import Encoding, Shape  # noqa: E402
 from corom.models.head import Head  # noqa: E402
-from corom.models.portable import write_cross_encoder, write_portable  # noqa: E402
+from corom.models.portable import Portable, write_portable  # noqa: E402
 from corom.models.token_types import TOKEN_TYPES, with_one_type  # noqa: E402
 from corom.models.tokenizer import read_tokenizer  # noqa: E402
 from corom.reranker import Reranker  # noqa: E402
@@ -74,14 +74,9 @@ def make_cases(folder: Path) -> None:
         activation = "gelu_tanh" if name == "half" else "gelu"
         shape = replace(SHAPE, activation=activation)
         own = tokenizer.replace('"lowercase":true', '"lowercase":false')
-        write_portable(
-            folder / name,
-            shape=shape,
-            encoding=encoding,
-            weights=random_weights(shape),
-            tokenizer_json=own if name == "cased" else tokenizer,
-            dtype="float16" if name == "half" else "float32",
-        )
+        used = own if name == "cased" else tokenizer
+        model = Portable(shape, encoding, random_weights(shape), used)
+        write_portable(folder / name, model, dtype="float16" if name == "half" else "float32")
         checkpoint = load_checkpoint(folder / name)
         for kind in ("query", "passage"):
             truth[f"{name}.{kind}"] = embed(checkpoint, TEXTS, query=kind == "query")
@@ -94,15 +89,10 @@ def make_rerankers(folder: Path) -> None:
     rng, hidden = np.random.default_rng(3), SHAPE.hidden
     sizes = ((hidden, hidden), (hidden,), (1, hidden), (1,))
     plain = load_checkpoint(folder / "plain")
-    write_cross_encoder(
-        folder / "reranker",
-        shape=SHAPE,
-        weights=with_one_type(plain.load_weights()),
-        head=Head(*(rng.normal(0, 0.3, size).astype(np.float32) for size in sizes)),
-        max_length=64,
-        tokenizer_json=plain.tokenizer_json,
-        card="# reranker\n",
-    )
+    head = Head(*(rng.normal(0, 0.3, size).astype(np.float32) for size in sizes))
+    weights, encoding = with_one_type(plain.load_weights()), Encoding(max_length=64)
+    reranker = Portable(SHAPE, encoding, weights, plain.tokenizer_json, head)
+    write_portable(folder / "reranker", reranker)
     shutil.copytree(folder / "reranker", folder / "reranker-types")
     (folder / "reranker-types" / "manifest.json").unlink()
     weights = folder / "reranker-types" / "model.safetensors"

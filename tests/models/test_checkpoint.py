@@ -14,7 +14,7 @@ from corom.errors import ArtifactError
 from corom.files import sha256, write_manifest
 from corom.models.checkpoint import load_checkpoint, weights_identity
 from corom.models.config import Encoding
-from corom.models.portable import write_portable
+from corom.models.portable import Portable, write_portable
 from models.numpy_bert import embed
 
 TEXTS = ["上消化道出血手术大约多久", "头痛吃什么药？", "头痛吃什么药？", "CT/MRI 1a2b", ""]
@@ -223,13 +223,7 @@ def places(value, at=()):
 def test_a_wrong_value_anywhere_is_refused_as_such_or_harmless(tiny_checkpoint, tmp_path, name):
     source, folder = tiny_checkpoint(), tmp_path / "out"
     weights, tokenizer_json = source.load_weights(), source.tokenizer_json
-    write_portable(
-        folder,
-        shape=source.shape,
-        encoding=source.encoding,
-        weights=weights,
-        tokenizer_json=tokenizer_json,
-    )
+    write_portable(folder, Portable(source.shape, source.encoding, weights, tokenizer_json))
     (folder / "manifest.json").unlink()
     original = (folder / name).read_text(encoding="utf-8")
     refused = 0

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from corom.errors import ArtifactError, InputError
 from corom.models.checkpoint import load_checkpoint
 from corom.models.config import Encoding
-from corom.models.portable import is_expressible, write_portable
+from corom.models.portable import Portable, is_expressible, write_portable
 from models.numpy_bert import embed
 
 TEXTS = ["上消化道出血手术大约多久", "CT/MRI 1a2b ①é", ""]
@@ -28,15 +28,18 @@ ALWAYS = {
 }
 
 
-def write(checkpoint, target, **changes):
-    options = {
-        "shape": checkpoint.shape,
-        "encoding": checkpoint.encoding,
-        "weights": checkpoint.load_weights(),
-        "tokenizer_json": checkpoint.tokenizer_json,
-        **changes,
-    }
-    write_portable(target, **options)
+def portable(checkpoint, **changes):
+    made = Portable(
+        checkpoint.shape,
+        checkpoint.encoding,
+        checkpoint.load_weights(),
+        checkpoint.tokenizer_json,
+    )
+    return made._replace(**changes)
+
+
+def write(checkpoint, target, *, card=None, dtype="float32", **changes):
+    write_portable(target, portable(checkpoint, **changes), card=card, dtype=dtype)
     return load_checkpoint(target)
 
 
@@ -157,12 +160,12 @@ import json, os, sys
 from pathlib import Path
 from corom import files
 from corom.models.checkpoint import load_checkpoint
-from corom.models.portable import write_portable
+from corom.models.portable import Portable, write_portable
 
 files.write_manifest = lambda folder: os.kill(os.getpid(), 9)
 c = load_checkpoint(Path(sys.argv[1]))
-write_portable(Path(sys.argv[2]), shape=c.shape, encoding=c.encoding, weights=c.load_weights(),
-               tokenizer_json=c.tokenizer_json)
+model = Portable(c.shape, c.encoding, c.load_weights(), c.tokenizer_json)
+write_portable(Path(sys.argv[2]), model)
 """
 
 

@@ -7,7 +7,7 @@ from corom.errors import ArtifactError, InputError
 from corom.models.checkpoint import load_checkpoint
 from corom.models.config import Shape
 from corom.models.head import Head, read_head
-from corom.models.portable import write_cross_encoder
+from corom.models.portable import Portable, write_portable
 from corom.training.soup import average, mix
 
 
@@ -62,15 +62,14 @@ def test_models_of_other_shapes_are_refused(tiny_checkpoint, tiny_shape, tmp_pat
 def test_rerankers_are_averaged_with_their_heads(tiny_reranker, tmp_path):
     first = load_checkpoint(tiny_reranker)
     head, weights = read_head(first), first.load_weights()
-    write_cross_encoder(
-        tmp_path / "other",
-        shape=first.shape,
-        weights={name: array + 1 for name, array in weights.items()},
-        head=Head(*(part + 1 for part in head)),
-        max_length=64,
-        tokenizer_json=first.tokenizer_json,
-        card="# other\n",
+    other = Portable(
+        first.shape,
+        first.encoding,
+        {name: array + 1 for name, array in weights.items()},
+        first.tokenizer_json,
+        Head(*(part + 1 for part in head)),
     )
+    write_portable(tmp_path / "other", other)
     average([tiny_reranker, tmp_path / "other"], tmp_path / "soup", shares=[0.75, 0.25])
     mixed = load_checkpoint(tmp_path / "soup")
     assert mixed.is_classifier

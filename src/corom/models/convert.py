@@ -12,7 +12,7 @@ from corom.files import write_bytes
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.head import Head, head_of, read_head
 from corom.models.layouts import is_classifier, read_encoding, read_shape
-from corom.models.portable import Dtype, write_cross_encoder, write_portable
+from corom.models.portable import Dtype, Portable, write_portable
 from corom.models.tokenizer import read_tokenizer
 from corom.models.weights import (
     INT8,
@@ -49,30 +49,15 @@ def convert(source: Path, target: Path, *, dtype: Dtype = "float32") -> Checkpoi
     encoding = read_encoding(source, positions=shape.positions)
     tokenizer_json = read_tokenizer(source, shape=shape, encoding=encoding)
     card = _read_card(source / "README.md")
+    head = None
     if is_classifier(source):
         head, weights = _cross_encoder(source)
-        write_cross_encoder(
-            target,
-            shape=shape,
-            weights=weights,
-            head=head,
-            max_length=encoding.max_length,
-            tokenizer_json=tokenizer_json,
-            card=card or f"# {target.name}\n",
-            dtype=dtype,
-        )
-        return load_checkpoint(target)
-    pickled = _is_pickled(source)
-    weights = convert_bin(source) if pickled else load_checkpoint(source).load_weights()
-    write_portable(
-        target,
-        shape=shape,
-        encoding=encoding,
-        weights=weights,
-        tokenizer_json=tokenizer_json,
-        card=card,
-        dtype=dtype,
-    )
+    elif _is_pickled(source):
+        weights = convert_bin(source)
+    else:
+        weights = load_checkpoint(source).load_weights()
+    model = Portable(shape, encoding, weights, tokenizer_json, head)
+    write_portable(target, model, card=card, dtype=dtype)
     return load_checkpoint(target)
 
 

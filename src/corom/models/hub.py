@@ -30,7 +30,8 @@ from corom.models.weights import INT8, PICKLED, weight_files
 FILES = (
     *("config.json", "configuration.json", "modules.json", "[0-9]_Pooling/config.json"),
     *("sentence_bert_config.json", "config_sentence_transformers.json"),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"),
+    *("tokenizer.json", "tokenizer_config.json", "vocab.txt"),
+    *("special_tokens_map.json", "added_tokens.json"),
     *("manifest.json", "README.md", "LICENSE", "NOTICE"),
     *("model.safetensors", "model.safetensors.index.json", "model-*.safetensors", INT8),
 )

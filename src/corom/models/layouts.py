@@ -30,6 +30,14 @@ CONFIG_KEYS = {
 }
 """Field of Shape -> key of config.json, for the sizes no model may leave out."""
 
+AROUND_KEYS = {
+    "boq": "query_prefix",
+    "bod": "passage_prefix",
+    "eoq": "query_suffix",
+    "eod": "passage_suffix",
+}
+"""ModelScope's name -> field of Encoding, for what stands around texts."""
+
 _POOLERS: dict[str, Pooling] = {
     "cls": "cls",
     "cls_token": "cls",
@@ -119,7 +127,10 @@ def is_classifier(folder: Path) -> bool:
 def read_encoding(folder: Path, *, positions: int) -> Encoding:
     """Return the encoding the files in `folder` state, for a model of that many `positions`."""
     modelscope = _read_modelscope(folder)
-    sentence_transformers = _read_sentence_transformers(folder)
+    if is_classifier(folder):
+        sentence_transformers = _read_cross_encoder(folder, positions=positions)
+    else:
+        sentence_transformers = _read_sentence_transformers(folder)
     settings: dict[str, Any] = {}
     for name in (field.name for field in fields(_Stated)):
         one, other = getattr(modelscope, name), getattr(sentence_transformers, name)
@@ -183,10 +194,7 @@ def _read_modelscope(folder: Path) -> _Stated:
         pooling=_typed(model, "emb_pooler_type", kind=str, path=path),
         normalize=_typed(model, "normalize", kind=bool, path=path),
         max_length=_typed(preprocessor, "max_length", kind=int, path=path),
-        query_prefix=_typed(texts, "boq", kind=str, path=path),
-        passage_prefix=_typed(texts, "bod", kind=str, path=path),
-        query_suffix=_typed(texts, "eoq", kind=str, path=path),
-        passage_suffix=_typed(texts, "eod", kind=str, path=path),
+        **{name: _typed(texts, key, kind=str, path=path) for key, name in AROUND_KEYS.items()},
     )
 
 
@@ -207,22 +215,31 @@ def _read_sentence_transformers(folder: Path) -> _Stated:
         passage_prefix=_typed(texts, passage, kind=str, path=prompts),
     )
     prefixed = stated.query_prefix or stated.passage_prefix
-    if stated.pooling == "avg" and prefixed and read_object(pooling).get("include_prompt") is False:
+    # [CLS] counts as part of the prompt: pooling cls would take the first token behind it.
+    if prefixed and read_object(pooling).get("include_prompt") is False:
         raise ArtifactError(f"{pooling}: include_prompt false is not supported with prompts")
     return stated
 
 
-def _read_modules(path: Path) -> dict[str, str]:
-    """Return module -> its folder; only Transformer, Pooling and Normalize in this order pass.
+def _read_cross_encoder(folder: Path, *, positions: int) -> _Stated:
+    """Return the length of a cross-encoder that is no folder of ModelScope's.
 
-    Old (`sentence_transformers.models.Pooling`) and new paths end in the same class names.
+    sentence-transformers' CrossEncoder reads as much as the tokenizer says, else all positions;
+    version 6 writes a modules.json that lists the Transformer alone.
     """
-    entries = read_json(path)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ArtifactError(f"{path} must hold a list of modules")
-    modules = {
-        str(entry.get("type")).rpartition(".")[2]: str(entry.get("path") or "") for entry in entries
-    }
+    path = folder / "modules.json"
+    if path.is_file() and (names := list(_module_paths(path))) != ["Transformer"]:
+        raise ArtifactError(
+            f"{path} lists {', '.join(names) or 'nothing'}; of a reranker corom reads a Transformer"
+        )
+    if (folder / "configuration.json").is_file():
+        return _Stated()
+    return _Stated(max_length=min(_read_length(folder) or LONGEST, positions, LONGEST))
+
+
+def _read_modules(path: Path) -> dict[str, str]:
+    """Return module -> its folder; only Transformer, Pooling and Normalize in this order pass."""
+    modules = _module_paths(path)
     names = list(modules)
     if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise ArtifactError(
@@ -235,6 +252,19 @@ def _read_modules(path: Path) -> dict[str, str]:
             "beside modules.json, and empty that path"
         )
     return modules
+
+
+def _module_paths(path: Path) -> dict[str, str]:
+    """Return module -> its folder.
+
+    Old (`sentence_transformers.models.Pooling`) and new paths end in the same class names.
+    """
+    entries = read_json(path)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ArtifactError(f"{path} must hold a list of modules")
+    return {
+        str(entry.get("type")).rpartition(".")[2]: str(entry.get("path") or "") for entry in entries
+    }
 
 
 def _read_pooling(path: Path) -> Pooling:

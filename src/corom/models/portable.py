@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from corom.errors import ArtifactError, InputError
 from corom.files import atomic_folder, write_bytes, write_json
 from corom.models.config import Encoding, Shape
 from corom.models.head import Head
-from corom.models.layouts import CONFIG_KEYS
+from corom.models.layouts import AROUND_KEYS, CONFIG_KEYS
 from corom.models.tokenizer import SPECIAL, vocabulary
 from corom.models.weights import SINGLE, Weights, canonical, writing
 
@@ -30,84 +30,50 @@ _POOLING_FLAGS = {
 }
 
 
+class Portable(NamedTuple):
+    """All that a portable folder is made of but its card."""
+
+    shape: Shape
+    encoding: Encoding
+    """of a cross-encoder only its `max_length` counts"""
+    weights: Weights
+    """float32 by canonical name"""
+    tokenizer_json: str
+    head: Head | None = None
+    """of a cross-encoder"""
+
+
 def write_portable(
-    target: Path,
-    *,
-    shape: Shape,
-    encoding: Encoding,
-    weights: Weights,
-    tokenizer_json: str,
-    card: str | None = None,
-    dtype: Dtype = "float32",
+    target: Path, model: Portable, *, card: str | None = None, dtype: Dtype = "float32"
 ) -> None:
     """Write the model folder `target`, all of it or nothing; an existing one is refused.
 
-    `weights` are float32 by canonical name and are checked against `shape`; `card` is the
-    README.md (a short one is made if None). What sentence-transformers cannot express (pooling
-    avg_top2 and avg_first_last, suffixes) is written without its files, so that it cannot load
-    the folder and give other vectors.
+    Weights are checked against the shape; `card` is the README.md (a short one is made if None).
+    What sentence-transformers cannot express (pooling avg_top2 and avg_first_last, suffixes) is
+    written without its files, so that it cannot load the folder and give other vectors.
+
+    A cross-encoder is a BertForSequenceClassification of one label, which transformers and
+    sentence-transformers' CrossEncoder read; ModelScope wants it as a pickle. They give query and
+    passage token types of their own: of a model that knows one type, write `with_one_type`.
     """
     target = Path(target)
     if dtype not in ("float32", "float16"):
         raise InputError(f"dtype must be float32 or float16, not {dtype!r}")
-    tokenizer = json.loads(tokenizer_json)
+    tokenizer, encoding = json.loads(model.tokenizer_json), model.encoding
     _refuse_foreign(tokenizer, target)
-    stored = _stored(canonical(weights, shape=shape, source=target), dtype=dtype)
+    weights = canonical(model.weights, shape=model.shape, source=target)
+    stored = _stored(model.head.on(weights) if model.head else weights, dtype=dtype)
     from safetensors.numpy import save_file
 
     with atomic_folder(target) as folder:
         with writing(folder / SINGLE) as path:
             save_file(stored, path, metadata={"format": "pt"})
-        write_json(folder / "config.json", _config(shape, encoding))
-        write_json(folder / "configuration.json", _configuration(encoding))
+        write_json(folder / "config.json", _config(model))
+        write_json(folder / "configuration.json", _configuration(model))
         _write_tokenizer(folder, tokenizer, max_length=encoding.max_length)
-        if is_expressible(encoding):
-            _write_sentence_transformers(folder, encoding, hidden=shape.hidden)
-        text = card or _card(target.name, shape=shape, encoding=encoding)
-        write_bytes(folder / "README.md", text.encode("utf-8"))
-
-
-def write_cross_encoder(
-    target: Path,
-    *,
-    shape: Shape,
-    weights: Weights,
-    head: Head,
-    max_length: int,
-    tokenizer_json: str,
-    card: str,
-    dtype: Dtype = "float32",
-) -> None:
-    """Write a cross-encoder's folder `target`, all of it or nothing; an existing one is refused.
-
-    It is a BertForSequenceClassification of one label, which transformers and
-    sentence-transformers' CrossEncoder read; ModelScope wants it as a pickle. They give query and
-    passage token types of their own: of a model that knows one type, write `with_one_type`.
-    """
-    target, tokenizer = Path(target), json.loads(tokenizer_json)
-    _refuse_foreign(tokenizer, target)
-    stored = _stored(head.on(canonical(weights, shape=shape, source=target)), dtype=dtype)
-    encoding = Encoding(max_length=max_length)
-    from safetensors.numpy import save_file
-
-    with atomic_folder(target) as folder:
-        with writing(folder / SINGLE) as path:
-            save_file(stored, path, metadata={"format": "pt"})
-        one_label = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
-        kind = {"architectures": ["BertForSequenceClassification"]}
-        write_json(folder / "config.json", {**_config(shape, encoding), **kind, **one_label})
-        write_json(
-            folder / "configuration.json",
-            {
-                "framework": "pytorch",
-                "task": "text-ranking",
-                "model": {"type": "bert"},
-                "pipeline": {"type": "text-ranking"},
-                "preprocessor": {"type": "text-ranking", "max_length": max_length},
-            },
-        )
-        _write_tokenizer(folder, tokenizer, max_length=max_length)
-        write_bytes(folder / "README.md", card.encode("utf-8"))
+        if not model.head and is_expressible(encoding):
+            _write_sentence_transformers(folder, encoding, hidden=model.shape.hidden)
+        write_bytes(folder / "README.md", (card or _card(target.name, model)).encode("utf-8"))
 
 
 def is_expressible(encoding: Encoding) -> bool:
@@ -139,7 +105,8 @@ def _stored(weights: Weights, *, dtype: Dtype) -> dict[str, np.ndarray[Any, Any]
     return stored
 
 
-def _config(shape: Shape, encoding: Encoding) -> dict[str, Any]:
+def _config(model: Portable) -> dict[str, Any]:
+    shape, pooling = model.shape, model.encoding.pooling
     activation = {"gelu_tanh": "gelu_new"}.get(shape.activation, shape.activation)
     config = {
         "architectures": ["BertModel"],
@@ -155,32 +122,28 @@ def _config(shape: Shape, encoding: Encoding) -> dict[str, Any]:
         # transformers 5 computes in this type: float32 also for weights stored as float16.
         "torch_dtype": "float32",
     }
-    if encoding.pooling in ("avg_top2", "avg_first_last"):
+    if model.head:
+        config["architectures"] = ["BertForSequenceClassification"]
+        config |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+    elif pooling in ("avg_top2", "avg_first_last"):
         config["output_hidden_states"] = True  # ModelScope's poolers need them
     return config
 
 
-def _configuration(encoding: Encoding) -> dict[str, Any]:
-    around = {
-        "boq": encoding.query_prefix,
-        "bod": encoding.passage_prefix,
-        "eoq": encoding.query_suffix,
-        "eod": encoding.passage_suffix,
-    }
+def _configuration(model: Portable) -> dict[str, Any]:
+    encoding, task = model.encoding, "text-ranking" if model.head else "sentence-embedding"
+    kind: dict[str, Any] = {"type": "bert"}
+    reads: dict[str, Any] = {"type": task, "max_length": encoding.max_length}
+    if not model.head:
+        kind |= {"emb_pooler_type": encoding.pooling, "normalize": encoding.normalize}
+        around = {key: getattr(encoding, name) for key, name in AROUND_KEYS.items()}
+        reads |= {key: text for key, text in around.items() if text}
     return {
         "framework": "pytorch",
-        "task": "sentence-embedding",
-        "model": {
-            "type": "bert",
-            "emb_pooler_type": encoding.pooling,
-            "normalize": encoding.normalize,
-        },
-        "pipeline": {"type": "sentence-embedding"},
-        "preprocessor": {
-            "type": "sentence-embedding",
-            "max_length": encoding.max_length,
-            **{key: text for key, text in around.items() if text},
-        },
+        "task": task,
+        "model": kind,
+        "pipeline": {"type": task},
+        "preprocessor": reads,
     }
 
 
@@ -239,7 +202,10 @@ def _write_sentence_transformers(folder: Path, encoding: Encoding, *, hidden: in
     )
 
 
-def _card(name: str, *, shape: Shape, encoding: Encoding) -> str:
+def _card(name: str, model: Portable) -> str:
+    if model.head:
+        return f"# {name}\n"
+    shape, encoding = model.shape, model.encoding
     similarity = "cosine" if encoding.normalize else "dot product"
     library = "sentence-transformers" if is_expressible(encoding) else "modelscope"
     return f"""---

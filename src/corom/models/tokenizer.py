@@ -16,30 +16,39 @@ from corom.models.layouts import read_object
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _OPTIONS = {
-    "lowercase": "do_lower_case",
-    "strip_accents": "strip_accents",
-    "handle_chinese_chars": "tokenize_chinese_chars",
+    "lowercase": ("do_lower_case", True),
+    "strip_accents": ("strip_accents", None),
+    "handle_chinese_chars": ("tokenize_chinese_chars", True),
 }
+"""Of a BertNormalizer: the key in tokenizer_config.json, and transformers' value without it."""
+_KINDS = {
+    f"{kind}Tokenizer{end}" for kind in ("Bert", "DistilBert", "Electra") for end in ("", "Fast")
+}
+_PLAIN_KINDS = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""transformers' classes that take a tokenizer.json as it is."""
+_TOKEN_FILES = ("added_tokens.json", "special_tokens_map.json", "tokenizer_config.json")
 
 
 def read_tokenizer(folder: Path, *, shape: Shape, encoding: Encoding) -> str:
     """Return the tokenizer of `folder` without truncation and padding (the encoder does these).
 
     Raises ArtifactError when there is none, when it is not a WordPiece one, when its ids exceed
-    the model's vocabulary, when it does not put [CLS] and [SEP] around texts, and when a suffix of
-    `encoding` is not one of its tokens.
+    the model's vocabulary, when it does not put [CLS] and [SEP] around texts, when a suffix of
+    `encoding` is not one of its tokens, and when the files beside it state what it does not do.
     """
     path = folder / "tokenizer.json"
     if path.is_file():
         tokenizer = read_object(path)
-        tokenizer.update(truncation=None, padding=None)
     else:
         path = folder / "vocab.txt"
         if not path.is_file():
             raise ArtifactError(f"{folder} holds neither tokenizer.json nor vocab.txt")
+        _refuse_other_kinds(folder)
         tokenizer = json.loads(_from_vocabulary(path))
     try:
         _apply_options(tokenizer, folder / "tokenizer_config.json")
+        _refuse_unknown_tokens(tokenizer, folder)
+        tokenizer.update(truncation=None, padding=None)
         vocabulary = _checked_vocabulary(tokenizer, path=path, shape=shape)
     except (TypeError, KeyError, AttributeError):
         raise ArtifactError(f"{path} does not have a tokenizer's form; fetch it again") from None
@@ -92,11 +101,76 @@ def _check_frame(tokenizer_json: str, wanted: list[int], *, path: Path) -> None:
 
 
 def _apply_options(tokenizer: dict[str, Any], path: Path) -> None:
-    """Let tokenizer_config.json have the last word on the normalizer, as in transformers."""
+    """Let tokenizer_config.json have the last word on normalizer and cut, as in transformers.
+
+    It has that by its silence, too, where transformers' own value would cut texts otherwise: then
+    nobody can tell which of the two the model was trained with, and the folder is refused.
+    """
     config = read_object(path) if path.is_file() else {}
+    cut = (tokenizer.get("truncation") or {}).get("direction", "Right")
+    if str(config.get("truncation_side", cut)).lower() != "right":
+        raise ArtifactError(f"{path.parent}: truncation_side left is not supported, only right")
     normalizer = tokenizer.get("normalizer") or {}
-    if normalizer.get("type") == "BertNormalizer":
-        normalizer.update({ours: config[key] for ours, key in _OPTIONS.items() if key in config})
+    if (
+        normalizer.get("type") != "BertNormalizer"
+        or str(config.get("tokenizer_class")) in _PLAIN_KINDS
+    ):
+        return
+    theirs = {ours: config.get(key, default) for ours, (key, default) in _OPTIONS.items()}
+    normalizer.update({ours: theirs[ours] for ours, (key, _) in _OPTIONS.items() if key in config})
+    for (ours, (key, default)), own, other in zip(
+        _OPTIONS.items(), _effect(normalizer), _effect(theirs), strict=True
+    ):
+        if own != other and key not in config:
+            raise ArtifactError(
+                f"{path} does not state {key}: tokenizer.json has {normalizer.get(ours)}, while "
+                f"transformers takes {default}; state there which the model was trained with"
+            )
+
+
+def _effect(normalizer: dict[str, Any]) -> tuple[object, ...]:
+    """Return what a BertNormalizer does: without a word on accents, they go with the case."""
+    lower, strip, chinese = (normalizer.get(name) for name in _OPTIONS)
+    return lower, lower if strip is None else strip, chinese
+
+
+def _refuse_other_kinds(folder: Path) -> None:
+    """Raise ArtifactError where a vocabulary is not that of BERT's own tokenizer."""
+    for path in (folder / "tokenizer_config.json", folder / "config.json"):
+        kind = (read_object(path) if path.is_file() else {}).get("tokenizer_class")
+        if kind is not None and str(kind) not in _KINDS:
+            raise ArtifactError(
+                f"{path}: tokenizer_class {kind!r} is not supported for a vocab.txt, only "
+                "BertTokenizer is"
+            )
+
+
+def _refuse_unknown_tokens(tokenizer: dict[str, Any], folder: Path) -> None:
+    """Raise ArtifactError where a file states a token that the tokenizer would cut into pieces."""
+    known = {entry["content"] for entry in tokenizer.get("added_tokens") or []}
+    for path in (folder / name for name in _TOKEN_FILES):
+        stated = _tokens_in(read_object(path)) if path.is_file() else set()
+        if unknown := sorted(stated - known - set(SPECIAL)):
+            raise ArtifactError(
+                f"{path} states the token {unknown[0]!r}, which the tokenizer would cut into "
+                "pieces; let transformers write a tokenizer.json that does not: "
+                f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
+            )
+
+
+def _tokens_in(config: dict[str, Any]) -> set[str]:
+    """Return the tokens that one of transformers' files states to be whole."""
+    if config and all(type(value) is int for value in config.values()):
+        return set(config)  # added_tokens.json: token -> id
+    more = config.get("extra_special_tokens") or []
+    entries = [
+        *(value for key, value in config.items() if key.endswith("_token")),
+        *(config.get("additional_special_tokens") or []),
+        *(more.values() if isinstance(more, dict) else more),
+        *(config.get("added_tokens_decoder") or {}).values(),
+    ]
+    contents = (entry["content"] if isinstance(entry, dict) else entry for entry in entries)
+    return {content for content in contents if isinstance(content, str)}
 
 
 def _from_vocabulary(path: Path) -> str:

@@ -24,7 +24,7 @@ from corom.engines.torch_bert import TorchBert
 from corom.files import read_json, write_json
 from corom.models.checkpoint import Checkpoint
 from corom.models.config import Encoding
-from corom.models.portable import write_portable
+from corom.models.portable import Portable, write_portable
 from corom.training.batches import Chunk, Cutters
 from corom.training.card import model_card
 from corom.training.dev import Dev
@@ -172,14 +172,9 @@ def _take_weights(
 def _write(finished: Finished, bert: TorchBert, *, base: Checkpoint, encoding: Encoding) -> None:
     folder = finished.model.parent
     if not finished.model.exists():  # a kill may have come between the two writes
-        write_portable(
-            finished.model,
-            shape=base.shape,
-            encoding=encoding,
-            weights=bert.export_weights(),
-            tokenizer_json=base.tokenizer_json,
-            card=model_card(folder, base=base, encoding=encoding, final_dev=finished.final_dev),
-        )
+        model = Portable(base.shape, encoding, bert.export_weights(), base.tokenizer_json)
+        card = model_card(folder, base=base, encoding=encoding, final_dev=finished.final_dev)
+        write_portable(finished.model, model, card=card)
     write_finished(finished)
 
 

@@ -19,8 +19,9 @@ from corom.engines.torch_bert import TorchBert
 from corom.errors import InputError
 from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
+from corom.models.config import Encoding
 from corom.models.head import Head, read_head
-from corom.models.portable import write_cross_encoder
+from corom.models.portable import Portable, write_portable
 from corom.models.token_types import require_one_type, with_one_type
 from corom.tokens import PairCutter
 from corom.training.batches import Chunk, Chunks, States, by_length, chunk, restored
@@ -251,13 +252,13 @@ def _write(
     finished: Finished, model: CrossEncoder, *, settings: RerankerSettings, base: Checkpoint
 ) -> None:
     if not finished.model.exists():  # a kill may have come between the two writes
-        write_cross_encoder(
-            finished.model,
-            shape=base.shape,
-            weights=with_one_type(model.bert.export_weights()),
-            head=model.export_head(),
-            max_length=settings.max_length,
-            tokenizer_json=base.tokenizer_json,
-            card=reranker_card(finished.model.parent, base=base, max_length=settings.max_length),
+        made = Portable(
+            base.shape,
+            Encoding(max_length=settings.max_length),
+            with_one_type(model.bert.export_weights()),
+            base.tokenizer_json,
+            model.export_head(),
         )
+        card = reranker_card(finished.model.parent, base=base, max_length=settings.max_length)
+        write_portable(finished.model, made, card=card)
     write_finished(finished)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.head import Head, read_head
-from corom.models.portable import write_cross_encoder, write_portable
+from corom.models.portable import Portable, write_portable
 
 Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
 
@@ -64,39 +64,12 @@ def average(
             )
     shares = shares or [1.0] * len(checkpoints)
     weights = mix([checkpoint.load_weights() for checkpoint in checkpoints], shares)
+    head = None
     if first.is_classifier:
-        _write_reranker(target, checkpoints, weights=weights, shares=shares, card=card)
-        return
-    write_portable(
-        target,
-        shape=first.shape,
-        encoding=first.encoding,
-        weights=weights,
-        tokenizer_json=first.tokenizer_json,
-        card=card,
-    )
+        head = Head(**mix([read_head(one)._asdict() for one in checkpoints], shares))
+    model = Portable(first.shape, first.encoding, weights, first.tokenizer_json, head)
+    write_portable(target, model, card=card)
 
 
 def _kind(checkpoint: Checkpoint) -> str:
     return "a reranker" if checkpoint.is_classifier else "an encoder"
-
-
-def _write_reranker(
-    target: Path,
-    rerankers: Sequence[Checkpoint],
-    *,
-    weights: dict[str, NDArray[np.float32]],
-    shares: Sequence[float],
-    card: str | None,
-) -> None:
-    first = rerankers[0]
-    head = mix([read_head(one)._asdict() for one in rerankers], shares)
-    write_cross_encoder(
-        target,
-        shape=first.shape,
-        weights=weights,
-        head=Head(**head),
-        max_length=first.encoding.max_length,
-        tokenizer_json=first.tokenizer_json,
-        card=card or f"# {target.name}\n",
-    )
