@@ -183,6 +183,12 @@ def test_wrong_wishes_are_refused_before_anything_is_encoded(data: Dataset, tmp_
     ):
         with pytest.raises(InputError, match=message):
             evaluate(data, [Never()], **{"splits": ["dev"], **wrong})
+    for name in ("corpus.tsv", "dev.query.txt"):
+        whole = (data.path / name).read_bytes()
+        (data.path / name).write_bytes(whole + "a b\t头痛\n".encode())
+        with pytest.raises(InputError, match="'a b' cannot stand in a run"):
+            evaluate(data, [Never()], splits=["dev"], runs=tmp_path)
+        (data.path / name).write_bytes(whole)
     with pytest.raises(InputError, match="no model"):
         evaluate(data, [], splits=["dev"])
     with pytest.raises(InputError, match="twice"):

@@ -65,6 +65,15 @@ def test_an_ms_marco_folder_with_dots_in_its_splits(tmp_path: Path) -> None:
     assert data.check().describe() == "1 passages\ndev.small: 1 queries, 1 qrels"
 
 
+def test_splits_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    (tmp_path / "collection.tsv").write_text("0\tdrink water\n", encoding="utf-8")
+    names = [f"s{n * 7 % 20:02}" for n in range(20)]
+    for name in names:
+        (tmp_path / f"queries.{name}.tsv").write_text("7\twhat to drink\n", encoding="utf-8")
+        (tmp_path / f"qrels.{name}.tsv").write_text("7\t0\t0\t1\n", encoding="utf-8")
+    assert open_dataset(tmp_path).splits == tuple(sorted(names))
+
+
 def test_an_unknown_split_is_refused_by_name(tmp_path: Path) -> None:
     data = open_dataset(multi_cpr(tmp_path))
     for read in (data.queries, data.qrels):
