@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,6 +73,14 @@ def test_a_prefix_is_text_and_a_suffix_is_one_token_in_the_last_place(tokenizer_
     assert short == [*plain.cut(["治疗头痛"])[0].ids, short[-1]]
     assert len(full) == 8
     assert full[-1] == short[-1]
+
+
+def test_a_suffix_is_looked_up_by_its_name_not_cut_as_a_text(tiny_checkpoint, tiny_shape):
+    shape = replace(tiny_shape, vocabulary=tiny_shape.vocabulary + 1)  # one more: [unused0]
+    tokenizer_json = tiny_checkpoint(shape=shape, name="more").tokenizer_json
+    cut = TokenCutter(tokenizer_json, max_length=8, suffix="[unused0]").cut(["头"])[0]
+    plain = TokenCutter(tokenizer_json, max_length=8).cut(["头"])[0]
+    assert cut.ids.tolist() == [*plain.ids.tolist(), tiny_shape.vocabulary]
 
 
 def test_counts_include_special_tokens_and_stop_at_the_maximum(tokenizer_json):

@@ -57,10 +57,10 @@ class TokenCutter:
         self._tokenizer.no_truncation()
         self._last = self._tokenizer.encode("").ids[1:]
         self._prefix = prefix
+        # By its name, as ModelScope looks it up: cut as a text, [unused1] would be three tokens.
         # The checkpoint was refused if the suffix is not in its vocabulary.
-        self._suffix = (
-            [self._tokenizer.encode(suffix, add_special_tokens=False).ids[0]] if suffix else []
-        )
+        suffix_id = self._tokenizer.token_to_id(suffix) if suffix else None
+        self._suffix = [] if suffix_id is None else [suffix_id]
         self.max_length = max_length
 
     def cut(self, texts: Sequence[str]) -> list[Tokens]:
