@@ -227,9 +227,34 @@ def test_what_would_change_the_text_unseen_is_refused(tmp_path):
     write(tmp_path, "config_sentence_transformers.json", {"prompts": {"query": "问："}})
     with pytest.raises(ArtifactError, match="include_prompt false is not supported"):
         read(tmp_path)
+    # The first token that is no prompt is not [CLS], which pooling cls would be silently.
+    write(tmp_path, "1_Pooling/config.json", {"pooling_mode": "cls", "include_prompt": False})
+    with pytest.raises(ArtifactError, match="include_prompt false is not supported"):
+        read(tmp_path)
     write(tmp_path, "sentence_bert_config.json", {"do_lower_case": True})
     with pytest.raises(ArtifactError, match=r"sentence_bert_config\.json: do_lower_case"):
         read(tmp_path)
+
+
+def test_a_cross_encoder_reads_what_its_tokenizer_says_else_all_positions(tmp_path):
+    write(tmp_path, "config.json", {"architectures": ["BertForSequenceClassification"]})
+    assert read(tmp_path).max_length == 512
+    assert read(tmp_path, positions=1024).max_length == 512
+    write(tmp_path, "tokenizer_config.json", {"model_max_length": 300})
+    assert read(tmp_path).max_length == 300
+    assert read(tmp_path, positions=100).max_length == 100
+    write(tmp_path, "modules.json", modules("Transformer", types=NEW))  # sentence-transformers 6
+    assert read(tmp_path).max_length == 300
+    write(tmp_path, "modules.json", modules("Transformer", "Dense"))
+    with pytest.raises(
+        ArtifactError, match=r"modules\.json lists Transformer, Dense; of a reranker"
+    ):
+        read(tmp_path)
+    (tmp_path / "modules.json").unlink()
+    write(tmp_path, "configuration.json", {"task": "text-ranking"})  # ModelScope's default
+    assert read(tmp_path).max_length == 128
+    write(tmp_path, "configuration.json", {"preprocessor": {"max_length": 64}})
+    assert read(tmp_path).max_length == 64
 
 
 def test_both_layouts_must_agree_where_both_speak(tmp_path):

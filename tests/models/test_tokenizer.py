@@ -72,6 +72,80 @@ def test_tokenizer_config_has_the_last_word_on_case_and_accents(tmp_path, option
     (tmp_path / "tokenizer.json").write_text(opposite, encoding="utf-8")
     if "do_lower_case" in options:
         assert read(tmp_path) == made
+    else:
+        with pytest.raises(ArtifactError, match=r"tokenizer_config\.json does not state do_lower_"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("own", "key"),
+    [
+        ({"lowercase": False}, "do_lower_case"),
+        ({"strip_accents": False}, "strip_accents"),
+        ({"handle_chinese_chars": False}, "tokenize_chinese_chars"),
+        ({"strip_accents": True}, None),  # what lower-casing does without a word on accents
+    ],
+)
+def test_a_normalizer_that_transformers_would_replace_unseen_is_refused(tmp_path, own, key):
+    write_vocabulary(tmp_path)
+    tokenizer = json.loads(read(tmp_path))
+    tokenizer["normalizer"].update(own)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    if key is None:
+        assert tokens(read(tmp_path), "CT café")[1:-1] == ["ct", "cafe"]
+        return
+    with pytest.raises(ArtifactError, match=f"does not state {key}: tokenizer.json has False"):
+        read(tmp_path)
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", key: True}  # which looks at neither
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert json.loads(read(tmp_path))["normalizer"] == tokenizer["normalizer"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [
+        ("added_tokens.json", {"CT": 18}),
+        ("special_tokens_map.json", {"additional_special_tokens": ["CT"]}),
+        ("special_tokens_map.json", {"cls_token": {"content": "CT", "lstrip": False}}),
+        ("tokenizer_config.json", {"extra_special_tokens": {"drug": "CT"}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"18": {"content": "CT"}}}),
+    ],
+)
+def test_a_token_that_would_be_cut_into_pieces_is_refused(tmp_path, name, stated):
+    write_vocabulary(tmp_path)
+    known = Tokenizer.from_str(read(tmp_path))
+    (tmp_path / name).write_text(json.dumps(stated))
+    with pytest.raises(ArtifactError, match=rf"{name} states the token 'CT'.*save_pretrained"):
+        read(tmp_path)
+    known.add_special_tokens(["CT"])
+    (tmp_path / "tokenizer.json").write_text(known.to_str())
+    assert tokens(read(tmp_path), "头CT")[1:-1] == ["头", "CT"]
+
+
+def test_a_vocabulary_of_another_kind_of_tokenizer_is_refused(tmp_path):
+    write_vocabulary(tmp_path)
+    plain = read(tmp_path)
+    for name in ("tokenizer_config.json", "config.json"):
+        for kind in ("BertTokenizer", "BertTokenizerFast", None):
+            (tmp_path / name).write_text(json.dumps({"tokenizer_class": kind}))
+            assert read(tmp_path) == plain
+        (tmp_path / name).write_text('{"tokenizer_class": "BertJapaneseTokenizer"}')
+        with pytest.raises(ArtifactError, match=rf"{name}: tokenizer_class 'BertJapanese"):
+            read(tmp_path)
+        (tmp_path / name).unlink()
+
+
+def test_a_cut_at_the_front_is_refused(tmp_path):
+    write_vocabulary(tmp_path)
+    tokenizer = Tokenizer.from_str(read(tmp_path))
+    (tmp_path / "tokenizer_config.json").write_text('{"truncation_side": "left"}')
+    with pytest.raises(ArtifactError, match="truncation_side left is not supported"):
+        read(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    tokenizer.enable_truncation(4, direction="left")
+    (tmp_path / "tokenizer.json").write_text(tokenizer.to_str())
+    with pytest.raises(ArtifactError, match="truncation_side left is not supported"):
+        read(tmp_path)
 
 
 def test_a_tokenizer_json_is_taken_without_truncation_and_padding(tmp_path):
