@@ -104,7 +104,7 @@ def test_what_cannot_be_updated(run: Callable, corpus: Path, index: Path, tmp_pa
     shards = tmp_path / "shards"
     assert run("encode", corpus, "--out", shards).code == 0
     done = run("index", shards, "--to", index, "--update")
-    assert (done.code, "not shards of vectors" in done.err) == (2, True)
+    assert (done.code, "not for shards of vectors" in done.err) == (2, True)
 
 
 def test_a_corpus_is_no_standard_input(run: Callable, tmp_path: Path) -> None:
@@ -159,9 +159,11 @@ def test_words_and_both_together(run: Callable, index: Path, corpus: Path, tmp_p
     assert "nothing found" in run("search", "-i", words, "肝").out
     [both] = search(run, index, "高血压", "--words", words)
     assert len(both) == 4
-    [weighted] = search(
-        run, index, "高血压", "--words", words, "--fusion", "weighted", "--weight", 0
+    assert [both] == search(
+        run, index, "高血压", "--words", words, "--fusion", "weighted", "--weight", 0.8
     )
+    assert [both] != search(run, index, "高血压", "--words", words, "--fusion", "rrf")
+    [weighted] = search(run, index, "高血压", "--words", words, "--weight", 0)
     assert weighted[0] == {"id": "p2", "score": 1.0, "text": TEXTS[2], "title": ""}
     assert run("search", "-i", words, "头痛", "--words", words).code == 2
     assert run("search", "-i", index, "头痛", "--words", index).code == 2
@@ -219,9 +221,12 @@ def test_an_index_that_is_not_there_or_broken(run: Callable, index: Path, tmp_pa
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--fusion", "rrf"], "--fusion belongs to --words"),
-        (["--weight", "0.5"], "--weight belongs to --fusion weighted"),
-        (["--words", "x", "--weight", "0.5"], "--weight belongs to --fusion weighted"),
+        (["--fusion", "rrf"], "--fusion and --weight belong to --words"),
+        (["--weight", "0.5"], "--fusion and --weight belong to --words"),
+        (
+            ["--words", "x", "--fusion", "rrf", "--weight", "0.5"],
+            "--weight belongs to --fusion weighted",
+        ),
         (["--rerank-depth", "5"], "belong to --rerank"),
         (["--rerank-share", "0.5"], "belong to --rerank"),
         ([" "], "a query is empty"),

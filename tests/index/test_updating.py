@@ -41,6 +41,12 @@ def folder(tmp_path):
     return tmp_path / "index"
 
 
+def spec_of(encoder):
+    return IndexSpec(
+        options=ExactOptions(), dim=encoder.dim, fingerprint=encoder.fingerprint, normalized=True
+    )
+
+
 def source_of(corpus):
     return CorpusChecksum(corpus).hexdigest()
 
@@ -55,9 +61,7 @@ def changed(corpus):
 def test_it_answers_as_one_made_at_once(encoder, tmp_path, options, monkeypatch):
     pytest.importorskip("faiss")
     monkeypatch.setattr("corom.index.ann.LEAST", 10)
-    spec = IndexSpec(
-        options=options, dim=encoder.dim, fingerprint=encoder.fingerprint, normalized=True
-    )
+    spec = replace(spec_of(encoder), options=options)
     build_index(tmp_path / "index", passages(25), spec=spec, encoder=encoder)
     expected, encoded = [], []
     change = update_index(
@@ -106,16 +110,35 @@ def test_another_corpus_altogether(folder):
     assert len(index.search(["痛风"], 9)[0]) == 3
 
 
+def bytes_of(folder):
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@pytest.mark.parametrize("options", [BM25Options(), ExactOptions(precision="int8"), HnswOptions()])
+def test_nothing_of_what_is_erased_is_left(encoder, tmp_path, options, monkeypatch):
+    pytest.importorskip("faiss")
+    monkeypatch.setattr("corom.index.ann.LEAST", 10)
+    if isinstance(options, BM25Options):
+        spec, made = IndexSpec(options=options), {}
+    else:
+        spec, made = replace(spec_of(encoder), options=options), {"encoder": encoder}
+    canary = Passage("gone", "canaryofapatient")
+    build_index(tmp_path / "index", [*passages(25), canary], spec=spec, **made)
+    assert update_index(tmp_path / "index", lambda: passages(25), **made).removed == 1
+    assert canary.text.encode() in bytes_of(tmp_path / "index")
+    change = update_index(tmp_path / "index", lambda: passages(25), **made, erase=True)
+    assert change == Change(0, 0, 0, 25)
+    assert canary.text.encode() not in bytes_of(tmp_path / "index")
+    index = open_index(tmp_path / "index")
+    assert (len(index), index.collection.rows) == (25, 25)
+    before = (tmp_path / "index" / MANIFEST).read_bytes()
+    update_index(tmp_path / "index", lambda: passages(25), **made, erase=True)
+    assert (tmp_path / "index" / MANIFEST).read_bytes() == before
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_long_text_changes_as_a_whole(model, encoder, tmp_path, share):
-    spec = IndexSpec(
-        options=ExactOptions(),
-        dim=encoder.dim,
-        fingerprint=encoder.fingerprint,
-        normalized=True,
-        part_tokens=24,
-        whole_share=share,
-    )
+    spec = replace(spec_of(encoder), part_tokens=24, whole_share=share)
     splitter = Splitter.load(model, max_tokens=24)
     corpus = [Passage("1", LONG), Passage("2", LONG + "发热。"), Passage("3", "咳嗽")]
     made = {"spec": spec, "encoder": encoder, "splitter": splitter}

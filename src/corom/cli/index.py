@@ -105,6 +105,14 @@ def command(
             "changed, remove what is gone. Everyone sees the old one meanwhile.",
         ),
     ] = False,
+    erase: Annotated[
+        bool,
+        typer.Option(
+            "--erase",
+            help="With --update: leave nothing of removed texts in the folder; writes the whole "
+            "index again.",
+        ),
+    ] = False,
     dim: DimOption = None,
     normalize: NormalizeOption = None,
     engine: EngineOption = "auto",
@@ -125,13 +133,12 @@ def command(
     options = _options(kind, scan)
     if str(source) == STDIN:
         raise InputError("a corpus is read twice, standard input only once; write it to a file")
+    if erase and not update:
+        raise InputError("--erase belongs to --update")
     if whole_share and (part_tokens is None or model == BM25):
         raise InputError("--whole-share belongs to --part-tokens, and to vectors")
     if holds_vectors(source):
-        if part_tokens is not None:
-            raise InputError("--part-tokens is for texts; shards of vectors are not cut")
-        if update:
-            raise InputError("--update reads texts, not shards of vectors; name their corpus")
+        _refuse_for_shards({"--part-tokens": part_tokens is not None, "--update": update})
         _from_shards(source, to, options, store=store, as_json=as_json)
         return
     cut = part_tokens or 0
@@ -166,7 +173,7 @@ def command(
 
     makers: dict[str, Any] = {"encoder": encoder, "splitter": splitter}
     if update and _finished(to):
-        _update(to, spec, read, as_json=as_json, **makers)
+        _update(to, spec, read, erase=erase, as_json=as_json, **makers)
     else:
         _build(to, spec, read, as_json=as_json, **makers)
 
@@ -216,6 +223,7 @@ def _update(
     *,
     encoder: Encoder | None,
     splitter: Splitter | None,
+    erase: bool,
     as_json: bool,
 ) -> None:
     from corom.index.updating import update_index
@@ -227,6 +235,7 @@ def _update(
             spec=spec,
             encoder=encoder,
             splitter=splitter,
+            erase=erase,
             expect=lambda parts: meter.expect(parts, done=0),
             progress=meter,
         )
@@ -248,6 +257,11 @@ def _options(kind: str, scan: Precision) -> Options:
         raise InputError("--scan belongs to --kind exact")
     kinds: dict[str, Options] = {"hnsw": HnswOptions(), "ivfpq": IvfPqOptions()}
     return kinds.get(kind, ExactOptions(precision=scan))
+
+
+def _refuse_for_shards(flags: dict[str, bool]) -> None:
+    for flag in (flag for flag, given in flags.items() if given):
+        raise InputError(f"{flag} is for texts, not for shards of vectors; name their corpus")
 
 
 def _from_shards(

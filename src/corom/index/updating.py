@@ -46,6 +46,7 @@ def update_index(
     spec: IndexSpec | None = None,
     encoder: Encoder | None = None,
     splitter: Splitter | None = None,
+    erase: bool = False,
     expect: Callable[[int], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Change:
@@ -55,7 +56,9 @@ def update_index(
     `splitter` are those the index was made with, and so is `spec`, if it is given; its `source`
     does not count. All of it counts when this returns: killed or
     failed, the index is what it was. In memory are 16 bytes for each text, and the ids of those
-    that differ. `expect` is told how many passages will be encoded, `progress` how many are.
+    that differ. With `erase` no file of the folder holds what is gone, removed earlier or now, for
+    the cost of writing all of it again. `expect` is told how many passages will be encoded,
+    `progress` how many are.
 
     Raises InputError for a corpus without passages (an export that failed would empty the index)
     or with an id that occurs twice, ArtifactError for an index that was not finished, and what
@@ -89,7 +92,7 @@ def update_index(
             encoder=encoder,
             progress=progress,
         )
-        writer.finish(source=corpus.hexdigest())
+        writer.finish(source=corpus.hexdigest(), erase=erase)
     changed = len(new & gone.keys())
     return Change(len(new) - changed, changed, len(gone) - changed, held.met)
 

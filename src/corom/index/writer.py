@@ -176,21 +176,23 @@ class IndexWriter:
         if len(self._collection.remove(ids)):
             self._changed = True
 
-    def finish(self, *, source: str | None = None) -> None:
+    def finish(self, *, source: str | None = None, erase: bool = False) -> None:
         """Make what was appended and removed the index that everyone sees.
 
         Sorts the ids, and builds the graph, the lists or the lexicon of words, in a folder the
         size of the index; nothing to do if nothing has changed. When most of its rows are removed
-        ones, all is written again without them. `source` is the checksum of the corpus that the
-        index is of from now on. Raises InputError if an id occurs twice.
+        ones, all is written again without them; with `erase` when any is, so that no file holds
+        what was removed. `source` is the checksum of the corpus that the index is of from now on.
+        Raises InputError if an id occurs twice.
         """
         if source is not None and source != self.spec.source:
             self._manifest = replace(self._manifest, spec=replace(self.spec, source=source))
             self._changed = True
+        removed = self._collection.rows - len(self._collection)
+        if removed > len(self._collection) or (erase and removed):
+            self._rewrite()
         if self.complete:
             return
-        if 2 * len(self._collection) < self._collection.rows:
-            self._rewrite()
         extras = self._write_extras(self._manifest.generation + 1)
         outdated = set(self._manifest.extras.values())
         kept = {
@@ -256,6 +258,7 @@ class IndexWriter:
             extras={},
             files=files,
         )
+        self._changed = True
         self._merge()
 
     def _write_extras(self, number: int) -> dict[str, str]:
