@@ -136,7 +136,8 @@ class TestBoth:
             Searcher(vectors, encoder=CharacterEncoder()).run(asked),
             Searcher(words=words).run(asked),
         ]
-        both = Searcher(vectors, encoder=CharacterEncoder(), words=words, fusion=Fusion())
+        rrf = Fusion(method="rrf")
+        both = Searcher(vectors, encoder=CharacterEncoder(), words=words, fusion=rrf)
         assert both.run(asked) == fuse_rrf(runs)
         assert [hit.id for hit in both.search(["糖尿病饮食"], 1)[0]] == ["10"]
 
@@ -146,9 +147,9 @@ class TestBoth:
             Searcher(vectors, encoder=CharacterEncoder()).run(asked),
             Searcher(words=words).run(asked),
         ]
-        fusion = Fusion(method="weighted", vectors=0.75)
-        both = Searcher(vectors, encoder=CharacterEncoder(), words=words, fusion=fusion)
-        assert both.run(asked) == fuse_weighted(runs, [0.75, 0.25])
+        for fusion, share in ((Fusion(), 0.8), (Fusion(vectors=0.75), 0.75)):
+            both = Searcher(vectors, encoder=CharacterEncoder(), words=words, fusion=fusion)
+            assert both.run(asked) == fuse_weighted(runs, [share, 1 - share])
 
     @pytest.mark.parametrize(("depth", "k", "wanted"), [(1, 1, "a"), (2, 1, "c"), (1, 2, "ca")])
     def test_as_many_hits_of_each_as_the_fusion_says(self, depth, k, wanted):
@@ -156,7 +157,7 @@ class TestBoth:
             Listed("acd"),
             encoder=CharacterEncoder(),
             words=Listed("bce"),
-            fusion=Fusion(depth=depth),
+            fusion=Fusion(method="rrf", depth=depth),
         )
         assert "".join(hit.id for hit in both.run([Query("1", "糖")], k)["1"]) == wanted
 

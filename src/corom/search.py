@@ -1,7 +1,8 @@
 """Search: queries in, ranked passages with their texts out; by meaning, by words, or by both.
 
-Both together (hybrid) is off unless a `Fusion` is given: on Chinese medical text reciprocal ranks
-do worse than vectors alone (docs/indexes.md has the figures).
+Both together (hybrid) is off unless a `Fusion` is given. On Chinese medical text reciprocal ranks
+do worse than vectors alone; so scores are summed, those of vectors counting 0.8, as two dev sets
+chose (docs/indexes.md has the figures).
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class QueryEncoder(Protocol):
 class Fusion:
     """How a ranking by vectors and one by words become one."""
 
-    method: Literal["rrf", "weighted"] = "rrf"
-    vectors: float = 0.5
+    method: Literal["rrf", "weighted"] = "weighted"
+    vectors: float = 0.8
     """weight of the ranking by vectors, if weighted; the one by words gets the rest"""
     depth: int = 1000
     """hits taken from each"""

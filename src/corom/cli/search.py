@@ -79,13 +79,14 @@ def command(
         Literal["rrf", "weighted"] | None,
         typer.Option(
             "--fusion",
-            help="With --words: by reciprocal rank (rrf, the default), or by weighted scores.",
+            help="With --words: by weighted scores (the default), or by reciprocal rank (rrf).",
         ),
     ] = None,
     weight: Annotated[
         float | None,
         typer.Option(
-            "--weight", help="With --fusion weighted: of the vectors, 0 to 1; default 0.5."
+            "--weight",
+            help="With --words, by weighted scores: what the vectors count, 0 to 1; default 0.8.",
         ),
     ] = None,
     model: Annotated[
@@ -124,7 +125,8 @@ def command(
     if words is None:
         searcher, encoder = _one(opened(index), model=model, load=load, second=second)
     else:
-        both = Fusion(method=fusion or "rrf", vectors=0.5 if weight is None else weight)
+        counts = Fusion.vectors if weight is None else weight
+        both = Fusion(method=fusion or Fusion.method, vectors=counts)
         searcher, encoder = _both(
             index, words, opened, model=model, load=load, fusion=both, second=second
         )
@@ -156,9 +158,9 @@ def _check_flags(
     """Raise InputError for flags that do not belong together, and for an empty query."""
     if queries and file is not None:
         raise InputError("give queries, or a file of queries with --file (one of the two)")
-    if words is None and fusion is not None:
-        raise InputError("--fusion belongs to --words")
-    if weight is not None and fusion != "weighted":
+    if words is None and (fusion is not None or weight is not None):
+        raise InputError("--fusion and --weight belong to --words")
+    if weight is not None and fusion == "rrf":
         raise InputError("--weight belongs to --fusion weighted")
     if not all(text.strip() for text in queries):
         raise InputError("a query is empty; ask something")
