@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from corom.errors import ArtifactError, InputError
+from corom.errors import ArtifactError, DownloadError, InputError
 from corom.models import hub, names
 from corom.models.names import EMBEDDED, resolve
 
@@ -74,6 +74,25 @@ def test_a_path_that_is_not_there_is_not_looked_up(asked, name):
     with pytest.raises(ArtifactError, match="there is no such folder"):
         resolve(Path("owner/name"))
     assert asked == []
+
+
+def test_a_folder_that_lacks_the_model_is_no_owner_of_a_hub(asked, tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ArtifactError, match="runs is a folder here and holds no model folder runs/a"
+    ):
+        resolve("runs/a")
+    assert asked == []
+
+
+def test_what_a_hub_lacks_is_no_folder_here_either(monkeypatch):
+    def refuse(name, **options):
+        raise DownloadError(f"{name} could not be fetched")
+
+    monkeypatch.setattr(hub, "from_hugging_face", refuse)
+    with pytest.raises(DownloadError, match=r"^there is no folder a/b here, and a/b could not be"):
+        resolve("a/b")
 
 
 def test_what_is_here_has_no_revision(tmp_path):

@@ -13,6 +13,7 @@ pytest.importorskip("fastapi", reason="the serve extra is not installed")
 from pydantic_core import to_json
 
 from corom.serving import service
+from corom.serving.service import model_name
 
 TEXTS = ["头痛发热", "糖尿病吃什么药", "血" * 300]
 
@@ -66,6 +67,22 @@ def test_models(client):
     assert client.get("/v1/models/tiny").json()["object"] == "model"
     assert client.get("/v1/models/gpt").status_code == 404
     assert error(client, "/v1/embeddings", input="头", model="gpt")[1]["code"] == "model_not_found"
+
+
+def test_other_names(serve):
+    client = serve(names=("clinic-v2", "text-embedding-3-small"))
+    assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["clinic-v2"]
+    for name in ("clinic-v2", "text-embedding-3-small"):
+        assert post(client, "/v1/embeddings", input="头", model=name)["model"] == "clinic-v2"
+        assert client.get(f"/v1/models/{name}").json()["id"] == "clinic-v2"
+    assert error(client, "/v1/embeddings", input="头", model="tiny")[1]["code"] == "model_not_found"
+
+
+def test_a_trained_model_is_called_as_its_run(tmp_path):
+    for folder, name in (("runs/first/model", "first"), ("models/clinic", "clinic")):
+        (tmp_path / folder).mkdir(parents=True)
+        assert model_name(str(tmp_path / folder)) == name
+    assert model_name("corom-medical") == "corom-medical"
 
 
 @pytest.mark.parametrize("ids", [[1, 2], [[1, 2], [3]], [True]])

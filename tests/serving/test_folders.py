@@ -92,10 +92,12 @@ def test_both_indexes_change_before_it_counts(
         update_index(index, lambda: [*CORPUS, NEW], encoder=encoder)
         until(lambda: "is not taken up: the index of vectors holds 4 passages" in caplog.text)
         assert (passages(client), ids(client)) == (3, {"0", "1", "2"})
+        assert "corom_index_stale 1.0" in client.get("/metrics").text
         update_index(words, lambda: [*CORPUS, NEW])
         until(lambda: passages(client) == 4)
     assert "new" in ids(client) & ids(client, "bm25")
     assert caplog.text.count("is not taken up") == 1
+    assert "corom_index_stale 0.0" in client.get("/metrics").text
     assert NEW.text not in caplog.text
 
 

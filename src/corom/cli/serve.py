@@ -46,6 +46,14 @@ def command(
         str | None,
         typer.Option("--model", "-m", help="Default: what the index says, else corom-medical."),
     ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name",
+            help="What clients call the model, instead of its folder's name; again for others "
+            "that are accepted.",
+        ),
+    ] = None,
     rerank: RerankOption = None,
     rerank_depth: RerankDepthOption = None,
     rerank_share: RerankShareOption = None,
@@ -97,6 +105,7 @@ def command(
     settings = ServeSettings(
         host=host,
         port=port,
+        names=tuple(names or ()),
         keys_file=keys,
         timeout_s=timeout,
         max_wait_s=max_wait,

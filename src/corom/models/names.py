@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from corom.errors import ArtifactError, InputError
+from corom.errors import ArtifactError, DownloadError, InputError
 from corom.models import hub
 
 EMBEDDED = ("corom-medical",)
@@ -50,8 +50,16 @@ def resolve(
             "iic/… (ModelScope) and owner/name (Hugging Face)"
         )
     owner = text.partition("/")[0]
+    if Path(owner).is_dir():  # a slip of the pen: where somebody keeps models is no hub's business
+        raise ArtifactError(
+            f"{owner} is a folder here and holds no model folder {text}; if you mean a hub's "
+            f"{text}, work in a folder without {owner}"
+        )
     fetch = hub.from_modelscope if owner in _MODELSCOPE_OWNERS else hub.from_hugging_face
-    return fetch(text, revision=revision, cache=cache, download=download, progress=progress)
+    try:
+        return fetch(text, revision=revision, cache=cache, download=download, progress=progress)
+    except DownloadError as error:
+        raise DownloadError(f"there is no folder {text} here, and {error}") from None
 
 
 def _refuse_revision(name: str, revision: str | None) -> None:

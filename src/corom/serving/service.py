@@ -67,7 +67,9 @@ class Service:
         settings = settings or ServeSettings()
         self.encoder, self.collection, self.settings = encoder, collection, settings
         self.card, self._folders = card, folders
-        self.name = model_name(encoder.name)
+        self._stale = False
+        self.names = settings.names or (model_name(encoder.name),)
+        self.name = self.names[0]
         self.keys = KeyRing(settings.keys_file) if settings.keys_file else None
         self.door = Door()
         self.telemetry = Telemetry()
@@ -83,6 +85,7 @@ class Service:
             ("corom_waiting_requests", "Requests.", lambda: self.waiting.requests),
             ("corom_waiting_tokens", "Padded tokens.", lambda: self.waiting.tokens),
             ("corom_passages", "In the open index.", lambda: len(self.collection or ())),
+            ("corom_index_stale", "1: a newer one was not taken up.", lambda: self._stale),
         ):
             self.telemetry.watch(name, help_, value)
 
@@ -143,10 +146,11 @@ class Service:
             try:
                 found = await asyncio.to_thread(self._changed, self._folders)
             except (CoromError, OSError, RuntimeError, MemoryError) as error:
+                self._stale = True
                 _log.warning("the index changed and is not taken up: %s", error)
             else:
                 if found is not None:
-                    self.collection = found
+                    self.collection, self._stale = found, False
                     _log.info("the index changed: %s passages", len(found))
 
     def _changed(self, folders: Folders) -> Collection | None:
@@ -272,8 +276,14 @@ def _noted(request: Request, found: Encoded, *, longest: int | None) -> Encoded:
 
 
 def model_name(name: str) -> str:
-    """Return the name clients use: that of a folder, without the folders it lies in."""
-    return Path(name).resolve().name if Path(name).is_dir() else name
+    """Return the name clients use: that of a folder, without the folders it lies in.
+
+    What a run of training ends in is always called `model`: then the name is the run's.
+    """
+    if not Path(name).is_dir():
+        return name
+    folder = Path(name).resolve()
+    return folder.parent.name if folder.name == "model" else folder.name
 
 
 async def json_response(value: object, *, numbers: int) -> Response:

@@ -28,6 +28,9 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     """0 takes a free one"""
+    names: tuple[str, ...] = ()
+    """what clients may call the model, the first of them in answers; none: as its folder is called
+    """
     keys_file: Path | None = None
     """names and hashes of API keys, see `keys`; without it only this machine is answered"""
     timeout_s: float = 30.0
@@ -45,6 +48,8 @@ class ServeSettings:
     """after SIGTERM: how long accepted requests may take to finish"""
 
     def __post_init__(self) -> None:
+        if not all(self.names):
+            raise InputError("a name for the model is empty")
         if self.keys_file is None and self.host not in LOOPBACK:
             raise InputError(
                 f"host {self.host} is open to other machines: make an API key first (--keys FILE), "

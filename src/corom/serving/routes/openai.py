@@ -17,7 +17,7 @@ def routes(service: Service) -> APIRouter:
 
     def check(name: str | None) -> None:
         # Another model's vectors would be wrong in silence.
-        if name is not None and name != service.name:
+        if name is not None and name not in service.names:
             raise ApiError(
                 404,
                 f"the model served here is {service.name}",
