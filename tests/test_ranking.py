@@ -171,6 +171,11 @@ class TestFusion:
         run = {"q": [Hit("a", 0.0), Hit("b", 0.0)]}
         assert fuse_weighted([run], [0.5])["q"] == [Hit("a", 0.5), Hit("b", 0.5)]
 
+    def test_a_run_that_counts_nothing_adds_nothing(self):
+        one, other = {"q": [Hit("b", 3.0), Hit("c", 1.0)]}, {"q": [Hit("a", 9.0)], "r": []}
+        fused = fuse_weighted([one, other], [1.0, 0.0])
+        assert fused == {"q": [Hit("b", 1.0), Hit("c", 0.0)], "r": []}
+
     def test_empty(self):
         assert fuse_rrf([]) == {}
         assert fuse_rrf([{"q": []}]) == {"q": []}

@@ -142,7 +142,7 @@ def fuse_weighted(runs: Sequence[Run], weights: Sequence[float]) -> dict[str, li
 
     `(score - worst) / (best - worst)` over the hits of one query in one run (all 1 when they are
     equal); a passage a run does not hold gets 0 from it, as its last hit does. Weights are finite
-    and not negative, one per run.
+    and not negative, one per run; a run with a weight of 0 adds no passages.
     """
     if len(weights) != len(runs):
         raise InputError(f"{len(weights)} weights for {len(runs)} runs; give one per run")
@@ -150,7 +150,7 @@ def fuse_weighted(runs: Sequence[Run], weights: Sequence[float]) -> dict[str, li
         raise InputError(f"weights {list(weights)} must be finite and not negative")
     return _fuse(
         [
-            {q: {i: weight * s for i, s in _stretched(hits).items()} for q, hits in run.items()}
+            {q: _weighted(hits, weight) for q, hits in run.items()}
             for run, weight in zip(runs, weights, strict=True)
         ]
     )
@@ -158,6 +158,10 @@ def fuse_weighted(runs: Sequence[Run], weights: Sequence[float]) -> dict[str, li
 
 def _reciprocal_ranks(hits: Sequence[Hit], k: int) -> dict[str, float]:
     return {hit.id: 1 / (k + rank) for rank, hit in enumerate(rank_hits(hits), start=1)}
+
+
+def _weighted(hits: Sequence[Hit], weight: float) -> dict[str, float]:
+    return {id_: weight * score for id_, score in _stretched(hits).items() if weight}
 
 
 def _stretched(hits: Sequence[Hit]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from corom.errors import ArtifactError, InputError
 from corom.ranking import fuse_rrf, fuse_weighted, rank_hits
-from corom.records import Hit, Query
+from corom.records import Hit, Query, Run
 from corom.splitting import document_of
 from corom.text import check_texts
 from corom.vectors import Vectors
@@ -61,6 +61,13 @@ class Fusion:
             raise InputError(f"the weight of vectors is {self.vectors!r}; it must be from 0 to 1")
         if type(self.depth) is not int or self.depth < 1:
             raise InputError(f"depth is {self.depth!r}; it must be a whole number from 1")
+
+    def joined(self, by_vectors: list[Hit], by_words: list[Hit]) -> list[Hit]:
+        """Return the one ranking of a query's two."""
+        runs: list[Run] = [{"": by_vectors}, {"": by_words}]
+        if self.method == "rrf":
+            return fuse_rrf(runs)[""]
+        return fuse_weighted(runs, [self.vectors, 1 - self.vectors])[""]
 
 
 class FoundPassage(NamedTuple):
@@ -156,15 +163,8 @@ class Searcher:
         if self._fusion is None:
             return self._by_words(texts, k) if self._vectors is None else self._by_vectors(texts, k)
         depth = max(self._fusion.depth, k)
-        runs = [
-            {str(place): hits for place, hits in enumerate(found)}
-            for found in (self._by_vectors(texts, depth), self._by_words(texts, depth))
-        ]
-        if self._fusion.method == "rrf":
-            fused = fuse_rrf(runs)
-        else:
-            fused = fuse_weighted(runs, [self._fusion.vectors, 1 - self._fusion.vectors])
-        return [fused[str(place)][:k] for place in range(len(texts))]
+        found = zip(self._by_vectors(texts, depth), self._by_words(texts, depth), strict=True)
+        return [self._fusion.joined(*both)[:k] for both in found]
 
     def _by_vectors(self, texts: list[str], k: int) -> list[list[Hit]]:
         if self._vectors is None or self._encoder is None:
