@@ -1,4 +1,4 @@
-"""Put the measured figures into the READMEs.
+"""Put the measured figures into the READMEs and other pages.
 
     python docs/make_results.py
 
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"zh": ROOT / "README.md", "en": ROOT / "README.en.md"}
+PAGES = {ROOT / "README.md": "zh", ROOT / "README.en.md": "en", ROOT / "docs/encoding.md": "en"}
+"""A page and its language."""
 
 SHOWN = (
     "st-fp32",
@@ -62,10 +63,6 @@ HEADS = {
     "score-ranges": {
         "zh": ["余弦", "5%", "25%", "中位数", "75%", "95%"],
         "en": ["cosine", "5%", "25%", "median", "75%", "95%"],
-    },
-    "regressions": {
-        "zh": ["数据集", "模型", "MRR@10 [95% 区间]", "Recall@1000", "nDCG@10"],
-        "en": ["data set", "model", "MRR@10 [95% interval]", "Recall@1000", "nDCG@10"],
     },
     "model": {
         "zh": ["数据集", "模型", "MRR@10 [95% 区间]", "p", "Recall@1000", "nDCG@10"],
@@ -184,12 +181,6 @@ NOTES = {
         "en": "Of `{model}` (`benchmarks/score_ranges.py`). The best threshold for "
         '"is this the same question?" is {threshold:.2f}, right for {accuracy:.0%} of cmedqq-dev.',
     },
-    "regressions": {
-        "zh": "以上数字能用 `make reproduce` 重算比较"
-        "（[docs/evaluation.md](docs/evaluation.md)）。{pairs}",
-        "en": "`make reproduce` computes these figures again and compares "
-        "([docs/evaluation.md](docs/evaluation.md)). {pairs}",
-    },
     "search": {
         "zh": "{passages:,} × {dim} 的向量，{queries:,} 条查询各取前 {k}，无 AMX 的 Intel Xeon，"
         "2 线程，同时有其他负载（结束时平均负载 {load:.0f}）；查询/秒取最快一轮，"
@@ -304,30 +295,6 @@ def _speeds(data: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def regressions(data: dict[str, Any], language: str) -> str:
-    """Return the table of retrieval figures, and a line of those on pairs."""
-    rows, pairs = [], []
-    for entry in data["regressions"]:
-        for found in entry["results"]:
-            value = found["expected"]
-            if "AUC" in value:
-                pairs.append(f"{found['split']} AUC {value['AUC']:.3f}")
-                continue
-            low, high = found["intervals"]["MRR@10"]
-            rows.append(
-                [
-                    f"{entry['dataset']['name']} / {found['split']}",
-                    f"`{found['model']}`",
-                    f"{value['MRR@10']:.4f} [{low:.4f}-{high:.4f}]",
-                    f"{value['Recall@1000']:.4f}",
-                    f"{value['nDCG@10']:.4f}",
-                ]
-            )
-    said = f"`corom-medical`: {', '.join(pairs)}." if pairs else ""
-    note = NOTES["regressions"][language].format(pairs=said).strip()
-    return f"{table(HEADS['regressions'][language], rows)}\n\n{note}"
-
-
 def _kind(name: str, language: str) -> str:
     if language == "en":
         return name
@@ -363,9 +330,20 @@ def parts(data: dict[str, Any], language: str) -> str:
 
 def model(data: dict[str, Any], language: str) -> str:
     """Return the table of what training did, and a line of the AUC on pairs."""
+    return _model(data, language, lambda _: True)
+
+
+def model_in_short(data: dict[str, Any], language: str) -> str:
+    """Return the same of the shipped model, of what it began with, and of words."""
+    return _model(data, language, {"bm25", "base", "corom-medical"}.__contains__)
+
+
+def _model(data: dict[str, Any], language: str, shown: Callable[[str], bool]) -> str:
     rows = []
     for name in ("open-medical", "cmedir-titles"):
         for found in data["sets"][name]["results"]:
+            if not shown(found["model"]):
+                continue
             value, (low, high) = found["metrics"], found["intervals"]["MRR@10"]
             test = found.get("versus", {}).get("MRR@10")
             rows.append(
@@ -381,6 +359,7 @@ def model(data: dict[str, Any], language: str) -> str:
     pairs = [
         f"{found['split']} {found['model']} {found['metrics']['AUC']:.3f}"
         for found in data["sets"]["question-pairs"]["results"]
+        if shown(found["model"])
     ]
     return f"{table(HEADS['model'][language], rows)}\n\nAUC: {', '.join(pairs)}."
 
@@ -474,13 +453,11 @@ BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "fidelity": fidelity,
     "score-ranges": score_ranges,
     "train-speed": train_speed,
-    "model": model,
-    "sizes": sizes,
+    "model": model_in_short,
     "reranker": reranker,
     "parts": parts,
     "serve": serve,
     "search": search,
-    "regressions": regressions,
 }
 
 
@@ -498,5 +475,5 @@ def filled(page: str, language: str) -> str:
 
 
 if __name__ == "__main__":
-    for language, path in PAGES.items():
+    for path, language in PAGES.items():
         path.write_text(filled(path.read_text(encoding="utf-8"), language), encoding="utf-8")
