@@ -43,7 +43,9 @@ def data(tmp_path: Path) -> Dataset:
 
 @pytest.fixture
 def encoder(tiny_checkpoint: Callable) -> Encoder:
-    return Encoder.load(tiny_checkpoint().folder, precision="fp32")
+    # A text is another one as a query and as a passage.
+    checkpoint = tiny_checkpoint(query_prefix="检查", passage_prefix="吃药")
+    return Encoder.load(checkpoint.folder, precision="fp32")
 
 
 @pytest.fixture

@@ -67,6 +67,15 @@ def test_the_figures_are_those_of_all_products(
     assert (report.passages, report.checksum) == (60, data.checksum())
 
 
+def test_a_text_has_one_vector_as_a_query_and_another_as_a_passage(
+    dense: Callable[..., Dense], encoder: Encoder
+) -> None:
+    encode = {"query": encoder.encode_queries, "passage": encoder.encode_passages}
+    for side in ("query", "passage"):
+        (found,) = dense().vectors(["头痛"], side=side)
+        assert found.tolist() == encode[side](["头痛"]).tolist()
+
+
 def test_run_files_measured_by_ir_measures_give_the_same_figures(
     data: Dataset, dense: Callable[..., Dense], tmp_path: Path
 ) -> None:
@@ -80,6 +89,8 @@ def test_run_files_measured_by_ir_measures_give_the_same_figures(
             list(ir_measures.read_trec_qrels(str(data.path / f"qrels.{result.split}.tsv"))),
             list(ir_measures.read_trec_run(str(file))),
         )
+        tags = {line.split()[-1] for line in file.read_text(encoding="utf-8").splitlines()}
+        assert tags == {result.model.replace(" ", "-")}
         for own, theirs in names.items():
             assert found[ir_measures.parse_measure(theirs)] == pytest.approx(
                 result.evaluation.means[own], abs=1e-9
@@ -150,6 +161,14 @@ def test_bm25_finds_what_shares_words_only(tmp_path: Path) -> None:
     assert result.evaluation.means["MRR@10"] == 0.5
     assert result.settings == {"k1": 1.2, "b": 0.75, "cut": "words"}
     assert len((tmp_path / "dev.bm25.run").read_text().splitlines()) == 1
+
+
+def test_bm25_by_pairs_of_characters(tmp_path: Path) -> None:
+    passages = [Passage("1", "糖尿病饮食"), Passage("2", "高血压用药")]
+    for cut, found in (("words", []), ("bigrams", ["1"])):
+        lexical = Lexical(cut=cut)
+        (hits,) = lexical.index(passages).search([Query("1", "尿病")], 5)
+        assert ([hit.id for hit in hits], lexical.settings["cut"]) == (found, cut)
 
 
 def test_an_empty_corpus_scores_nothing(tmp_path: Path, dense: Callable[..., Dense]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,11 @@ def test_what_is_kept_is_not_encoded_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(all_of(store, TEXTS, again), vectors)
     assert again.seen == []
     assert len(list(tmp_path.glob("*/*.npy"))) == 3
+    (options,) = tmp_path.glob("*/options.json")
+    assert json.loads(options.read_text(encoding="utf-8")) == {"model": "a"}
+    assert KeptVectors(tmp_path, {"b": 1, "a": 2})._arrays.folder == (
+        KeptVectors(tmp_path, {"a": 2, "b": 1})._arrays.folder
+    )
 
 
 def test_a_changed_text_costs_its_part_only(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from threading import Event
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
 from corom.encoder import Encoder
 from corom.reranker import Reranker
+from corom.serving import batching
 from corom.serving.batching import Batcher
 from corom.serving.errors import ApiError
 from corom.serving.reading import PairReader, TextReader
@@ -233,6 +235,32 @@ def test_the_measured_speed_decides():
     gate = Event()
     answers = run(scenario, Fake(gate=gate), longest=1.0, most=20_000)
     assert [getattr(answer, "status", 200) for answer in answers] == [200] * 5 + [429]
+
+
+@pytest.mark.parametrize(("packs", "lengths", "rate"), [(False, [13], 80), (True, [9, 4], 65)])
+def test_the_speed_is_that_of_the_last_busy_spell(monkeypatch, packs, lengths, rate):
+    # Thirteen tokens, or sixteen with padding, take 0.2 s by this clock.
+    now = [0.0]
+    monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Slow(Fake):
+        def run(self, batches, receive):
+            def later(batch, vectors):
+                now[0] += 0.2
+                receive(batch, vectors)
+
+            super().run(batches, later)
+
+    fake = Slow()
+    fake.packs = packs
+
+    async def scenario(batcher):
+        for _ in range(2):
+            await batcher.encode(passages=["头" * length for length in lengths])
+            assert batcher._rate == pytest.approx(rate)
+            now[0] += 60
+
+    run(scenario, fake)
 
 
 def test_alone_even_a_large_request_is_taken():
