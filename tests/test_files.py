@@ -138,6 +138,15 @@ def test_modes_are_those_of_the_process(
     assert modes == [0o640, 0o750, 0o640]
 
 
+def test_a_file_that_is_replaced_keeps_who_may_read_it(tmp_path):
+    path = tmp_path / "vectors.npy"
+    with atomic_write(path, mode=0o600) as file:
+        file.write(b"1")
+    assert path.stat().st_mode & 0o777 == 0o600
+    write_bytes(path, b"2")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"2", 0o600)
+
+
 @pytest.mark.parametrize(
     "text", ["[1]", '{"files": [1]}', '{"files": {"a": {}}}', '{"files": {"a": 1}}', "[" * 100_000]
 )

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_IMODE
 from typing import IO, Any
 
 from corom.errors import ArtifactError
@@ -48,8 +49,11 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a binary file that becomes `path` when the block ends, or never was if it raises."""
+def atomic_write(path: Path, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """Yield a binary file that becomes `path` when the block ends, or never was if it raises.
+
+    A file that is replaced hands on who may read it; `mode`, less the umask, is for a new one.
+    """
     path = Path(path)
     if _is_stream(path):
         with path.open("ab") as device:
@@ -63,7 +67,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        draft.chmod(0o666 & ~_umask())
+        draft.chmod(S_IMODE(path.stat().st_mode) if path.exists() else mode & ~_umask())
         draft.replace(path)
         _sync(path.parent)
 

@@ -118,7 +118,7 @@ def test_the_file_keeps_who_may_read_it(keys_file, tmp_path, monkeypatch):
     link = tmp_path / "link"
     link.symlink_to(keys_file)
     owners = []
-    monkeypatch.setattr(keys.os, "chown", lambda _, *owner: owners.append(owner))
+    monkeypatch.setattr(keys.os, "fchown", lambda _, *owner: owners.append(owner))
     add_key(link, "b")
     assert link.is_symlink()
     assert keys_file.stat().st_mode & 0o777 == 0o604
@@ -129,12 +129,12 @@ def test_the_file_keeps_who_may_read_it(keys_file, tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(keys.os, "chown", refuse)
+    monkeypatch.setattr(keys.os, "fchown", refuse)
     before = keys_file.read_text()
     with pytest.raises(InputError, match=r"as its owner or as root"):
         add_key(keys_file, "c")
     assert keys_file.read_text() == before
-    assert not (tmp_path / ".keys.txt.new").exists()
+    assert not list(tmp_path.glob(".keys.txt.*.part"))
 
 
 def test_odd_keys_are_just_wrong(serve, keys_file):

@@ -19,10 +19,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from stat import S_IMODE
 
 from corom.errors import FormatError, InputError
-from corom.files import write_bytes
+from corom.files import atomic_write
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _LINE = re.compile(rf"({_NAME.pattern})\s+([0-9a-f]{{64}})", re.ASCII)
@@ -66,23 +65,17 @@ def _alone(file: Path) -> Iterator[None]:
 
 def _replace(file: Path, data: bytes) -> None:
     """Write the file in one step, with the owner and mode it has."""
-    draft = file.with_name(f".{file.name}.new")
     try:
-        write_bytes(draft, data)
-        mode = _NEW_MODE
-        if file.exists():
-            status = file.stat()
-            mode = S_IMODE(status.st_mode)
-            os.chown(draft, status.st_uid, status.st_gid)
-        draft.chmod(mode)
-        draft.replace(file)
+        with atomic_write(file, mode=_NEW_MODE) as draft:
+            if file.exists():
+                status = file.stat()
+                os.fchown(draft.fileno(), status.st_uid, status.st_gid)
+            draft.write(data)
     except PermissionError as error:
         raise InputError(
             f"{file} cannot be written with its owner and group ({error.strerror}); add the key as "
             "its owner or as root"
         ) from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 class KeyRing:
