@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from corom.sharding.spec import ROWS, Container, ShardSpec, ShardType
 from corom.sharding.worker import Job
 
 PLAN = "plan.json"
+# What may be swept away: all that is written here, and drafts of atomic_write.
+_OURS = re.compile(r"plan\.json|[a-z]+-\d{6,}\.[a-z]+|\.[a-z]+(-\d{6,})?\.[a-z]+\..+\.part")
 Runner: TypeAlias = Literal["processes", "ray"]
 
 
@@ -198,5 +201,5 @@ def _finish(folder: Path, plan: Plan, spec: ShardSpec, receipts: Sequence[Receip
     write_vectors_manifest(folder, plan, spec, receipts)
     kept = {MANIFEST, ".lock", *(name for receipt in receipts for name in receipt.files)}
     for path in folder.iterdir():
-        if path.name not in kept:
+        if path.name not in kept and _OURS.fullmatch(path.name):
             path.unlink()
