@@ -55,7 +55,7 @@ def test_wrong_usage_is_2_and_says_so(run: Callable, arguments: list[str]) -> No
         (ArtifactError("x is corrupt"), 1, "corom: x is corrupt\n"),
         (PermissionError(13, "Permission denied", "/x"), 1, "corom: Permission denied: /x\n"),
         (OSError("odd"), 1, "corom: odd\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "corom: stopped by Ctrl-C\n"),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(
@@ -131,8 +131,23 @@ def test_sigterm_leaves_no_draft(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             assert process.poll() is None
         process.terminate()
-        assert process.wait(60) == 128 + signal.SIGTERM
+        assert process.communicate(timeout=60)[1] == b"corom: stopped by SIGTERM\n"
+    assert process.returncode == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rank 头痛 头疼 --json >&-",
+        "plan --passages 1e6 >&- 2>&-",
+        "rank 头痛 --file - <&-",
+    ],
+)
+def test_streams_that_are_closed(command: str) -> None:
+    shell = ["sh", "-c", f"exec {sys.executable} -m corom {command}"]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_what_the_screen_cannot_show_is_shown_by_its_number(tmp_path: Path) -> None:

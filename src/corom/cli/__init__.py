@@ -38,7 +38,7 @@ from corom.cli import (
     train_reranker,
     two_stage,
 )
-from corom.cli.console import complain, print_what_cannot_be_shown
+from corom.cli.console import complain, open_what_is_closed, print_what_cannot_be_shown
 from corom.environment import is_first_here, process_count
 from corom.errors import CoromError, FormatError, InputError
 
@@ -89,6 +89,12 @@ def _options(
     pass
 
 
+_STOPPED: dict[object, str] = {
+    128 + signal.SIGINT: "stopped by Ctrl-C",
+    128 + signal.SIGTERM: "stopped by SIGTERM",
+}
+
+
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does: drafts are removed, worker processes ended.
@@ -107,17 +113,21 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for wrong usage or input, else 1."""
+    open_what_is_closed()
     print_what_cannot_be_shown()
     try:
         with _ended_by_sigterm():
             app(args=arguments, prog_name="corom")
     except SystemExit as stop:
+        if stop.code in _STOPPED and is_first_here():
+            complain(_STOPPED[stop.code])
         return stop.code if isinstance(stop.code, int) else 1
     except CoromError as error:
         if is_first_here():  # the others say the same
             complain(str(error))
         return 2 if isinstance(error, InputError | FormatError) else 1
     except KeyboardInterrupt:
+        complain(_STOPPED[130])
         return 130
     except OSError as error:  # a full disk, a file that may not be written
         complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))

@@ -326,6 +326,13 @@ def say(text: str) -> None:
     typer.echo(clean(text))
 
 
+def open_what_is_closed() -> None:
+    """Let a standard stream that is closed (`>&-`, some services' stdin) be as /dev/null."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+
+
 def print_what_cannot_be_shown() -> None:
     """Let what a screen's encoding lacks (an emoji in GBK) be printed by its number, not fail."""
     for stream in (sys.stdout, sys.stderr):
