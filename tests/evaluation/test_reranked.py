@@ -80,10 +80,13 @@ def test_of_parts_the_best_is_read_as_in_a_search(
     parted = reranked(Parted(dense(normalize=True), splitter), second)
     stored = reranked(Stored(name="kept", vectors=vectors, encoder=encoder), second)
     queries = list(data.queries("dev"))
-    found = parted.index(data.passages()).search(queries, 10)
-    assert stored.index(data.passages()).search(queries, 10) == found
-    searched = Searcher(vectors, encoder=encoder, second=second).run(queries, 10)
-    assert [searched[query.id] for query in queries] == found
+    searcher = Searcher(vectors, encoder=encoder, second=second)
+    for depth in (10, 60):  # fewer than are read, and more
+        found = parted.index(data.passages()).search(queries, depth)
+        assert {len(hits) for hits in found} == {depth}
+        assert stored.index(data.passages()).search(queries, depth) == found
+        searched = searcher.run(queries, depth)
+        assert [searched[query.id] for query in queries] == found
     assert parted.name == f"tiny, parts of 16+{reranker.name}"
     assert stored.name == f"kept+{reranker.name}"
     for row in (parted, stored):
