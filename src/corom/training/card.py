@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from corom.files import read_json
 from corom.models.checkpoint import Checkpoint
 from corom.models.config import Encoding
-from corom.training.provenance import SETTINGS
+from corom.training.provenance import DATA, SETTINGS
 
 _HEAD = """\
 ---
@@ -18,19 +18,18 @@ language:
 - zh
 license: {licence}
 library_name: sentence-transformers
-pipeline_tag: sentence-similarity
+pipeline_tag: {task}
 tags:
 - sentence-transformers
-- sentence-similarity
-- feature-extraction
+{tags}
 - medical
 ---
 
 # {name}
 
-中文医疗文本表示模型，由 corom 训练。仅供检索研究，不构成医疗建议。
+中文医疗{zh}，由 corom 训练。仅供检索研究，不构成医疗建议。
 
-A Chinese medical text encoder trained with corom. For retrieval research; not medical advice.
+A Chinese medical {en} trained with corom. For retrieval research; not medical advice.
 """
 _USE = """\
 ## 使用 / How to load
@@ -54,50 +53,6 @@ it does worse: measure before use.
 """
 
 
-def model_card(
-    folder: Path, *, base: Checkpoint, encoding: Encoding, final_dev: float | None
-) -> str:
-    """Return the README.md of the model trained in `folder`.
-
-    Data and settings are those in settings.json and data.json; the licence is what the settings
-    say, else a note that the terms of the data and of the base model hold.
-    """
-    made = read_json(folder / SETTINGS)
-    data = read_json(folder / "data.json") if (folder / "data.json").exists() else {}
-    settings = made["settings"]
-    parts = (
-        _HEAD.format(licence=settings["finish"]["licence"] or "other", name=folder.resolve().name),
-        _facts(made, base=base, encoding=encoding, final_dev=final_dev),
-        _USE,
-        _data(made["inputs"], data),
-        f"## 设置 / Settings\n\n{_json(settings)}",
-        f"## 版本 / Versions\n\n{_json(made['versions'])}",
-        _LIMITS,
-    )
-    return "\n".join(parts)
-
-
-_RERANKER_HEAD = """\
----
-language:
-- zh
-license: {licence}
-library_name: sentence-transformers
-pipeline_tag: text-ranking
-tags:
-- sentence-transformers
-- cross-encoder
-- reranker
-- medical
----
-
-# {name}
-
-中文医疗文本重排模型（交叉编码器），由 corom 训练。仅供检索研究，不构成医疗建议。
-
-A Chinese medical reranker (cross-encoder) trained with corom. For retrieval research; not medical
-advice.
-"""
 _RERANKER_USE = """\
 ## 使用 / How to load
 
@@ -113,42 +68,79 @@ sentence-transformers' CrossEncoder reads the folder too.
 """
 
 
-def reranker_card(folder: Path, *, base: Checkpoint, max_length: int) -> str:
-    """Return the README.md of the cross-encoder trained in `folder`, as `model_card` does."""
-    made, data = read_json(folder / SETTINGS), read_json(folder / "data.json")
-    licence = made["settings"]["licence"]
-    facts = [
-        *_base_facts(base),
-        ("最大长度", "Longest pair", f"{max_length} tokens"),
-        *_terms(licence, made),
-    ]
-    parts = (
-        _RERANKER_HEAD.format(licence=licence or "other", name=folder.resolve().name),
-        _table(facts),
-        _RERANKER_USE,
-        _data(made["inputs"], data),
-        f"## 设置 / Settings\n\n{_json(made['settings'])}",
-        f"## 版本 / Versions\n\n{_json(made['versions'])}",
-        _LIMITS,
-    )
-    return "\n".join(parts)
+class _Kind(NamedTuple):
+    """What a card says of all models of a kind."""
+
+    zh: str
+    en: str
+    task: str
+    tags: tuple[str, ...]
+    use: str
 
 
-def _facts(
-    made: dict[str, Any], *, base: Checkpoint, encoding: Encoding, final_dev: float | None
+_ENCODER = _Kind(
+    "文本表示模型",
+    "text encoder",
+    "sentence-similarity",
+    ("sentence-similarity", "feature-extraction"),
+    _USE,
+)
+_RERANKER = _Kind(
+    "文本重排模型（交叉编码器）",
+    "reranker (cross-encoder)",
+    "text-ranking",
+    ("cross-encoder", "reranker"),
+    _RERANKER_USE,
+)
+
+
+def model_card(
+    folder: Path, *, base: Checkpoint, encoding: Encoding, final_dev: float | None
 ) -> str:
-    """Return the table of what the model is."""
-    settings = made["settings"]
-    licence = settings["finish"]["licence"]
+    """Return the README.md of the model trained in `folder`.
+
+    Data and settings are those in settings.json and data.json; the licence is what the settings
+    say, else a note that the terms of the data and of the base model hold.
+    """
+    settings = read_json(folder / SETTINGS)["settings"]
     facts = [
         *_base_facts(base),
         ("池化", "Pooling", encoding.pooling),
         ("相似度", "Similarity", "余弦 / cosine" if encoding.normalize else "点积 / dot product"),
         ("最大长度", "Longest text", f"{encoding.max_length} tokens"),
         ("开发集", "Dev set", _figure(settings, final_dev)),
-        *_terms(licence, made),
     ]
-    return _table(facts)
+    return _card(folder, _ENCODER, facts, licence=settings["finish"]["licence"])
+
+
+def reranker_card(folder: Path, *, base: Checkpoint, max_length: int) -> str:
+    """Return the README.md of the cross-encoder trained in `folder`, as `model_card` does."""
+    facts = [*_base_facts(base), ("最大长度", "Longest pair", f"{max_length} tokens")]
+    licence = read_json(folder / SETTINGS)["settings"]["licence"]
+    return _card(folder, _RERANKER, facts, licence=licence)
+
+
+def _card(folder: Path, kind: _Kind, facts: Sequence[tuple[str, str, str]], *, licence: str) -> str:
+    made = read_json(folder / SETTINGS)
+    data = read_json(folder / DATA) if (folder / DATA).exists() else {}
+    head = _HEAD.format(
+        licence=licence or "other",
+        task=kind.task,
+        tags="\n".join(f"- {tag}" for tag in kind.tags),
+        name=folder.resolve().name,
+        zh=kind.zh,
+        en=kind.en,
+    )
+    parts = (
+        head,
+        _table([*facts, *_terms(licence, made)]),
+        kind.use,
+        _data(made["inputs"], data),
+        f"## 设置 / Settings\n\n{_json(made['settings'])}",
+        f"## 版本 / Versions\n\n{_json(made['versions'])}",
+        _LIMITS,
+    )
+    return "\n".join(parts)
 
 
 def _base_facts(base: Checkpoint) -> list[tuple[str, str, str]]:
