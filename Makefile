@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 SHARED ?= ../shared
-EXTRAS = cluster,data,dev,eval,hub,index,lexical,serve,torch,train
+EXTRAS = cluster,data,dev,eval,excel,hub,index,lexical,serve,torch,train
 
 BIN = .venv-test/bin
 PIP = -m pip install --quiet --disable-pip-version-check

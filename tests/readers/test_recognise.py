@@ -94,10 +94,10 @@ def test_bad_lines_of_every_form_are_left_out(
 
 
 @pytest.mark.parametrize("open_file", [open_passages, open_queries])
-@pytest.mark.parametrize("name", ["a.xlsx", "a", "a.gz"])
+@pytest.mark.parametrize("name", ["a.xls", "a", "a.gz"])
 def test_other_files_are_refused_at_once(tmp_path: Path, open_file: Callable, name: str) -> None:
     (tmp_path / name).write_text("1\tx\n")
-    with pytest.raises(InputError, match=r"name it .jsonl, .csv, .tsv or .txt"):
+    with pytest.raises(InputError, match=r"name it .jsonl, .csv, .xlsx, .tsv or .txt"):
         open_file(tmp_path / name)
     with pytest.raises(InputError, match="not a file"):
         open_file(tmp_path / "missing.tsv")

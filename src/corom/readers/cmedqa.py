@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from corom.readers.csv_rows import Row, read_csv
+from corom.readers.csv_rows import csv_rows
 from corom.readers.dataset import Dataset, Folder
 from corom.readers.fields import require_grade, require_id, require_text, require_unique
+from corom.readers.layout import FIXED
 from corom.readers.lines import BadRecordError, SkipReport
+from corom.readers.tables import Row, read_table
 from corom.records import Passage, Qrel, Query
 
 _SPLITS = ("train", "dev", "test")
@@ -103,7 +105,9 @@ def _read_csv(
         return parse(*(row[name] for name in columns))
 
     # Where a quote is missing Python makes the best of it, as it did for whoever counted them.
-    return read_csv(path, [(name,) for name in columns], parsed, skips=skips, strict=False)
+    rows = csv_rows(path, encoding=None, strict=False)
+    names = {name: (name,) for name in columns}
+    return read_table(path, rows, names, parsed, layout=FIXED, skips=skips)
 
 
 def recognise_cmedqa(folder: Folder, skips: SkipReport | None) -> Dataset | None:

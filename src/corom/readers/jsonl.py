@@ -22,13 +22,16 @@ from corom.readers.fields import (
     split_columns,
     text_field,
 )
+from corom.readers.layout import FIXED, PASSAGE, QUERY, Layout
 from corom.readers.lines import SkipReport, read_records
 from corom.records import Passage, Qrel, Query
 
 _HEADER = "query-id\tcorpus-id\tscore"
 
 
-def read_passages_jsonl(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Passage]:
+def read_passages_jsonl(
+    path: Path | str, *, layout: Layout = FIXED, skips: SkipReport | None = None
+) -> Iterator[Passage]:
     """Yield the passages of a jsonl file: `id` (or `_id`, `docid`), `text`, `title` if any.
 
     A passage may have an empty text when it has a title.
@@ -36,32 +39,34 @@ def read_passages_jsonl(path: Path | str, *, skips: SkipReport | None = None) ->
     unique = require_unique()
 
     def parse(line: str) -> Passage:
-        passage = passage_of_record(json_object(line))
+        passage = passage_of_record(layout.of_record(json_object(line)))
         unique(passage.id)
         return passage
 
-    return read_records([path], parse, skips=skips)
+    return read_records([path], parse, skips=skips, encoding=layout.encoding)
 
 
 def passage_of_record(record: JsonObject) -> Passage:
     """Return the passage that a JSON object or a row of a table describes."""
     title = optional_text(record, "title")
     text = optional_text(record, "text") if title.strip() else text_field(record, "text")
-    return Passage(id_field(record, "id", "_id", "docid"), text, title)
+    return Passage(id_field(record, *PASSAGE["id"]), text, title)
 
 
-def read_queries_jsonl(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Query]:
+def read_queries_jsonl(
+    path: Path | str, *, layout: Layout = FIXED, skips: SkipReport | None = None
+) -> Iterator[Query]:
     """Yield the queries of a jsonl file: `id` (or `_id`, `query_id`), `text` (or `query`)."""
     unique = require_unique()
 
     def parse(line: str) -> Query:
-        record = json_object(line)
-        text = text_field(record, "text", "query")
-        query = Query(id_field(record, "id", "_id", "query_id"), text)
+        record = layout.of_record(json_object(line))
+        text = text_field(record, *QUERY["text"])
+        query = Query(id_field(record, *QUERY["id"]), text)
         unique(query.id)
         return query
 
-    return read_records([path], parse, skips=skips)
+    return read_records([path], parse, skips=skips, encoding=layout.encoding)
 
 
 def read_qrels_beir(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Qrel]:

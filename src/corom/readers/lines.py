@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, Literal, TypeAlias, TypeVar, cast
 
 from corom.errors import FormatError, InputError
 from corom.extras import need
+
+Encoding: TypeAlias = Literal["utf-8", "gb18030"]
+"""Of a file of texts; gb18030 holds GBK and GB2312. In both a line feed is a byte of its own."""
 
 COMPRESSIONS = (".gz", ".xz", ".zst", ".zip")
 TO_UTF8 = "convert the file to UTF-8, one in GBK by iconv -f gb18030 -t utf-8"
@@ -202,15 +205,20 @@ def line_content(line: bytes, *, first: bool) -> bytes:
 
 
 def read_records(
-    paths: Sequence[Path | str], parse: Callable[[str], T], *, skips: SkipReport | None
+    paths: Sequence[Path | str],
+    parse: Callable[[str], T],
+    *,
+    skips: SkipReport | None,
+    encoding: Encoding | None = None,
 ) -> Iterator[T]:
     """Yield `parse(line)` of every line; a BadRecordError is counted in `skips` or raised.
 
-    Raises FormatError with file and line.
+    Without an encoding it is UTF-8, and no message says that there is a choice. Raises FormatError
+    with file and line.
     """
     for path, number, raw in numbered_lines(*paths):
         try:
-            record = parse(decoded(raw))
+            record = parse(decoded(raw, encoding))
         except BadRecordError as bad:
             leave_out(bad, path, number, skips)
         else:
@@ -225,11 +233,17 @@ def leave_out(bad: BadRecordError, path: Path, line: int, skips: SkipReport | No
     skips.add(error, reason=bad.reason)
 
 
-def decoded(raw: bytes) -> str:
-    """Return a line as text; it must be UTF-8."""
+def decoded(raw: bytes, encoding: Encoding | None = None) -> str:
+    """Return a line as text; it must be in the encoding, by default UTF-8."""
     try:
-        return raw.decode("utf-8")
+        return raw.decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
-        raise BadRecordError(
-            "invalid UTF-8", f"is not UTF-8 at byte {error.start + 1}; {TO_UTF8}"
-        ) from None
+        raise undecodable(encoding, f" at byte {error.start + 1}") from None
+
+
+def undecodable(encoding: Encoding | None, where: str = "") -> BadRecordError:
+    """Return what is wrong with bytes that are not in the encoding; None: UTF-8, without choice."""
+    name = (encoding or "utf-8").upper()
+    ways = {"utf-8": "read one in GBK with --encoding gb18030", "gb18030": "check --encoding"}
+    way = TO_UTF8 if encoding is None else ways[encoding]
+    return BadRecordError(f"invalid {name}", f"is not {name}{where}; {way}")

@@ -7,19 +7,21 @@ from pathlib import Path
 
 from corom.errors import FormatError, InputError
 from corom.readers.cmedqa import recognise_cmedqa
-from corom.readers.csv_rows import read_passages_csv, read_queries_csv
 from corom.readers.dataset import Dataset, Folder, list_folder
 from corom.readers.fields import require_text
 from corom.readers.groups import recognise_groups
 from corom.readers.jsonl import read_passages_jsonl, read_queries_jsonl, recognise_beir
+from corom.readers.layout import USUAL, Layout
 from corom.readers.lines import (
     BadRecordError,
+    Encoding,
     SkipReport,
     decoded,
     leave_out,
     numbered_lines,
     plain_name,
 )
+from corom.readers.tables import read_passages_table, read_queries_table
 from corom.readers.tsv import (
     read_passages_tsv,
     read_queries_tsv,
@@ -35,6 +37,7 @@ _RECOGNISERS: tuple[Callable[[Folder, SkipReport | None], Dataset | None], ...] 
     recognise_cmedqa,
     recognise_groups,
 )
+_TABLES = (".csv", ".xlsx")
 _KNOWN = """known are:
   multi-cpr: corpus.tsv or corpus_split_1.tsv to _4, NAME.query.txt, qrels.NAME.tsv
   ms-marco: collection.tsv, queries.NAME.tsv, qrels.NAME.tsv
@@ -61,43 +64,50 @@ def open_dataset(path: Path | str, *, skips: SkipReport | None = None) -> Datase
     raise FormatError(f"{trouble}; it holds {seen}; {_KNOWN}", path=folder.path)
 
 
-def open_passages(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Passage]:
+def open_passages(
+    path: Path | str, *, layout: Layout = USUAL, skips: SkipReport | None = None
+) -> Iterator[Passage]:
     """Return the passages of a file, or of the data set in a folder, as an iterator.
 
-    .tsv: id, tab, text; .jsonl: `id` (or `_id`, `docid`), `text`, `title`; .csv: the same under a
-    header; .txt: a text a line, its id the number of the line. Each plain or .gz, .xz, .zst. Raises
-    InputError when the path does not exist or ends otherwise; FormatError, with file and line,
-    while iterating.
+    .tsv: id, tab, text; .jsonl: `id` (or `_id`, `docid`), `text`, `title`; .csv and .xlsx: the same
+    under a header; .txt: a text a line, its id the number of the line. Each plain or .gz, .xz,
+    .zst. `layout` says what is called otherwise, and the encoding. Raises InputError when the path
+    does not exist or ends otherwise; FormatError, with file and line, while iterating.
     """
     path = Path(path)
     if path.is_dir():
+        layout.refuse(path)
         return open_dataset(path, skips=skips).passages()
     ending = _ending(path)
-    if ending == ".tsv":
-        return read_passages_tsv(path, skips=skips)
     if ending == ".jsonl":
-        return read_passages_jsonl(path, skips=skips)
-    if ending == ".csv":
-        return read_passages_csv(path, skips=skips)
-    return (Passage(*line) for line in _read_texts(path, skips=skips))
+        return read_passages_jsonl(path, layout=layout, skips=skips)
+    if ending in _TABLES:
+        return read_passages_table(path, layout=layout, skips=skips)
+    layout.refuse_columns(path)
+    if ending == ".tsv":
+        return read_passages_tsv(path, encoding=layout.encoding, skips=skips)
+    return (Passage(*line) for line in _read_texts(path, layout.encoding, skips=skips))
 
 
-def open_queries(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Query]:
+def open_queries(
+    path: Path | str, *, layout: Layout = USUAL, skips: SkipReport | None = None
+) -> Iterator[Query]:
     """Return the queries of a file as an iterator.
 
     .tsv and .query.txt: id, tab, text; .jsonl: `id` (or `_id`, `query_id`), `text` (or `query`);
-    .csv: the same under a header; .txt: a text a line, its id the number of the line. Raises as
-    `open_passages` does.
+    .csv and .xlsx: the same under a header; .txt: a text a line, its id the number of the line.
+    Raises as `open_passages` does.
     """
     path = Path(path)
     ending = _ending(path)
-    if ending == ".tsv":
-        return read_queries_tsv(path, skips=skips)
     if ending == ".jsonl":
-        return read_queries_jsonl(path, skips=skips)
-    if ending == ".csv":
-        return read_queries_csv(path, skips=skips)
-    return (Query(*line) for line in _read_texts(path, skips=skips))
+        return read_queries_jsonl(path, layout=layout, skips=skips)
+    if ending in _TABLES:
+        return read_queries_table(path, layout=layout, skips=skips)
+    layout.refuse_columns(path)
+    if ending == ".tsv":
+        return read_queries_tsv(path, encoding=layout.encoding, skips=skips)
+    return (Query(*line) for line in _read_texts(path, layout.encoding, skips=skips))
 
 
 def _ending(path: Path) -> str:
@@ -106,16 +116,18 @@ def _ending(path: Path) -> str:
     name = plain_name(path.name)
     if name.endswith((".tsv", ".query.txt")):
         return ".tsv"
-    for ending in (".jsonl", ".csv", ".txt"):
+    for ending in (".jsonl", *_TABLES, ".txt"):
         if name.endswith(ending):
             return ending
-    raise InputError(f"{path} does not say what it is; name it .jsonl, .csv, .tsv or .txt")
+    raise InputError(f"{path} does not say what it is; name it .jsonl, .csv, .xlsx, .tsv or .txt")
 
 
-def _read_texts(path: Path, *, skips: SkipReport | None) -> Iterator[tuple[str, str]]:
+def _read_texts(
+    path: Path, encoding: Encoding | None, *, skips: SkipReport | None
+) -> Iterator[tuple[str, str]]:
     for file, number, raw in numbered_lines(path):
         try:
-            text = require_text(decoded(raw))
+            text = require_text(decoded(raw, encoding))
         except BadRecordError as bad:
             leave_out(bad, file, number, skips)
         else:

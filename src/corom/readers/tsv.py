@@ -25,13 +25,15 @@ from corom.readers.fields import (
     require_unique,
     split_columns,
 )
-from corom.readers.lines import BadRecordError, SkipReport, read_records
+from corom.readers.lines import BadRecordError, Encoding, SkipReport, read_records
 from corom.records import Passage, Qrel, Query
 
 _PARTS = tuple(f"corpus_split_{number}.tsv" for number in range(1, 5))
 
 
-def read_passages_tsv(*paths: Path | str, skips: SkipReport | None = None) -> Iterator[Passage]:
+def read_passages_tsv(
+    *paths: Path | str, encoding: Encoding | None = None, skips: SkipReport | None = None
+) -> Iterator[Passage]:
     """Yield the passages of files of id, tab, text that are read as one stream of bytes."""
     unique = require_unique()
 
@@ -40,7 +42,7 @@ def read_passages_tsv(*paths: Path | str, skips: SkipReport | None = None) -> It
         unique(passage.id)
         return passage
 
-    return read_records(paths, parse, skips=skips)
+    return read_records(paths, parse, skips=skips, encoding=encoding)
 
 
 def passage_of_columns(line: str) -> Passage:
@@ -49,9 +51,12 @@ def passage_of_columns(line: str) -> Passage:
     return Passage(require_id(id_), require_text(text))
 
 
-def read_queries_tsv(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Query]:
+def read_queries_tsv(
+    path: Path | str, *, encoding: Encoding | None = None, skips: SkipReport | None = None
+) -> Iterator[Query]:
     """Yield the queries of a file of id, tab, text."""
-    return (Query(id_, text) for id_, text, _ in read_passages_tsv(path, skips=skips))
+    passages = read_passages_tsv(path, encoding=encoding, skips=skips)
+    return (Query(passage.id, passage.text) for passage in passages)
 
 
 def read_qrels(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Qrel]:

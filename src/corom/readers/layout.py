@@ -1,0 +1,112 @@
+"""How a file of texts is laid out: what its columns or fields are called, and its encoding.
+
+| | looked for, unless a `Layout` names them |
+|---|---|
+| passages | `text`; `id` (or `_id`, `docid`); `title` |
+| queries | `text` (or `query`); `id` (or `_id`, `query_id`) |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from corom.errors import InputError
+from corom.readers.fields import JsonObject
+from corom.readers.lines import BadRecordError, Encoding
+
+Names: TypeAlias = Mapping[str, tuple[str, ...]]
+"""What a record is made of, and what a column that holds it may be called."""
+
+PASSAGE: Names = {"text": ("text",), "id": ("id", "_id", "docid"), "title": ("title",)}
+QUERY: Names = {"text": ("text", "query"), "id": ("id", "_id", "query_id")}
+OPTIONAL = ("id", "title")
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,4}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Which columns of a table, or fields of jsonl, hold what; None: those of the usual names.
+
+    A column of a table goes by its name or, if none is called so, by its number from 1.
+    """
+
+    text: str | None = None
+    id: str | None = None
+    title: str | None = None
+    encoding: Encoding | None = "utf-8"
+    """of text files, an .xlsx knows its own; None: UTF-8, where nobody can say otherwise"""
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The names that were given, by what they are for."""
+        given = {"text": self.text, "id": self.id, "title": self.title}
+        return {role: name for role, name in given.items() if name is not None}
+
+    def refuse_columns(self, source: Path | str) -> None:
+        """Raise InputError if columns are chosen of what has neither a header nor fields."""
+        if flags := ", ".join(f"--{role}" for role in self.chosen):
+            raise InputError(f"{source}: {flags} belong to a .csv, .xlsx or .jsonl file")
+
+    def refuse(self, source: Path | str) -> None:
+        """Raise InputError if anything is chosen: of what is no file of texts."""
+        self.refuse_columns(source)
+        if self.encoding not in (None, "utf-8"):
+            raise InputError(f"{source}: --encoding belongs to a file of texts")
+
+    def of_record(self, record: JsonObject) -> JsonObject:
+        """Return a JSON object with the chosen fields under the usual names."""
+        chosen = self.chosen
+        for role, name in chosen.items():
+            if name not in record and role != "title":
+                raise BadRecordError("missing field", f"has no field {name!r}")
+        return record | {role: record.get(name) for role, name in chosen.items()}
+
+
+USUAL = Layout()
+FIXED = Layout(encoding=None)
+"""of files in a data set's folder"""
+
+
+def find_columns(header: list[str], names: Names, layout: Layout) -> dict[str, int]:
+    """Return where the column of each of `names` stands, of the optional ones if there is one.
+
+    BadRecordError for a column that is not there or there twice. It does not say what the header
+    holds: where there is none it is a patient's question.
+    """
+    found = {
+        role: at
+        for role, usual in names.items()
+        if (at := _column(header, role, usual, layout.chosen.get(role))) is not None
+    }
+    if lacking := [role for role in names if role not in found and role not in OPTIONAL]:
+        what = ", ".join(" or ".join(names[role]) for role in lacking)
+        way = ": say which is the text's with --text, by name or by number" * ("text" in lacking)
+        raise BadRecordError("bad header", f"its header lacks {what}; it has {_count(header)}{way}")
+    return found
+
+
+def _column(header: list[str], role: str, usual: tuple[str, ...], chosen: str | None) -> int | None:
+    """Return where a column stands; None if it has no usual name, which may be right."""
+    names = usual if chosen is None else (chosen,)
+    if name := next((name for name in names if name in header), None):
+        if header.count(name) > 1:
+            raise BadRecordError("bad header", f"its header names a column twice: {name}")
+        return header.index(name)
+    if chosen is None:
+        return None
+    if not _NUMBER.fullmatch(chosen) or int(chosen) > len(header):
+        raise BadRecordError(
+            "bad header",
+            f"its header has {_count(header)}, none of them {chosen!r}; give --{role} the name of "
+            "one, or its number from 1",
+        )
+    return int(chosen) - 1
+
+
+def _count(header: list[str]) -> str:
+    return f"{len(header)} column" + "s" * (len(header) != 1)

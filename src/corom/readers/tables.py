@@ -1,0 +1,108 @@
+"""Passages and queries of tables, .csv and .xlsx: a header, then rows.
+
+Columns are found by the names in layout.py, or those a `Layout` gives; others are not read.
+Without an id a row's is its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from corom.errors import FormatError
+from corom.readers.csv_rows import NumberedRow, csv_rows
+from corom.readers.fields import id_field, require_unique, text_field
+from corom.readers.jsonl import passage_of_record
+from corom.readers.layout import PASSAGE, QUERY, USUAL, Layout, Names, find_columns
+from corom.readers.lines import BadRecordError, SkipReport, leave_out, plain_name, undecodable
+from corom.readers.xlsx_rows import xlsx_rows
+from corom.records import Passage, Query
+
+Row: TypeAlias = dict[str, str]
+"""A row's cells by what they are for."""
+
+T = TypeVar("T")
+
+
+def read_passages_table(
+    path: Path, *, layout: Layout = USUAL, skips: SkipReport | None = None
+) -> Iterator[Passage]:
+    """Yield the passages of a table; a text may be empty when there is a title."""
+    return _numbered(path, PASSAGE, passage_of_record, layout=layout, skips=skips)
+
+
+def read_queries_table(
+    path: Path, *, layout: Layout = USUAL, skips: SkipReport | None = None
+) -> Iterator[Query]:
+    """Yield the queries of a table."""
+
+    def query(row: Row) -> Query:
+        return Query(id_field(row, "id"), text_field(row, "text"))
+
+    return _numbered(path, QUERY, query, layout=layout, skips=skips)
+
+
+def _numbered(
+    path: Path,
+    names: Names,
+    make: Callable[[Row], T],
+    *,
+    layout: Layout,
+    skips: SkipReport | None,
+) -> Iterator[T]:
+    """Yield what `make` makes of each row, which gets its number for an id if it has none."""
+    unique = require_unique()
+
+    def parse(row: Row, number: int) -> T:
+        row.setdefault("id", str(number))
+        made = make(row)
+        unique(row["id"])
+        return made
+
+    is_sheet = plain_name(path.name).endswith(".xlsx")
+    rows = xlsx_rows(path) if is_sheet else csv_rows(path, encoding=layout.encoding)
+    return read_table(path, rows, names, parse, layout=layout, skips=skips)
+
+
+def read_table(
+    path: Path,
+    rows: Iterator[NumberedRow],
+    names: Names,
+    parse: Callable[[Row, int], T],
+    *,
+    layout: Layout = USUAL,
+    skips: SkipReport | None,
+) -> Iterator[T]:
+    """Yield `parse(cells, number)` of each of `rows` after the header, of the columns in `names`.
+
+    Raises FormatError with file and line.
+    """
+    line, header = next(rows, (1, []))
+    header = [name.strip() for name in header]
+    try:
+        _check_encoding(header, layout)
+        columns = find_columns(header, names, layout)
+    except BadRecordError as bad:
+        raise FormatError(str(bad), path=path, line=line) from None
+    for number, (line, row) in enumerate(rows, 1):
+        try:
+            _check_row(row, header, layout)
+            record = parse({role: row[at] for role, at in columns.items()}, number)
+        except BadRecordError as bad:
+            leave_out(bad, path, line, skips)
+        else:
+            yield record
+
+
+def _check_row(row: list[str], header: list[str], layout: Layout) -> None:
+    if len(row) != len(header):
+        raise BadRecordError("wrong columns", f"has {len(row)} columns instead of {len(header)}")
+    _check_encoding(row, layout)
+
+
+def _check_encoding(row: list[str], layout: Layout) -> None:
+    try:
+        "".join(row).encode("utf-8")
+    except UnicodeEncodeError:
+        raise undecodable(layout.encoding) from None
