@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,10 +36,11 @@ def listen(encoder: Encoder) -> Iterator[Callable[..., Any]]:
     """Start a server: `listen(timeout_s=1)` as ServeSettings; `.port`, `.door`, `.stop`."""
     running: list[tuple[Server, threading.Thread]] = []
 
-    def start(**settings: Any) -> Any:
+    def start(*, idle_s: int = 30, **settings: Any) -> Any:
         service = Service(encoder, settings=ServeSettings(port=0, **settings))
         server = Server(service)
         server.config.timeout_graceful_shutdown = WAITED
+        server.config.timeout_keep_alive = idle_s
         server.config.app.add_api_route("/large", lambda: Response(bytes(LARGE)))
         server.config.app.add_api_route("/static/slow", lambda: time.sleep(SLOW))
         thread = threading.Thread(target=server.run)
@@ -124,6 +125,24 @@ def test_who_does_not_end_a_request_is_cut_off(listen: Callable[..., Any], first
         found = rest(opened)
         assert 0.4 < time.monotonic() - begun < 10
         assert found == b""
+
+
+def test_who_sends_a_request_byte_by_byte_is_cut_off(listen: Callable[..., Any]) -> None:
+    port, begun = listen(timeout_s=0.5).port, time.monotonic()
+    with closing(connect(port)) as opened:
+        opened.sendall(HEALTH + b"x: ")
+        with suppress(ConnectionError):
+            while time.monotonic() - begun < 15:
+                opened.sendall(b"a")
+                time.sleep(0.05)
+        assert 0.4 < time.monotonic() - begun < 10
+
+
+def test_a_connection_that_asks_nothing_more_is_closed(listen: Callable[..., Any]) -> None:
+    with closing(connect(listen(idle_s=1).port)) as opened:
+        opened.sendall(HEALTH + b"\r\n")
+        assert opened.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert rest(opened) == b""
 
 
 def test_who_does_not_end_a_second_request_is_cut_off(listen: Callable[..., Any]) -> None:

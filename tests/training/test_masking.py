@@ -44,6 +44,21 @@ def test_probabilities_have_the_right_mean_order_and_bounds(weights, rate):
     assert (np.diff(chances[order]) >= -1e-9).all()
 
 
+@pytest.mark.parametrize(
+    ("weights", "rate", "chances"),
+    [
+        ([1, 2, 3, 4], 0.2, [0.08, 0.16, 0.24, 0.32]),
+        ([0, 0, 5], 0.1, [0, 0, 0.3]),
+        ([1, 1, 8], 0.4, [0.3, 0.3, 0.6]),  # 0.96 is cut to 0.6, the rest shares what is left
+        ([1, 4, 8, 100], 0.5, [0.2, 0.6, 0.6, 0.6]),
+        ([1, 1], 0.9, [0.6, 0.6]),
+    ],
+)
+def test_probabilities_by_hand(weights, rate, chances):
+    found = probabilities(np.array(weights, np.float64), rate=rate)
+    assert found.tolist() == pytest.approx(chances)
+
+
 def test_equal_weights_mask_evenly_and_no_weights_too():
     assert probabilities(np.ones(5), rate=0.3).tolist() == pytest.approx([0.3] * 5)
     assert probabilities(np.zeros(5), rate=0.3).tolist() == pytest.approx([0.3] * 5)
