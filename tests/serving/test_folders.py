@@ -131,7 +131,7 @@ def test_a_shorter_dimension_is_followed(serve: Callable, index: Path, encoder: 
 
 def test_which_indexes_go_together(index: Path, words: Path) -> None:
     assert Folders(words, None).open().modes == Folders(None, words).open().modes == ("bm25",)
-    assert Folders(index, words).open().modes == ("dense", "bm25")
+    assert Folders(index, words).open().modes == ("dense", "bm25", "both")
     with pytest.raises(InputError, match="index is not an index of words"):
         Folders(None, index).open()
     with pytest.raises(InputError, match="is an index of words itself"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 NAMES = (
     *("input", "inputs", "query", "texts", "source_sentence", "sentences_to_compare", "sentences"),
     *("model", "dimensions", "encoding_format", "truncate", "k", "mode", "marks", "row", "score"),
-    *("documents", "top_n", "return_documents", "rerank"),
+    *("documents", "top_n", "return_documents", "rerank", "weight"),
 )
 ROUTES = (
     *("/v1/embeddings", "/embed", "/similarity", "/rerank", "/v1/similarity", "/v1/search"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from corom.index import (
 )
 from corom.records import Passage
 from corom.reranker import Reranker, SecondPass
-from corom.search import Searcher
+from corom.search import Fusion, Searcher
 from corom.serving import finding
 from corom.serving.collection import Collection
 
@@ -49,10 +50,14 @@ def collection(encoder: Encoder) -> Collection:
     return Collection("parts", vectors=vectors, words=words)
 
 
-def ids(client: TestClient, **body: object) -> list[str]:
+def post(client: TestClient, **body: object) -> Any:
     answer = client.post("/v1/search", json={"query": QUERY, **body})
     assert answer.status_code == 200, answer.text
-    return [hit["id"] for hit in answer.json()["hits"]]
+    return answer.json()
+
+
+def ids(client: TestClient, **body: object) -> list[str]:
+    return [hit["id"] for hit in post(client, **body)["hits"]]
 
 
 @pytest.mark.parametrize("k", [2, 10])
@@ -68,6 +73,71 @@ def test_each_text_once(
             found = ids(client, mode=mode, k=k, by_document=once)
             assert found == [hit.id for hit in truth]
     assert len(ids(client, k=k, by_document=True)) == min(k, 4)
+
+
+@pytest.mark.parametrize("k", [2, 10])
+@pytest.mark.parametrize("weight", [None, 0, 0.5, 1])
+@pytest.mark.parametrize("reads", [False, True])
+def test_both_are_those_of_a_searcher_with_a_fusion(
+    serve: Callable[..., TestClient],
+    collection: Collection,
+    encoder: Encoder,
+    tiny_reranker: Path,
+    k: int,
+    weight: float | None,
+    reads: bool,
+) -> None:
+    second = None
+    if reads:
+        second = SecondPass(reranker=Reranker.load(tiny_reranker, precision="fp32"), depth=3)
+    client = serve(collection=collection, second=second)
+    searcher = Searcher(
+        collection.vectors,
+        encoder=encoder,
+        words=collection.words,
+        fusion=Fusion() if weight is None else Fusion(vectors=weight),
+        second=second,
+    )
+    asked = {"mode": "both", "k": k, **({} if weight is None else {"weight": weight})}
+    for once in (False, True):
+        truth = searcher.search([QUERY], k, by_document=once)[0]
+        found = post(client, **asked, by_document=once, marks=True)
+        assert [hit["id"] for hit in found["hits"]] == [hit.id for hit in truth]
+        scores = [hit["score"] for hit in found["hits"]]
+        assert scores == pytest.approx([hit.score for hit in truth], abs=1e-4)
+        assert [hit["text"] for hit in found["hits"]] == [hit.text for hit in truth]
+        assert all(hit["marks"]["sentence"] for hit in found["hits"])
+        assert (found["mode"], found["reranked"], found["truncated"]) == ("both", reads, False)
+
+
+def test_a_query_cut_short_is_said_where_vectors_count(
+    serve: Callable[..., TestClient], collection: Collection
+) -> None:
+    client = serve(collection=collection)
+    for mode, cut in (("dense", True), ("both", True), ("bm25", False)):
+        assert post(client, query="糖" * 500, mode=mode)["truncated"] is cut
+
+
+def test_both_need_both_and_a_weight_needs_them(
+    serve: Callable[..., TestClient], collection: Collection
+) -> None:
+    client = serve(collection=collection)
+    assert client.get("/v1/about").json()["collection"]["modes"] == ["dense", "bm25", "both"]
+    words = serve(collection=Collection("words", words=collection.words))
+    for served, status, body in (
+        (words, 400, {"mode": "both"}),
+        (client, 400, {"weight": 0.5}),
+        (client, 400, {"mode": "bm25", "weight": 0.5}),
+        (client, 422, {"mode": "both", "weight": 1.1}),
+        (client, 422, {"mode": "both", "weight": -0.1}),
+        (client, 422, {"mode": "both", "weight": "0.5"}),
+    ):
+        answer = served.post("/v1/search", json={"query": QUERY, **body})
+        told = answer.json()["error"]
+        assert (answer.status_code, told["param"]) == (
+            status,
+            "mode" if served is words else "weight",
+        )
 
 
 def test_an_index_made_of_parts_is_searched_so(
@@ -96,7 +166,7 @@ def test_a_reranker_reads_the_best_part_of_each(
     assert ids(client, k=3, by_document=True) == [hit.id for hit in truth]
 
 
-@pytest.mark.parametrize("mode", ["dense", "bm25"])
+@pytest.mark.parametrize("mode", ["dense", "bm25", "both"])
 def test_marks_are_made_off_the_event_loop(
     serve: Callable[..., TestClient],
     collection: Collection,
@@ -119,4 +189,4 @@ def test_marks_are_made_off_the_event_loop(
     client = serve(collection=collection)
     answer = client.post("/v1/search", json={"query": QUERY, "mode": mode, "marks": True, "k": 3})
     assert all(hit["marks"]["words"] for hit in answer.json()["hits"])
-    assert loops == [None] * (6 if mode == "dense" else 3)
+    assert loops == [None] * (3 if mode == "bm25" else 6)

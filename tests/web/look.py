@@ -28,7 +28,7 @@ def ask(page: Any, query: str, mode: str = "dense") -> None:
     page.check(f"#search input[value={mode}]", force=True)
     page.fill("#search input[name=query]", query)
     page.press("#search input[name=query]", "Enter")
-    page.wait_for_selector("#search .sides" if mode == "both" else "#search .hits")
+    page.wait_for_selector("#search .sides" if mode == "compare" else "#search .hits")
     page.wait_for_timeout(700)
 
 
@@ -43,7 +43,7 @@ def tour(browser: Any, address: str, out: Path, **options: Any) -> None:
         page.screenshot(path=out.with_name(f"{out.name}-{name}.png"), full_page=True)
 
     look("empty")
-    for mode in ("dense", "both"):
+    for mode in ("dense", "compare"):
         ask(page, QUERY, mode)
         look(mode)
     page.click("#tab-similarity")

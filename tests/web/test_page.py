@@ -30,13 +30,26 @@ def test_an_example_is_a_click_away_and_both_ways_stand_side_by_side(visit):
     page = visit()
     page.click("#search .examples button >> nth=0")
     page.wait_for_selector(HITS)
-    page.check("#search input[value=both]", force=True)
+    page.check("#search input[value=compare]", force=True)
     page.wait_for_selector("#search .sides")
     assert page.locator("#search .sides ol").count() == 2
     assert page.locator("#search .sides h2").all_inner_texts()[0].startswith("语义")
     assert page.locator("#search .move").count() == 20
     boxes = [page.locator("#search .sides ol").nth(n).bounding_box() for n in (0, 1)]
     assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+
+
+def test_both_ways_give_one_ranking(visit):
+    page = visit()
+    with page.expect_request("**/v1/search") as asked:
+        search(page, QUERY, by="both")
+    assert asked.value.post_data_json["mode"] == "both"
+    scores = [float(text.split()[0]) for text in texts(page, f"{HITS} .score")]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > scores[-1] >= 0
+    assert page.locator("#search label", has_text="混合").count() == 1
+    page.click("#language")
+    assert page.locator("#search label", has_text="Both").count() == 1
 
 
 def test_similarity_as_bars_and_as_a_matrix(visit):
@@ -114,9 +127,9 @@ def test_nothing_is_wider_than_the_screen(visit, width):
     search(page, QUERY)
     page.wait_for_selector(HITS)
     fits("hits")
-    page.check("#search input[value=both]", force=True)
+    page.check("#search input[value=compare]", force=True)
     page.wait_for_selector("#search .sides")
-    fits("both")
+    fits("sides")
     page.click("#tab-similarity")
     page.click("#similarity .sample")
     page.wait_for_selector("#similarity .hits")

@@ -108,7 +108,7 @@ def test_a_page_opened_while_the_server_was_busy_learns_of_the_reranker_later(vi
     assert page.evaluate(CHECKED) == "reranked"
 
 
-@pytest.mark.parametrize("mode", ["bm25", "both", "dense"])
+@pytest.mark.parametrize("mode", ["bm25", "both", "compare", "dense"])
 def test_a_late_answer_leaves_the_mode_that_was_chosen(visit, mode):
     held = []
     page = visit(routes={"**/v1/about": lambda route: held.append(route)})

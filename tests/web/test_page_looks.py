@@ -36,9 +36,9 @@ def test_long_names_and_urls_do_not_push_the_page_wider(visit, long_words, width
     page.wait_for_selector(HITS)
     assert page.locator(HITS).count() == 3
     fits("hits")
-    page.check("#search input[value=both]", force=True)
+    page.check("#search input[value=compare]", force=True)
     page.wait_for_selector("#search .sides")
-    fits("both")
+    fits("sides")
     page.click("#tab-map")
     for number, passage in enumerate(PASSAGES):
         page.locator("#map .dot").nth(number).dispatch_event("pointerenter")

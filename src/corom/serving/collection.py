@@ -12,10 +12,10 @@ from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.index import BM25Index, VectorIndex
 from corom.records import Hit, Passage
-from corom.search import FoundPassage, best_documents
+from corom.search import FoundPassage, Fusion, best_documents
 from corom.vectors import Vectors
 
-Mode: TypeAlias = Literal["dense", "bm25"]
+Mode: TypeAlias = Literal["dense", "bm25", "both"]
 
 BUNDLED = "bundled"
 
@@ -40,8 +40,9 @@ class Collection:
                 "make both from the same corpus"
             )
         self.name, self.vectors, self.words = name, vectors, words
-        both: dict[Mode, VectorIndex | BM25Index | None] = {"dense": vectors, "bm25": words}
-        self.modes = tuple(mode for mode, index in both.items() if index is not None)
+        there: dict[Mode, bool] = {"dense": vectors is not None, "bm25": words is not None}
+        there["both"] = all(there.values())
+        self.modes = tuple(mode for mode, is_there in there.items() if is_there)
         if not self.modes:
             raise InputError("a collection needs an index")
 
@@ -69,6 +70,21 @@ class Collection:
         if index is None:
             return []
         return _found(index, lambda depth: index.search([query], depth), k, by_document)
+
+    def by_both(
+        self, vector: Vectors, query: str, k: int, *, fusion: Fusion, by_document: bool = False
+    ) -> list[FoundPassage]:
+        """Return the best `k` by vector and words, as a `Searcher` with this fusion does."""
+        vectors, words = self.vectors, self.words
+        if vectors is None or words is None:
+            return []
+
+        def find(most: int) -> list[list[Hit]]:
+            depth = max(fusion.depth, most)
+            [near], [worded] = vectors.search(vector[None], depth), words.search([query], depth)
+            return [fusion.joined(near, worded)[:most]]
+
+        return _found(vectors, find, k, by_document)
 
     def sample(self, most: int) -> Sample:
         """Return at most `most` passages with their vectors."""

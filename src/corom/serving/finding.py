@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -11,8 +12,9 @@ from fastapi import Request
 
 from corom.highlight import MAX_SENTENCES, sentences, snippet
 from corom.records import Hit, Passage
-from corom.search import FoundPassage
+from corom.search import FoundPassage, Fusion
 from corom.serving.collection import Collection
+from corom.serving.errors import ApiError
 from corom.serving.schemas import Marks, SearchRequest
 from corom.serving.service import Second, Service
 from corom.vectors import Vectors
@@ -36,17 +38,26 @@ async def find(
     collection: Collection,
     second: Second | None,
 ) -> Found:
-    """Return the best passages, in the order of the reranker if there is a `second` pass."""
+    """Return the best passages, in the order of the reranker if there is a `second` pass.
+
+    Raises ApiError for a weight where nothing is weighed.
+    """
+    if body.weight is not None and body.mode != "both":
+        raise ApiError(400, "weight belongs to mode both", code="invalid_value", param="weight")
     once = collection.holds_parts if body.by_document is None else body.by_document
     k = body.k if second is None else max(body.k, second.rules.depth)
-    if body.mode == "dense":
-        encoded = await service.embed(request, queries=[body.query])
-        vector = service.for_index(encoded.vectors, collection)[0]
-        passages = await asyncio.to_thread(collection.by_vector, vector, k, by_document=once)
-        found = Found(passages, encoded.vectors[0], truncated=bool(encoded.truncated))
-    else:
+    if body.mode == "bm25":
         passages = await asyncio.to_thread(collection.by_words, body.query, k, by_document=once)
         found = Found(passages)
+    else:
+        encoded = await service.embed(request, queries=[body.query])
+        vector = service.for_index(encoded.vectors, collection)[0]
+        search = partial(collection.by_vector, vector)
+        if body.mode == "both":
+            fusion = Fusion() if body.weight is None else Fusion(vectors=body.weight)
+            search = partial(collection.by_both, vector, body.query, fusion=fusion)
+        passages = await asyncio.to_thread(search, k, by_document=once)
+        found = Found(passages, encoded.vectors[0], truncated=bool(encoded.truncated))
     if second is None:
         return found
     passages = await _reordered(service, request, body.query, found.passages, second)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from corom.highlight import MAX_SENTENCES
+from corom.search import Fusion
 from corom.serving.collection import Mode
 from corom.serving.settings import MAX_CHARACTERS, MAX_MATRIX, MAX_TEXTS
 
@@ -264,7 +265,13 @@ class SearchRequest(Request):
 
     query: Text
     k: int = Field(10, ge=1, le=100)
-    mode: Mode = "dense"
+    mode: Mode = Field("dense", description="both: the scores of dense and bm25, summed")
+    weight: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description=f"with mode both: what dense counts, bm25 the rest; default {Fusion.vectors}",
+    )
     rerank: bool | None = Field(
         None, description="have the reranker read the first hits; default: if there is one"
     )
@@ -275,7 +282,7 @@ class SearchRequest(Request):
     )
     marks: bool = Field(
         False,
-        description="mark what answers: dense costs the encoding of the first "
+        description="mark what answers: but for bm25 it costs the encoding of the first "
         f"{MAX_SENTENCES} sentences of each hit",
     )
 
@@ -293,8 +300,8 @@ class SearchHit(BaseModel):
     rank: int
     id: str
     score: float = Field(
-        description="dense: the model's similarity; bm25: 0 upwards, unbounded; reranked: 0 to 1 "
-        "for what the reranker read, below for the rest"
+        description="dense: the model's similarity; bm25: 0 upwards, unbounded; both: 0 to 1; "
+        "reranked: 0 to 1 for what the reranker read, below for the rest"
     )
     title: str
     text: str

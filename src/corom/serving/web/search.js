@@ -1,4 +1,4 @@
-// 检索: a query, ranked passages; reranked, by meaning, by words, or two ways side by side.
+// 检索: a query, ranked passages; reranked, by meaning, by words, by both, or two ways side by side.
 
 import { Output, ask, copyCurl } from "./api.js";
 import { $, h } from "./dom.js";
@@ -92,7 +92,7 @@ function side(found, other, name) {
   return h("div", {}, h("h2", {}, name, h("small", {}, time)), shown);
 }
 
-async function both(query, signal) {
+async function compare(query, signal) {
   const [dense, bm25] = await Promise.all(
     ["dense", "bm25"].map((by) => ask("v1/search", body(query, by), signal)));
   return () => [cut(dense) || "",
@@ -117,7 +117,7 @@ function run() {
     if (length > limits.characters) {
       return () => h("p", { class: "hint" }, t("tooLong", number(length), number(limits.characters)));
     }
-    if (asked === "both") return both(query, signal);
+    if (asked === "compare") return compare(query, signal);
     const found = await ask("v1/search", body(query, asked), signal);
     return () => single(found);
   });
@@ -130,7 +130,7 @@ export function start() {
   form.addEventListener("submit", (event) => { event.preventDefault(); submit(); });
   $(".choice", panel).addEventListener("change", () => { touched = true; run(); });
   $(".curl", panel).addEventListener("click", () => {
-    const by = mode() === "both" ? "dense" : mode();
+    const by = mode() === "compare" ? "dense" : mode();
     copyCurl("v1/search", body(submitted, by));
   });
 }
@@ -138,8 +138,7 @@ export function start() {
 export function allow(modes, reranker) {
   const ways = reranker && modes.includes("dense") ? ["reranked", ...modes] : modes;
   for (const input of panel.querySelectorAll("input[name=mode]")) {
-    const needs = input.value === "both" ? ["dense", "bm25"] : [input.value];
-    input.disabled = !needs.every((name) => ways.includes(name));
+    input.disabled = !ways.includes(input.value === "compare" ? "both" : input.value);
     input.parentElement.hidden = input.disabled;
   }
   const chosen = $("input[name=mode]:checked", panel);
