@@ -94,6 +94,27 @@ def test_what_was_written_is_read(tmp_path, pooling, layers):
     assert {n: w.shape for n, w in restored_weights(found).items()} == shape.weight_shapes()
 
 
+def test_restored_weights_are_those_of_the_formula():
+    found, x = int8_weights(), np.random.default_rng(4).normal(size=4).astype(np.float32)
+    restored, linear, span = restored_weights(found), found.linears[INNER], found.inputs[INNER]
+    q = (2 * x - span.low - span.high) / (span.high - span.low)
+    wanted = linear.scale * (linear.weight @ q) + linear.bias
+    got = restored[f"{INNER}.weight"] @ x + restored[f"{INNER}.bias"]
+    np.testing.assert_allclose(got, wanted, rtol=1e-4)
+    for word, scale, row in zip(found.words, found.word_scales, restored[WORDS], strict=True):
+        np.testing.assert_array_equal(row, word * scale)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "overlap", "passed"),
+    [(0.999, 0.95, True), (0.9989, 1.0, False), (1.0, 0.949, False)],
+)
+def test_int8_is_chosen_where_it_keeps_enough(cosine, overlap, passed):
+    found = Fidelity(mean_cosine=cosine, min_cosine=0.5, top10_overlap=overlap, texts=40)
+    assert found.passed() is passed
+    assert ("calibrate on your own text" in found.advice()) is not passed
+
+
 FLOATS = {
     "a number for all words": (f"{WORDS}.scale", lambda a: a[:1]),
     "half the width": (f"{WORDS}.scale", lambda a: a.astype(np.float16)),
