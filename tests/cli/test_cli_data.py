@@ -112,7 +112,7 @@ def test_sample_takes_a_share_of_each_source_in_order(run: Callable, tmp_path: P
     assert f"{len(kept)} of 80 records" in done.err
     other = run("data", "sample", "-d", data, "-o", tmp_path / "part")
     assert other.code == 2
-    assert "sampled otherwise" in other.err
+    assert "made otherwise" in other.err
 
 
 def test_sample_names_the_line_that_is_no_match(run: Callable, tmp_path: Path) -> None:

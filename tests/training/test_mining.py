@@ -223,7 +223,7 @@ def test_a_mined_folder_is_taken_as_it_is_unless_asked_otherwise(settings, tmp_p
     stamp = mined.files[0].stat().st_mtime_ns
     assert mine(settings()) == mined
     assert mined.files[0].stat().st_mtime_ns == stamp
-    with pytest.raises(InputError, match=r"mined otherwise \(settings\.negatives\)"):
+    with pytest.raises(InputError, match=r"made otherwise \(settings\.negatives\)"):
         mine(settings(negatives=5))
     mined.files[0].write_text("", encoding="utf-8")
     with pytest.raises(ArtifactError, match="bytes, its manifest says"):

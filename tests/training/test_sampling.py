@@ -45,7 +45,7 @@ def test_the_seed_decides_and_a_part_is_left_as_it_is(settings):
     assert parts["a"] == parts["b"] != parts["c"]
     chosen = settings("a", most=20, seed=1)
     assert sample(chosen)[0].read_bytes() == parts["a"]
-    with pytest.raises(InputError, match=r"sampled otherwise \(settings\.seed\)"):
+    with pytest.raises(InputError, match=r"made otherwise \(settings\.seed\)"):
         sample(settings("a", most=20, seed=2))
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from corom.errors import InputError
-from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_json
+from corom.files import atomic_folder, read_json, write_json
 from corom.models.checkpoint import load_checkpoint
 from corom.models.names import resolve
 from corom.readers import (
@@ -33,7 +33,7 @@ from corom.training.examples import text_key
 from corom.training.mining_settings import MineSettings
 from corom.training.plan import plain_source, row_weights
 from corom.training.progress import Counted
-from corom.training.provenance import checksums, first_difference, versions
+from corom.training.provenance import checksums, is_made, versions
 from corom.training.recipe import as_table
 from corom.training.rows import in_pool, output_names, records_of, row_of, write_records
 from corom.training.sources import Candidates, open_source
@@ -74,19 +74,15 @@ def mine(settings: MineSettings, *, progress: MiningProgress | None = None) -> M
     """
     output = Path(settings.output)
     made_of = {"settings": as_table(settings), "inputs": _inputs(settings)}
-    if not (output / MANIFEST).exists():
+    if not is_made(output, made_of, record=REPORT):
         miner = Miner(settings, progress=progress)
         with atomic_folder(output) as draft:
             for name, path in output_names(settings.data).items():
                 write_records(draft / name, miner.mined(path), like=path)
             report = {**made_of, "versions": versions(), "report": miner.report()}
             write_json(draft / REPORT, report)
-    check_manifest(output)
-    found = read_json(output / REPORT)
-    if different := first_difference({key: found[key] for key in made_of}, made_of):
-        raise InputError(f"{output} was mined otherwise ({different}); choose another output")
     files = tuple(output / name for name in output_names(settings.data))
-    return Mined(files=files, **found["report"])
+    return Mined(files=files, **read_json(output / REPORT)["report"])
 
 
 class Ids:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from corom.errors import InputError
-from corom.files import read_json, sha256, write_json
+from corom.files import MANIFEST, check_manifest, read_json, sha256, write_json
 from corom.readers import open_dataset
 from corom.training.recipe import as_table
 
@@ -83,6 +83,24 @@ def begin(
                 f"{folder} holds a run with other {part} ({different}); choose another output, "
                 "or remove it to start anew"
             )
+
+
+def is_made(folder: Path, made_of: Mapping[str, Any], *, record: str) -> bool:
+    """Return whether a step's folder is there, whole; `record` is its file that says of what.
+
+    Raises InputError naming the first difference if it was made of anything else, ArtifactError
+    if a file is not what it was.
+    """
+    if not (folder / MANIFEST).exists():
+        return False
+    check_manifest(folder)
+    found = read_json(folder / record)
+    if different := first_difference({key: found.get(key) for key in made_of}, made_of):
+        raise InputError(
+            f"{folder} was made otherwise ({different}); choose another output, or remove it to "
+            "make it anew"
+        )
+    return True
 
 
 def first_difference(one: Any, other: Any, *, at: str = "") -> str:  # noqa: ANN401 - JSON

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from corom.errors import InputError
-from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_json
+from corom.files import atomic_folder, write_json
 from corom.readers import Group, Pair, SkipReport
 from corom.training.mining_settings import SampleSettings
 from corom.training.plan import plain_source, row_weights, uses
-from corom.training.provenance import checksums, first_difference
+from corom.training.provenance import checksums, is_made
 from corom.training.recipe import as_table
 from corom.training.rows import output_names, records_of, write_records
 
@@ -29,7 +28,7 @@ def sample(settings: SampleSettings) -> tuple[Path, ...]:
     output = Path(settings.output)
     made_of = {"settings": as_table(settings), "inputs": checksums(settings.data)}
     names = output_names(settings.data)
-    if not (output / MANIFEST).exists():
+    if not is_made(output, made_of, record=REPORT):
         skips, lost = SkipReport(), Counter[str]()
         kept = _kept(settings, skips, lost)
         with atomic_folder(output) as draft:
@@ -41,10 +40,6 @@ def sample(settings: SampleSettings) -> tuple[Path, ...]:
                 write_records(draft / name, (records[number] for number in chosen), like=path)
             counts = {"records": place, "kept": int(kept.sum()), "left out": skips.counts + lost}
             write_json(draft / REPORT, {**made_of, "report": counts})
-    check_manifest(output)
-    found = read_json(output / REPORT)
-    if different := first_difference({key: found[key] for key in made_of}, made_of):
-        raise InputError(f"{output} was sampled otherwise ({different}); choose another output")
     return tuple(output / name for name in names)
 
 

@@ -18,16 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 
 from corom.encoder import Encoder
-from corom.errors import InputError
 from corom.evaluation import Dense, evaluate, to_json, to_markdown
 from corom.evaluation.lexical import Lexical
 from corom.extras import need
-from corom.files import MANIFEST, atomic_folder, check_manifest, read_json, write_bytes, write_json
+from corom.files import atomic_folder, write_bytes, write_json
 from corom.models.checkpoint import load_checkpoint
 from corom.models.names import resolve
 from corom.readers import open_dataset
@@ -36,6 +34,7 @@ from corom.training.loop import start_accelerator
 from corom.training.mining import mine
 from corom.training.pretraining import pretrain
 from corom.training.progress import Counted, Progress
+from corom.training.provenance import is_made
 from corom.training.recipe import as_table
 from corom.training.retrieval import cuda_device
 from corom.training.sampling import sample
@@ -112,7 +111,7 @@ def _average(recipe: TwoStageSettings, models: Mapping[str, str], target: Path) 
     parts = {STAGE2: 1 - base - stage1, STAGE1: stage1, "base": base}
     shares = {resolve(models[name]): share for name, share in parts.items() if share}
     made_of = {load_checkpoint(folder).fingerprint: share for folder, share in shares.items()}
-    if _is_made(target, {"shares": made_of}):
+    if is_made(target, {"shares": made_of}, record=_MADE_OF):
         return
     with atomic_folder(target) as draft:
         card = (resolve(models[STAGE2]) / CARD).read_text(encoding="utf-8")
@@ -121,16 +120,6 @@ def _average(recipe: TwoStageSettings, models: Mapping[str, str], target: Path) 
         remark = _AVERAGE.format(parts=", ".join(listed))
         average(list(shares), draft / "model", shares=list(shares.values()), card=card + remark)
         write_json(draft / _MADE_OF, {"shares": made_of})
-
-
-def _is_made(target: Path, made_of: Mapping[str, Any]) -> bool:
-    """Whether a step's folder is there; InputError if it was made from anything else."""
-    if not (target / MANIFEST).exists():
-        return False
-    check_manifest(target)
-    if read_json(target / _MADE_OF) != made_of:
-        raise InputError(f"{target} was made from other models or data; remove it to make it anew")
-    return True
 
 
 def _evaluate(
@@ -148,7 +137,7 @@ def _evaluate(
         "normalize": normalize,
         "data": dataset.checksum(),
     }
-    if _is_made(target, made_of):
+    if is_made(target, made_of, record=_MADE_OF):
         return
     dense = [
         Dense(encoder, name=name, work=output / VECTORS, normalize=normalize)
