@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -92,13 +93,30 @@ def test_counts_include_special_tokens_and_stop_at_the_maximum(tokenizer_json):
 def test_every_text_is_in_one_batch_within_the_budget(lengths, budget):
     texts = [np.full(n, i + 1, np.int32) for i, n in enumerate(lengths)]
     rows = []
-    for batch in batches(texts, budget=budget, longest=38 if max(lengths, default=0) <= 38 else 40):
+    longest = 38 if max(lengths, default=0) <= 38 else 40
+    for batch in batches(texts, budget=budget, longest=longest):
+        assert batch.ids.shape[1] <= longest
         rows += batch.rows.tolist()
         assert batch.ids.size <= max(budget, batch.ids.shape[1])
         for row, ids, length in zip(batch.rows, batch.ids, batch.lengths, strict=True):
             np.testing.assert_array_equal(ids[:length], texts[row])
             assert not ids[length:].any()
     assert sorted(rows) == list(range(len(lengths)))
+
+
+@given(st.lists(st.integers(2, 40), max_size=40), st.integers(1, 200))
+def test_batches_without_padding_are_full(lengths, budget):
+    texts = [np.full(n, i + 1, np.int32) for i, n in enumerate(lengths)]
+    found = list(batches(texts, budget=budget, packed=True))
+    order = [row for batch in found for row in batch.rows.tolist()]
+    assert order == sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    for batch in found:
+        assert len(batch.rows) == 1 or batch.lengths.sum() <= budget
+        for row, ids, length in zip(batch.rows, batch.ids, batch.lengths, strict=True):
+            np.testing.assert_array_equal(ids[:length], texts[row])
+            assert not ids[length:].any()
+    for batch, after in pairwise(found):
+        assert batch.lengths.sum() + after.lengths[0] > budget
 
 
 def test_the_padded_length_of_a_text_does_not_depend_on_its_neighbours():
