@@ -22,9 +22,9 @@ HEAD = """\
 `corom VERB --help` says the same. Results go to standard output, remarks and progress to standard
 error; `--json` prints one line of JSON for programs. Exit codes: 0 done, 2 wrong usage or input,
 1 anything else, 130 interrupted, 143 by SIGTERM. Where a file of texts is asked for, it may be
-.jsonl (`id`, `text`, `title`), .csv (the same under a header), .tsv (id, tab, text) or .txt (a text
-a line), plain or .gz, .xz, .zst; `-` is standard input, a text a line. Files are written whole or
-not at all.
+.jsonl (`id`, `text`, `title`), .csv or .xlsx (the same under a header), .tsv (id, tab, text) or
+.txt (a text a line), plain or .gz, .xz, .zst; `-` is standard input, a text a line. Files are
+written whole or not at all.
 """
 
 

@@ -15,7 +15,17 @@ from corom.cli.console import (
     say,
     say_json,
 )
-from corom.cli.options import DeviceOption, JsonOption, LengthOption, ModelOption, PrecisionOption
+from corom.cli.options import (
+    DeviceOption,
+    EncodingOption,
+    IdOption,
+    JsonOption,
+    LengthOption,
+    ModelOption,
+    PrecisionOption,
+    TextOption,
+    TitleOption,
+)
 from corom.errors import InputError
 from corom.extras import need
 
@@ -31,7 +41,7 @@ def command(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="Texts in a .jsonl, .csv, .tsv or .txt file, or - (a text a line).",
+            help="Texts in a .jsonl, .csv, .xlsx, .tsv or .txt file, or - (a text a line).",
         ),
     ],
     clusters: Annotated[
@@ -47,6 +57,10 @@ def command(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A .tsv of id and group (-1: in none).")
     ] = None,
+    text: TextOption = None,
+    id_: IdOption = None,
+    title: TitleOption = None,
+    encoding: EncodingOption = "utf-8",
     model: ModelOption = "corom-medical",
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
@@ -58,13 +72,15 @@ def command(
     Reports each group's size, its most typical texts and its telling words (extra cluster).
     """
     from corom.clustering import cluster_density, cluster_kmeans, describe_clusters
+    from corom.readers import Layout
 
     if (clusters is None) == (not density):
         raise InputError("choose --clusters NUMBER or --density (one of the two)")
     need("sklearn", extra="cluster")  # before the long work, not after it
     if out is not None:
         check_output(out, source)
-    passages = list(read_passages(source))
+    layout = Layout(text=text, id=id_, title=title, encoding=encoding)
+    passages = list(read_passages(source, layout))
     texts = [passage.content for passage in passages]
     encoder = load_encoder(model, precision=precision, device=device, max_length=max_length)
     with progress_bar(len(texts)) as meter:

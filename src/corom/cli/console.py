@@ -20,6 +20,7 @@ import typer
 if TYPE_CHECKING:
     from corom.cli.options import EngineName, Precision
     from corom.encoder import Encoder, Progress
+    from corom.readers import Layout
     from corom.records import Passage, Query
     from corom.reranker import Reranker, SecondPass
     from corom.splitting import Splitter
@@ -123,24 +124,28 @@ def _warnings_noted() -> Iterator[None]:
         note(str(warning.message))
 
 
-def read_passages(source: str) -> Iterator[Passage]:
+def read_passages(source: str, layout: Layout | None = None) -> Iterator[Passage]:
     """Return the passages of a file or folder, or of standard input (`-`), a text a line."""
     from corom.readers import open_passages
+    from corom.readers.layout import FIXED
     from corom.records import Passage
 
+    layout = layout or FIXED
     if source == STDIN:
+        layout.refuse("standard input")
         return (Passage(*line) for line in _read_stdin())
-    return open_passages(Path(source))
+    return open_passages(Path(source), layout=layout)
 
 
-def read_queries(source: str) -> Iterator[Query]:
+def read_queries(source: str, layout: Layout) -> Iterator[Query]:
     """Return the queries of a file, or of standard input (`-`), a query a line."""
     from corom.readers import open_queries
     from corom.records import Query
 
     if source == STDIN:
+        layout.refuse("standard input")
         return (Query(*line) for line in _read_stdin())
-    return open_queries(Path(source))
+    return open_queries(Path(source), layout=layout)
 
 
 def _read_stdin() -> Iterator[tuple[str, str]]:
@@ -213,9 +218,9 @@ def _files_of(source: str) -> list[Path]:
         return [path for path in where.iterdir() if path.suffix in (".tsv", ".txt", ".md")]
 
 
-def count_passages(source: str) -> int | None:
+def count_passages(source: str, layout: Layout) -> int | None:
     """Return how many passages there are, checking all of them; None for standard input."""
-    return None if source == STDIN else sum(1 for _ in read_passages(source))
+    return None if source == STDIN else sum(1 for _ in read_passages(source, layout))
 
 
 class Meter:

@@ -13,13 +13,17 @@ from corom.cli.encode_shards import encode_folder
 from corom.cli.options import (
     DeviceOption,
     DimOption,
+    EncodingOption,
     EngineOption,
+    IdOption,
     JsonOption,
     LengthOption,
     ModelOption,
     NormalizeOption,
     PrecisionOption,
+    TextOption,
     ThreadsOption,
+    TitleOption,
 )
 from corom.errors import InputError
 
@@ -29,9 +33,10 @@ def command(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="A .jsonl, .csv, .tsv or .txt file (plain, .gz, .xz, .zst), the folder of a data "
-            "set, or - for standard input, a text a line. For a folder of shards also .parquet, "
-            "but no .csv, a pattern in quotes, a folder of files, or an fsspec URL.",
+            help="A .jsonl, .csv, .xlsx, .tsv or .txt file (plain, .gz, .xz, .zst), the folder of "
+            "a data set, or - for standard input, a text a line. For a folder of shards also "
+            ".parquet, but no .csv or .xlsx, a pattern in quotes, a folder of files, or an "
+            "fsspec URL.",
         ),
     ],
     out: Annotated[
@@ -45,6 +50,10 @@ def command(
     side: Annotated[
         Side, typer.Option("--as", help="Some models put other words before queries.")
     ] = "passage",
+    text: TextOption = None,
+    id_: IdOption = None,
+    title: TitleOption = None,
+    encoding: EncodingOption = "utf-8",
     normalize: NormalizeOption = None,
     dim: DimOption = None,
     model: ModelOption = "corom-medical",
@@ -78,10 +87,15 @@ def command(
     A file appears when it is whole, or not at all. A folder is filled shard by shard by several
     processes; killed, the same command goes on where it stopped.
     """
+    from corom.readers import Layout
+
+    layout = Layout(text=text, id=id_, title=title, encoding=encoding)
     shards = {"rows": shard_rows, "container": container, "vector_type": store}
     given = {name: value for name, value in shards.items() if value is not None}
     one_file = _is_one_file(source, out, for_shards=bool(given or workers or ray))
-    total = count_passages(source) if one_file else None
+    if not one_file:
+        layout.refuse(f"shards of {source}")
+    total = count_passages(source, layout) if one_file else None
     encoder = load_encoder(
         model,
         engine=engine,
@@ -93,7 +107,7 @@ def command(
     how: dict[str, Any] = {"side": side, "normalize": normalize, "truncate_dim": dim}
     how["as_json"] = as_json
     if one_file:
-        encode_file(source, out, encoder, total=total, **how)
+        encode_file(source, out, encoder, layout=layout, total=total, **how)
         return
     how |= {"device": device, "workers": workers, "ray": ray, "model": model, **given}
     encode_folder(source, out, encoder, threads=threads or 1, **how)

@@ -14,6 +14,7 @@ from corom.errors import InputError
 
 if TYPE_CHECKING:
     from corom.encoder import Encoder
+    from corom.readers import Layout
     from corom.vectors import Vectors
 
 Side: TypeAlias = Literal["passage", "query"]
@@ -24,6 +25,7 @@ def encode_file(
     out: Path,
     encoder: Encoder,
     *,
+    layout: Layout,
     side: Side,
     total: int | None,
     as_json: bool,
@@ -34,7 +36,7 @@ def encode_file(
     for file in (out, _ids_of(out)) if out.suffix == ".npy" else (out,):
         check_output(file, source)
     with progress_bar(total) as meter:
-        texts, options = _texts(source, ids), {**options, "progress": meter}
+        texts, options = _texts(source, layout, ids), {**options, "progress": meter}
         if side == "query":
             chunks = iter([encoder.encode_queries(texts, **options)])
         else:
@@ -49,8 +51,8 @@ def encode_file(
         say(f"{out}: {shape[0]:,} x {shape[1]} float32")
 
 
-def _texts(source: str, ids: deque[str]) -> Iterator[str]:
-    for passage in read_passages(source):
+def _texts(source: str, layout: Layout, ids: deque[str]) -> Iterator[str]:
+    for passage in read_passages(source, layout):
         ids.append(passage.id)
         yield passage.content
 

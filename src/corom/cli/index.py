@@ -23,12 +23,16 @@ from corom.cli.console import (
 from corom.cli.options import (
     DeviceOption,
     DimOption,
+    EncodingOption,
     EngineOption,
+    IdOption,
     JsonOption,
     LengthOption,
     NormalizeOption,
     PrecisionOption,
+    TextOption,
     ThreadsOption,
+    TitleOption,
 )
 from corom.errors import InputError
 
@@ -46,8 +50,9 @@ def command(
         Path,
         typer.Argument(
             metavar="CORPUS",
-            help="Passages: a .jsonl, .csv, .tsv or .txt file (plain, .gz, .xz, .zst), the folder "
-            "of a data set, or a folder of shards that corom encode made: nothing is encoded then.",
+            help="Passages: a .jsonl, .csv, .xlsx, .tsv or .txt file (plain, .gz, .xz, .zst), the "
+            "folder of a data set, or a folder of shards that corom encode made: nothing is "
+            "encoded then.",
         ),
     ],
     to: Annotated[
@@ -67,6 +72,10 @@ def command(
             "corom-medical (embedded), damo/… or iic/… (ModelScope), owner/name (Hugging Face).",
         ),
     ] = "corom-medical",
+    text: TextOption = None,
+    id_: IdOption = None,
+    title: TitleOption = None,
+    encoding: EncodingOption = "utf-8",
     kind: Annotated[
         Literal["exact", "hnsw", "ivfpq"],
         typer.Option("--kind", help="How vectors are searched; the last two: extra index."),
@@ -128,9 +137,11 @@ def command(
     unless it is to be updated.
     """
     from corom.index import BM25Options, IndexSpec
+    from corom.readers import Layout
     from corom.sharding.folder import holds_vectors
 
     options = _options(kind, scan)
+    layout = Layout(text=text, id=id_, title=title, encoding=encoding)
     if str(source) == STDIN:
         raise InputError("a corpus is read twice, standard input only once; write it to a file")
     if erase and not update:
@@ -138,6 +149,7 @@ def command(
     if whole_share and (part_tokens is None or model == BM25):
         raise InputError("--whole-share belongs to --part-tokens, and to vectors")
     if holds_vectors(source):
+        layout.refuse(source)
         _refuse_for_shards({"--part-tokens": part_tokens is not None, "--update": update})
         _from_shards(source, to, options, store=store, as_json=as_json)
         return
@@ -168,7 +180,7 @@ def command(
         splitter = load_splitter(model, part_tokens=part_tokens, reads=reads)
 
     def read() -> Iterator[Passage]:
-        passages = read_passages(str(source))
+        passages = read_passages(str(source), layout)
         return passages if splitter is None else nameable(passages)
 
     makers: dict[str, Any] = {"encoder": encoder, "splitter": splitter}

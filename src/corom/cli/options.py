@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 EngineName: TypeAlias = Literal["auto", "native", "openvino", "torch"]
+Encoding: TypeAlias = Literal["utf-8", "gb18030"]
 Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
 
 ModelOption = Annotated[
@@ -46,6 +47,35 @@ LengthOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="Processor threads; default: all.")
+]
+TextOption = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        metavar="COLUMN",
+        help="Of a .csv or .xlsx: which column holds the texts, by its name in the first row or "
+        "its number from 1; of a .jsonl: which field; default: text.",
+    ),
+]
+IdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--id", metavar="COLUMN", help="The same for ids; default: id, else rows are numbered."
+    ),
+]
+TitleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--title",
+        metavar="COLUMN",
+        help="The same for titles, which are read before the texts; default: title, if any.",
+    ),
+]
+EncodingOption = Annotated[
+    Encoding,
+    typer.Option(
+        "--encoding", help="Of a file of texts; gb18030 reads GBK, a Chinese Excel's plain csv."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 NormalizeOption = Annotated[

@@ -15,11 +15,15 @@ from corom.cli.console import (
     say_json,
 )
 from corom.cli.options import (
+    EncodingOption,
+    IdOption,
     JsonOption,
     LengthOption,
     ModelOption,
     PrecisionOption,
     RerankShareOption,
+    TextOption,
+    TitleOption,
 )
 
 
@@ -33,9 +37,13 @@ def command(
         typer.Option(
             "--file",
             "-f",
-            help="Passages from a .jsonl, .csv, .tsv or .txt file, or - (a text a line).",
+            help="Passages from a .jsonl, .csv, .xlsx, .tsv or .txt file, or - (a text a line).",
         ),
     ] = None,
+    text: TextOption = None,
+    id_: IdOption = None,
+    title: TitleOption = None,
+    encoding: EncodingOption = "utf-8",
     k: Annotated[int | None, typer.Option("-k", help="Show the best K only.")] = None,
     model: ModelOption = "corom-medical",
     reranker: Annotated[
@@ -58,14 +66,17 @@ def command(
     """
     from corom.errors import InputError
     from corom.ranking import rank_hits
+    from corom.readers import Layout
     from corom.records import Passage
     from corom.similarity import rank_passages
 
     if bool(passages) == (file is not None):
         raise InputError("name passages, or a file of passages with --file (one of the two)")
+    layout = Layout(text=text, id=id_, title=title, encoding=encoding)
     if file is not None:
-        candidates = list(read_passages(file))
+        candidates = list(read_passages(file, layout))
     else:
+        layout.refuse("without --file")
         candidates = [Passage(str(n), text) for n, text in enumerate(passages or [], 1)]
     if reranker is None and rerank_share is not None:
         raise InputError("--rerank-share belongs to --reranker")

@@ -20,11 +20,14 @@ from corom.cli.console import (
     stdin_text,
 )
 from corom.cli.options import (
+    EncodingOption,
+    IdOption,
     JsonOption,
     PrecisionOption,
     RerankDepthOption,
     RerankOption,
     RerankShareOption,
+    TextOption,
     ThreadsOption,
 )
 from corom.errors import ArtifactError, InputError
@@ -59,9 +62,12 @@ def command(
         typer.Option(
             "--file",
             "-f",
-            help="Queries from a .jsonl, .csv, .tsv or .txt file, or - (one a line).",
+            help="Queries from a .jsonl, .csv, .xlsx, .tsv or .txt file, or - (one a line).",
         ),
     ] = None,
+    text: TextOption = None,
+    id_: IdOption = None,
+    encoding: EncodingOption = "utf-8",
     k: Annotated[int, typer.Option("-k", help="Passages for each query.")] = 10,
     by_document: Annotated[
         bool | None,
@@ -112,11 +118,15 @@ def command(
     is underlined. With --json there is a line for each query: the list of its hits, or, with
     --file, an object of query_id and hits.
     """
+    from corom.readers import Layout
     from corom.records import Query
     from corom.search import Fusion
     from corom.stores import open_any
 
     _check_flags(queries or [], file, words=words, fusion=fusion, weight=weight)
+    layout = Layout(text=text, id=id_, encoding=encoding)
+    if file is None:
+        layout.refuse("without --file")
     on: dict[str, Any] = {"precision": precision, "threads": threads}
     load = partial(load_encoder, max_length=max_length, **on)
     reads = second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
@@ -132,7 +142,7 @@ def command(
         )
     asked = iter([Query("", text) for text in queries or []])
     if file is not None:
-        asked = read_queries(file)
+        asked = read_queries(file, layout)
     elif not queries:
         asked = _ask()
     # One at a time where someone waits for the answer.

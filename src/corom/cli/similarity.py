@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from corom.cli.console import load_encoder, note, read_passages, say, say_json
-from corom.cli.options import JsonOption, LengthOption, ModelOption, PrecisionOption
+from corom.cli.options import (
+    EncodingOption,
+    IdOption,
+    JsonOption,
+    LengthOption,
+    ModelOption,
+    PrecisionOption,
+    TextOption,
+    TitleOption,
+)
 
 if TYPE_CHECKING:
     from corom.records import Passage
@@ -28,7 +37,7 @@ def command(
         typer.Option(
             "--file",
             "-f",
-            help="Texts from a .jsonl, .csv, .tsv or .txt file, or - (a text a line).",
+            help="Texts from a .jsonl, .csv, .xlsx, .tsv or .txt file, or - (a text a line).",
         ),
     ] = None,
     pairs: Annotated[
@@ -47,6 +56,10 @@ def command(
         Score,
         typer.Option("--score", help="dot: what the model was trained with; l2: lower is nearer."),
     ] = "dot",
+    column: TextOption = None,
+    id_: IdOption = None,
+    title: TitleOption = None,
+    encoding: EncodingOption = "utf-8",
     model: ModelOption = "corom-medical",
     precision: PrecisionOption = "auto",
     max_length: LengthOption = None,
@@ -58,7 +71,7 @@ def command(
     in a file. With --above those that say much the same, such as questions asked twice.
     """
     from corom.errors import InputError
-    from corom.readers import read_pairs
+    from corom.readers import Layout, read_pairs
     from corom.similarity import check_above, score_matrix, score_pairs
 
     if above is not None:
@@ -68,7 +81,10 @@ def command(
     if sum((bool(texts), file is not None, pairs is not None)) != 1:
         raise InputError("give texts, --file or --pairs (one of the three)")
     both = [(pair.query, pair.positive) for pair in read_pairs(pairs)] if pairs else []
-    passages = [] if file is None else list(read_passages(file))
+    layout = Layout(text=column, id=id_, title=title, encoding=encoding)
+    if file is None:
+        layout.refuse("without --file")
+    passages = [] if file is None else list(read_passages(file, layout))
     texts = texts or [passage.content for passage in passages]
     if above is None and len(texts) > MOST:
         raise InputError(

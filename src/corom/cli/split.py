@@ -19,11 +19,19 @@ from corom.cli.console import (
     say,
     say_json,
 )
-from corom.cli.options import JsonOption, ModelOption
+from corom.cli.options import (
+    EncodingOption,
+    IdOption,
+    JsonOption,
+    ModelOption,
+    TextOption,
+    TitleOption,
+)
 from corom.errors import FormatError, InputError
 
 if TYPE_CHECKING:
     from corom.encoder import Progress
+    from corom.readers import Layout
     from corom.records import Passage
     from corom.splitting import Part
 
@@ -33,8 +41,8 @@ def command(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="Texts: a .jsonl, .csv, .tsv or .txt file (plain, .gz, .xz, .zst), the folder of "
-            "a data set, or - for standard input, a text a line.",
+            help="Texts: a .jsonl, .csv, .xlsx, .tsv or .txt file (plain, .gz, .xz, .zst), the "
+            "folder of a data set, or - for standard input, a text a line.",
         ),
     ],
     out: Annotated[
@@ -53,6 +61,10 @@ def command(
             "is a text; its id is the path without the ending.",
         ),
     ] = False,
+    text: TextOption = None,
+    id_: IdOption = None,
+    title: TitleOption = None,
+    encoding: EncodingOption = "utf-8",
     max_tokens: Annotated[
         int | None,
         typer.Option(
@@ -74,7 +86,7 @@ def command(
     Where a paragraph ends, else a sentence, a clause, a word. A text that fits stays as it is;
     parts are called ID#1, ID#2 and so on. corom search --by-document finds each text once.
     """
-    from corom.readers import open_documents
+    from corom.readers import Layout, open_documents
     from corom.readers.documents import other_files
     from corom.readers.lines import plain_name
     from corom.splitting import Splitter, write_parts
@@ -82,11 +94,14 @@ def command(
     if not plain_name(out.name).endswith(".jsonl"):
         raise InputError(f"{out} cannot hold parts; name it .jsonl")
     check_output(out, source)
+    layout = Layout(text=text, id=id_, title=title, encoding=encoding)
+    if files:
+        layout.refuse_columns(source)
     splitter = Splitter.load(model, max_tokens=max_tokens, overlap=overlap)
-    texts = open_documents(source) if files else _passages(source)
+    texts = open_documents(source, encoding=encoding) if files else _passages(source, layout)
     count = _Count()
     unknown = files or source == STDIN
-    with progress_bar(None if unknown else partial(_number, source)) as meter:
+    with progress_bar(None if unknown else partial(_number, source, layout)) as meter:
         write_parts(out, count.watched(splitter.split(texts), meter))
     if files and (others := other_files(source)):
         kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
@@ -105,18 +120,18 @@ def command(
     )
 
 
-def _passages(source: str) -> Iterator[Passage]:
+def _passages(source: str, layout: Layout) -> Iterator[Passage]:
     """Return the passages of the input; who gives a folder of texts is told of --files."""
     try:
-        return read_passages(source)
+        return read_passages(source, layout)
     except FormatError as error:
         if Path(source).is_dir():
             raise InputError(f"give --files if each file in it is a text; {error}") from None
         raise
 
 
-def _number(source: str) -> int:
-    return sum(1 for _ in read_passages(source))
+def _number(source: str, layout: Layout) -> int:
+    return sum(1 for _ in read_passages(source, layout))
 
 
 @dataclass

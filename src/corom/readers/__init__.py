@@ -1,12 +1,14 @@
 """Data files to passages, queries, qrels, groups and pairs: streamed, checked, with line numbers.
 
-`open_dataset` recognises a folder, `open_passages` and `open_queries` a file. Every reader takes
-`skips`, a SkipReport that counts bad records instead of raising at the first.
+`open_dataset` recognises a folder, `open_passages` and `open_queries` a file, whose columns and
+encoding a `Layout` names. Every reader takes `skips`, a SkipReport that counts bad records instead
+of raising at the first.
 """
 
 from corom.readers.dataset import Dataset, DatasetCheck, SplitCheck
 from corom.readers.documents import open_documents
 from corom.readers.groups import Group, read_groups, write_groups
+from corom.readers.layout import Layout
 from corom.readers.lines import SkipReport
 from corom.readers.pairs import Pair, read_pairs, write_pairs
 from corom.readers.recognise import open_dataset, open_passages, open_queries
@@ -16,6 +18,7 @@ __all__ = [
     "Dataset",
     "DatasetCheck",
     "Group",
+    "Layout",
     "Pair",
     "SkipReport",
     "SplitCheck",

@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corom.errors import FormatError, InputError
-from corom.readers.lines import TO_UTF8, plain_name
+from corom.readers.lines import Encoding, plain_name, undecodable
 from corom.records import Passage
 
 ENDINGS = (".txt", ".md")
 
 
-def open_documents(folder: Path | str) -> Iterator[Passage]:
+def open_documents(folder: Path | str, *, encoding: Encoding | None = None) -> Iterator[Passage]:
     """Return each .txt and .md file in `folder` or below as a passage, by path.
 
     Its id is the path without the ending, with / between folders. Links to folders are not
     followed. Raises InputError when `folder` is no folder, holds no such file, holds compressed
     ones, one whose name is not UTF-8, or two whose ids would be alike; OSError for a folder that
-    may not be read; FormatError, with the file, for one that is not UTF-8 or has nothing visible.
+    may not be read; FormatError, with the file, for one that is not in the encoding
+    (UTF-8 without one) or has nothing visible.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -37,7 +38,7 @@ def open_documents(folder: Path | str) -> Iterator[Passage]:
         texts[id_] = path
     if not texts:
         raise InputError(f"{folder} holds no {' or '.join(ENDINGS)} file")
-    return (Passage(id_, _read(path)) for id_, path in texts.items())
+    return (Passage(id_, _read(path, encoding)) for id_, path in texts.items())
 
 
 def other_files(folder: Path | str) -> Counter[str]:
@@ -58,13 +59,15 @@ def _is_text(path: Path) -> bool:
     return plain_name(path.name.lower()).endswith(ENDINGS)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, encoding: Encoding | None) -> str:
     try:
         # Line ends stay as they are: positions in the text are those in the file.
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        form = "gb18030" if encoding == "gb18030" else "utf-8-sig"
+        with path.open(encoding=form, newline="") as file:
             text = file.read()
     except UnicodeDecodeError as error:
-        raise FormatError(f"is not UTF-8 at byte {error.start + 1}; {TO_UTF8}", path=path) from None
+        bad = undecodable(encoding, f" at byte {error.start + 1}")
+        raise FormatError(str(bad), path=path) from None
     if not text.strip():
         raise FormatError("has an empty text", path=path)
     return text

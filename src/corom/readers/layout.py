@@ -50,13 +50,13 @@ class Layout:
     def refuse_columns(self, source: Path | str) -> None:
         """Raise InputError if columns are chosen of what has neither a header nor fields."""
         if flags := ", ".join(f"--{role}" for role in self.chosen):
-            raise InputError(f"{source}: {flags} belong to a .csv, .xlsx or .jsonl file")
+            raise InputError(f"{source}: {flags} name columns of a .csv, .xlsx or .jsonl file")
 
     def refuse(self, source: Path | str) -> None:
         """Raise InputError if anything is chosen: of what is no file of texts."""
         self.refuse_columns(source)
         if self.encoding not in (None, "utf-8"):
-            raise InputError(f"{source}: --encoding belongs to a file of texts")
+            raise InputError(f"{source}: --encoding is for a file of texts")
 
     def of_record(self, record: JsonObject) -> JsonObject:
         """Return a JSON object with the chosen fields under the usual names."""
@@ -67,9 +67,8 @@ class Layout:
         return record | {role: record.get(name) for role, name in chosen.items()}
 
 
-USUAL = Layout()
 FIXED = Layout(encoding=None)
-"""of files in a data set's folder"""
+"""of files of which nobody was asked: no message names a flag"""
 
 
 def find_columns(header: list[str], names: Names, layout: Layout) -> dict[str, int]:
@@ -85,8 +84,11 @@ def find_columns(header: list[str], names: Names, layout: Layout) -> dict[str, i
     }
     if lacking := [role for role in names if role not in found and role not in OPTIONAL]:
         what = ", ".join(" or ".join(names[role]) for role in lacking)
-        way = ": say which is the text's with --text, by name or by number" * ("text" in lacking)
-        raise BadRecordError("bad header", f"its header lacks {what}; it has {_count(header)}{way}")
+        way = ": say which is the text's with --text, by name or by number"
+        raise BadRecordError(
+            "wrong columns",
+            f"its header lacks {what}; it has {_count(header)}{way if layout != FIXED else ''}",
+        )
     return found
 
 
@@ -95,13 +97,13 @@ def _column(header: list[str], role: str, usual: tuple[str, ...], chosen: str | 
     names = usual if chosen is None else (chosen,)
     if name := next((name for name in names if name in header), None):
         if header.count(name) > 1:
-            raise BadRecordError("bad header", f"its header names a column twice: {name}")
+            raise BadRecordError("wrong columns", f"its header names a column twice: {name}")
         return header.index(name)
     if chosen is None:
         return None
     if not _NUMBER.fullmatch(chosen) or int(chosen) > len(header):
         raise BadRecordError(
-            "bad header",
+            "wrong columns",
             f"its header has {_count(header)}, none of them {chosen!r}; give --{role} the name of "
             "one, or its number from 1",
         )

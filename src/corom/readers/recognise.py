@@ -11,7 +11,7 @@ from corom.readers.dataset import Dataset, Folder, list_folder
 from corom.readers.fields import require_text
 from corom.readers.groups import recognise_groups
 from corom.readers.jsonl import read_passages_jsonl, read_queries_jsonl, recognise_beir
-from corom.readers.layout import USUAL, Layout
+from corom.readers.layout import FIXED, Layout
 from corom.readers.lines import (
     BadRecordError,
     Encoding,
@@ -65,7 +65,7 @@ def open_dataset(path: Path | str, *, skips: SkipReport | None = None) -> Datase
 
 
 def open_passages(
-    path: Path | str, *, layout: Layout = USUAL, skips: SkipReport | None = None
+    path: Path | str, *, layout: Layout = FIXED, skips: SkipReport | None = None
 ) -> Iterator[Passage]:
     """Return the passages of a file, or of the data set in a folder, as an iterator.
 
@@ -90,7 +90,7 @@ def open_passages(
 
 
 def open_queries(
-    path: Path | str, *, layout: Layout = USUAL, skips: SkipReport | None = None
+    path: Path | str, *, layout: Layout = FIXED, skips: SkipReport | None = None
 ) -> Iterator[Query]:
     """Return the queries of a file as an iterator.
 

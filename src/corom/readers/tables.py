@@ -14,7 +14,7 @@ from corom.errors import FormatError
 from corom.readers.csv_rows import NumberedRow, csv_rows
 from corom.readers.fields import id_field, require_unique, text_field
 from corom.readers.jsonl import passage_of_record
-from corom.readers.layout import PASSAGE, QUERY, USUAL, Layout, Names, find_columns
+from corom.readers.layout import FIXED, PASSAGE, QUERY, Layout, Names, find_columns
 from corom.readers.lines import BadRecordError, SkipReport, leave_out, plain_name, undecodable
 from corom.readers.xlsx_rows import xlsx_rows
 from corom.records import Passage, Query
@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 
 def read_passages_table(
-    path: Path, *, layout: Layout = USUAL, skips: SkipReport | None = None
+    path: Path, *, layout: Layout = FIXED, skips: SkipReport | None = None
 ) -> Iterator[Passage]:
     """Yield the passages of a table; a text may be empty when there is a title."""
     return _numbered(path, PASSAGE, passage_of_record, layout=layout, skips=skips)
 
 
 def read_queries_table(
-    path: Path, *, layout: Layout = USUAL, skips: SkipReport | None = None
+    path: Path, *, layout: Layout = FIXED, skips: SkipReport | None = None
 ) -> Iterator[Query]:
     """Yield the queries of a table."""
 
@@ -71,7 +71,7 @@ def read_table(
     names: Names,
     parse: Callable[[Row, int], T],
     *,
-    layout: Layout = USUAL,
+    layout: Layout = FIXED,
     skips: SkipReport | None,
 ) -> Iterator[T]:
     """Yield `parse(cells, number)` of each of `rows` after the header, of the columns in `names`.
