@@ -66,6 +66,17 @@ def test_a_pipe_that_is_called_as_a_draft_is_no_draft(tmp_path: Path) -> None:
     assert tmp_path.parent.is_dir()
 
 
+def test_a_folder_that_another_made_meanwhile_stays(tmp_path: Path) -> None:
+    def made_twice() -> None:
+        with atomic_folder(tmp_path / "a"):
+            write_bytes(tmp_path / "a" / "theirs", b"")
+
+    with pytest.raises(ArtifactError, match="a was made by another process meanwhile"):
+        made_twice()
+    assert names_in(tmp_path) == ["a"]
+    assert names_in(tmp_path / "a") == ["theirs"]
+
+
 def test_a_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real/file")

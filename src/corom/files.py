@@ -192,7 +192,12 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             if path.is_file():
                 path.chmod(0o666 & ~_umask())  # safetensors writes files that only the owner reads
         write_manifest(draft)
-        draft.rename(target)
+        try:
+            draft.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise ArtifactError(f"{target} was made by another process meanwhile") from None
         _sync(target.parent)
 
 
