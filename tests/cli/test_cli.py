@@ -55,6 +55,7 @@ def test_wrong_usage_is_2_and_says_so(run: Callable, arguments: list[str]) -> No
         (ArtifactError("x is corrupt"), 1, "corom: x is corrupt\n"),
         (PermissionError(13, "Permission denied", "/x"), 1, "corom: Permission denied: /x\n"),
         (OSError("odd"), 1, "corom: odd\n"),
+        (MemoryError(), 1, "corom: there is not enough memory.\n"),
         (KeyboardInterrupt(), 130, "corom: stopped by Ctrl-C\n"),
     ],
 )

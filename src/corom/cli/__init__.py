@@ -132,4 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a file that may not be written
         complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         return 1
+    except MemoryError as error:
+        complain(f"there is not enough memory. {error}".rstrip())
+        return 1
     return 0
