@@ -73,14 +73,16 @@ def test_average_refuses_what_cannot_be(
 
 
 def test_convert_to_int8_says_how_faithful_it_is(
-    run: Callable, model: Path, tmp_path: Path
+    run: Callable, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text("\n".join(f"糖尿病饮食{n}头痛" for n in range(50)), encoding="utf-8")
     new = tmp_path / "new"
     options = ("--precision", "int8", "--calibrate", texts)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes standard error for a screen then
     done = run("convert", model, new, *options)
     assert done.code == 0
+    assert "int8: encoder.layer." in done.err
     assert "int8 keeps" in done.err
     assert "on 25 held-out texts" in done.err
     check_manifest(new)

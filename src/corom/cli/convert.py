@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,7 +64,10 @@ def command(
         made = add_safetensors(folder)
     elif precision == "int8":
         texts = None if calibrate is None else _sample(calibrate)
-        made = convert_to_int8(folder, out, dtype=dtype, texts=texts, threads=threads)
+        with _shown_on_screen() as show:
+            made = convert_to_int8(
+                folder, out, dtype=dtype, texts=texts, threads=threads, progress=show
+            )
     else:
         made = convert(folder, out, dtype=dtype)
     fidelity = read_fidelity(made.int8_file) if made.int8_file else None
@@ -79,6 +84,16 @@ def command(
     say(f"{made.folder}: {shape}, {made.encoding.describe()}")
     if fidelity is not None:
         note(fidelity.advice())
+
+
+@contextmanager
+def _shown_on_screen() -> Iterator[Callable[[str], None]]:
+    """Yield what shows on standard error, if that is a screen, which input was made int8 last."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("int8 …") if console.is_terminal else nullcontext() as status:
+        yield lambda name: status.update(f"int8: {name}") if status else None
 
 
 def _sample(source: str) -> list[str]:

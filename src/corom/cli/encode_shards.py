@@ -11,7 +11,7 @@ from corom import __version__
 from corom.cli.console import note, progress_bar, say, say_json
 
 if TYPE_CHECKING:
-    from corom.encoder import Encoder, Progress
+    from corom.encoder import Encoder
 
 
 def encode_folder(
@@ -26,6 +26,7 @@ def encode_folder(
     **options: Any,  # noqa: ANN401 - those of spec_of
 ) -> None:
     """Encode `source` into the folder `out`, show how it goes and print what there is then."""
+    from corom.encoder import Progress
     from corom.engines.processor import available_threads
     from corom.sharding.encoding import encode_shards, spec_of
 
@@ -35,10 +36,13 @@ def encode_folder(
         workers = max(1, available_threads() // spec.threads) if device == "auto" else 1
     started = time.perf_counter()
     with progress_bar(None) as meter:
+        encoding = False
 
         def show(progress: Progress, total: int) -> None:
-            if not meter.texts:
+            nonlocal encoding
+            if not encoding:  # what the bar showed until now was reading
                 meter.expect(total, done=progress.done)
+                encoding = True
             meter(progress)
 
         done = encode_shards(
@@ -48,6 +52,7 @@ def encode_folder(
             workers=workers,
             on="ray" if ray else "processes",
             device=device,
+            reading=lambda rows: meter(Progress(rows, 0, 0)),
             progress=show,
         )
     seconds, rows, shards = (
