@@ -18,6 +18,7 @@ from corom.runs import (
     falling_scores,
     read_ms_marco_run,
     read_qrels,
+    read_run,
     read_trec_run,
     write_ms_marco_run,
     write_qrels,
@@ -162,6 +163,21 @@ def test_scores_decide_and_ranks_do_not(tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.write_text("1 Q0 10 1 0.5 t\n1\tQ0\t9\t2\t0.5\tt\n1 Q0 3 3 0.7 t\n")
     assert [hit.id for hit in read_trec_run(path)["1"]] == ["3", "9", "10"]
+
+
+def test_the_first_line_says_of_which_form_a_run_is(tmp_path: Path) -> None:
+    for name in ("run", "run.gz"):
+        path = tmp_path / name
+        write_trec_run(path, RUN)
+        assert read_run(path) == read_trec_run(path)
+        write_ms_marco_run(path, RUN)
+        assert read_run(path) == read_ms_marco_run(path)
+    path = tmp_path / "run"
+    write_trec_run(path, {})
+    assert read_run(path) == {}
+    path.write_text("1 2 3\n1 Q0 10 1 0.5 t\n", encoding="utf-8")
+    with pytest.raises(FormatError, match="line 2: has 6 columns instead of: query passage rank"):
+        read_run(path)
 
 
 def test_empty_runs_and_qrels(tmp_path: Path) -> None:

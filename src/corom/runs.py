@@ -19,7 +19,7 @@ import numpy as np
 from corom.errors import InputError
 from corom.ranking import rank_hits
 from corom.readers.fields import require_grade, require_unique
-from corom.readers.lines import BadRecordError, read_records
+from corom.readers.lines import BadRecordError, numbered_lines, read_records
 from corom.readers.tsv import read_qrels
 from corom.readers.writing import write_lines
 from corom.records import Hit, Qrel, Run
@@ -28,6 +28,7 @@ __all__ = [
     "falling_scores",
     "read_ms_marco_run",
     "read_qrels",
+    "read_run",
     "read_trec_run",
     "trec_lines",
     "write_ms_marco_run",
@@ -132,6 +133,15 @@ def read_ms_marco_run(path: Path | str) -> dict[str, list[Hit]]:
         return query, Hit(passage, -float(rank))
 
     return _read_run(path, parse)
+
+
+def read_run(path: Path | str) -> dict[str, list[Hit]]:
+    """Return the run in a TREC or an MS MARCO file: three columns in the first line are MS MARCO's.
+
+    Raises what `read_trec_run` and `read_ms_marco_run` raise.
+    """
+    first = next((line for _, _, line in numbered_lines(path)), b"")
+    return read_ms_marco_run(path) if len(first.split()) == 3 else read_trec_run(path)
 
 
 def write_qrels(path: Path | str, qrels: Iterable[Qrel]) -> None:

@@ -104,6 +104,57 @@ def test_parts_of_words_and_ids_that_parts_would_have(
     assert not (tmp_path / "kept").exists()
 
 
+def test_a_row_for_each_weight_of_words(
+    run: Callable, data: Path, options: tuple, model: Path, tmp_path: Path, tiny_reranker: Path
+) -> None:
+    pytest.importorskip("tantivy")
+    asked = ("evaluate", data, "-s", "dev", "-m", "bm25", *options, "--fuse", 1, "--fuse", 0.8)
+    done = run(*asked, "--rerank", tiny_reranker, "--json", tmp_path / "o.json")
+    assert done.code == 0, done.err
+    found = json.loads((tmp_path / "o.json").read_text(encoding="utf-8"))["results"]
+    names = ["bm25", str(model), f"{model}+bm25@1", f"{model}+bm25@0.8"]
+    assert [each["model"] for each in found] == [*names, *(f"{n}+{tiny_reranker}" for n in names)]
+    assert found[2]["metrics"] == found[1]["metrics"]
+    assert found[3]["settings"]["fusion_vectors"] == 0.8
+    for wrong, said in (
+        (("-m", "bm25", "--fuse", 0.5), "--fuse is for models with vectors"),
+        (("--index", tmp_path, "--fuse", 0.5), "--fuse is for models with vectors"),
+        (("-m", "./none", "--fuse", 1.5), "must be from 0 to 1"),
+    ):
+        done = run("evaluate", data, "-s", "dev", *wrong)
+        assert (done.code, said in done.err) == (2, True)
+
+
+def test_what_another_system_found(
+    run: Callable, data: Path, options: tuple, model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tantivy")
+    out = tmp_path / "out"
+    asked = ("evaluate", data, "-s", "dev")
+    assert run(*asked, "-m", "bm25", *options, "--runs", out).code == 0
+    words = out / "dev.bm25.run"
+    (theirs,) = set(out.iterdir()) - {words}
+    given = ("--run", theirs, "--run", words, "--json", tmp_path / "o.json")
+    done = run(*asked, *options, *given)
+    assert done.code == 0, done.err
+    own, again, other = json.loads((tmp_path / "o.json").read_text(encoding="utf-8"))["results"]
+    assert [own["model"], again["model"], other["model"]] == [str(model), theirs.name, words.name]
+    assert (again["metrics"], again["recall"]) == (own["metrics"], own["recall"])
+    assert {(v["difference"], v["p_value"]) for v in again["versus"].values()} == {(0, 1)}
+    assert set(other["settings"]) == {"run"}
+    alone = run(*asked, "--run", words)
+    assert (alone.code, str(model) in alone.out) == (0, False)
+    for wrong, said in (
+        (("-s", "test"), "name one --split"),
+        (("--json", words), "is the input itself"),
+    ):
+        done = run(*asked, "-m", "./none", "--run", words, *wrong)
+        assert (done.code, said in done.err) == (2, True)
+    words.write_text("7 Q0 1 1 0.5 t\n", encoding="utf-8")
+    done = run(*asked, "-m", "./none", "--run", words)
+    assert (done.code, "queries that the split has not" in done.err) == (2, True)
+
+
 def test_the_only_split_need_not_be_named(run: Callable, data: Path, options: tuple) -> None:
     assert run("evaluate", data, *options).code == 2
     assert "dev, test" in run("evaluate", data, *options).err
@@ -150,6 +201,8 @@ def test_pairs(run: Callable, options: tuple, tmp_path: Path) -> None:
         ("--runs", folder),
         ("--measure", "MAP"),
         ("--per-query", tmp_path / "q.tsv"),
+        ("--run", tmp_path / "q.run"),
+        ("--fuse", 0.8),
     ):
         assert run("evaluate", folder, "-s", "one", *options, *wrong).code == 2
 

@@ -20,6 +20,8 @@ from corom.cli.evaluate_options import (
     AgainstOption,
     DatasetArgument,
     DepthOption,
+    FuseOption,
+    GivenOption,
     IndexesOption,
     JsonFileOption,
     MarkdownOption,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from corom.evaluation import Dense, PairReport, Report, Retriever
     from corom.readers import Dataset
     from corom.reranker import SecondPass
+    from corom.search import Fusion
 
 
 def command(
@@ -61,6 +64,7 @@ def command(
     split: SplitsOption = None,
     model: ModelsOption = None,
     index: IndexesOption = None,
+    run: GivenOption = None,
     measure: MeasuresOption = None,
     depth: DepthOption = 1000,
     against: AgainstOption = None,
@@ -73,6 +77,7 @@ def command(
     normalize: NormalizeOption = None,
     truncate_dim: TruncateOption = None,
     part_tokens: PartsOption = None,
+    fuse: FuseOption = None,
     rerank: RerankOption = None,
     rerank_depth: RerankDepthOption = None,
     rerank_share: RerankShareOption = None,
@@ -87,24 +92,30 @@ def command(
     Every passage is scored for every query; figures come with intervals and, from the second model
     on, with significance. Encoding goes on where a killed run stopped.
     """
-    from corom.evaluation import evaluate, pair_files, require_measurable
+    from corom.evaluation import Given, evaluate, pair_files, require_measurable
     from corom.metrics import DEFAULT_MEASURES
     from corom.readers import open_dataset
+    from corom.search import Fusion
 
-    names, files = model or ([] if index else [EMBEDDED]), pair_files(source)
+    names, files = model or ([] if index or run else [EMBEDDED]), pair_files(source)
     outputs = _Outputs(json_file, markdown, plot, per_query)
     if files:
         _refuse_for_pairs(
-            *(BM25 in names, index, measure, against, plot, runs, per_query, rerank, part_tokens)
+            *(BM25 in names, index, measure, against, plot, runs, per_query, rerank, part_tokens),
+            *(run, fuse),
         )
-    outputs.check(source)
+    for read in (source, *(run or [])):
+        outputs.check(read)
     if part_tokens and not names:
         raise InputError("--part-tokens is for models; --index holds what it was made of")
+    if fuse and not set(names) - {BM25}:
+        raise InputError("--fuse is for models with vectors; name one with --model")
+    fusions = [Fusion(vectors=weight) for weight in fuse or []]
     on: dict[str, Any] = {"engine": engine, "precision": precision, "device": device}
     on["threads"] = threads
     load = partial(load_encoder, max_length=max_length, **on)
     dims = [None, *(truncate_dim or [])]
-    models = _Models(names, index or [], dims, part_tokens or [], work, normalize, load)
+    models = _Models(names, index or [], dims, part_tokens or [], fusions, work, normalize, load)
     second = second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
     if files:
         outputs.write(_measure_pairs(files, models, splits=split or _only(files, source)))
@@ -112,9 +123,12 @@ def command(
     dataset = open_dataset(source)
     splits, measures = split or _only(dataset.splits, source), measure or DEFAULT_MEASURES
     require_measurable(dataset, splits=splits, measures=measures, depth=depth)
+    if run and len(splits) > 1:
+        raise InputError("--run has the queries of one split; name one --split")
+    given = [Given(path, dataset.queries(splits[0])) for path in run or []]
     asked = partial(evaluate, dataset, splits=splits, measures=measures, depth=depth)
     job = partial(asked, against=against, runs=runs)
-    outputs.write(_measure_retrieval(dataset, models, second, job))
+    outputs.write(_measure_retrieval(dataset, models, given, second, job))
 
 
 class _Models(NamedTuple):
@@ -124,6 +138,7 @@ class _Models(NamedTuple):
     indexes: Sequence[str]
     dims: Sequence[int | None]
     parts: Sequence[int]
+    fusions: Sequence[Fusion]
     work: Path | None
     normalize: bool | None
     load: Callable[[str], Encoder]
@@ -154,7 +169,7 @@ class _Models(NamedTuple):
     def retrievers(
         self, encoders: Mapping[str, Encoder], *, progress: Callable[[int], None]
     ) -> list[Retriever]:
-        """Return a row for each model, shorter length and size of parts, then for each index."""
+        """Return a row for each model, shorter length, size of parts and fusion, then indexes."""
         from corom.evaluation import Lexical
 
         rows: list[Retriever] = []
@@ -163,7 +178,7 @@ class _Models(NamedTuple):
                 own: list[Retriever] = [Lexical(name=BM25)]
             else:
                 own = [*self.dense(name, encoders[name], progress=progress)]
-            rows += [*own, *self._parted(own[0], encoders.get(name))]
+            rows += [*own, *self._parted(own[0], encoders.get(name)), *self._fused(own[0])]
         return rows + [_stored(place, self.load) for place in self.indexes]
 
     def _parted(self, whole: Retriever, encoder: Encoder | None) -> list[Retriever]:
@@ -175,6 +190,13 @@ class _Models(NamedTuple):
             Parted(whole, load_splitter(whole.name, part_tokens=tokens, reads=reads))
             for tokens in self.parts
         ]
+
+    def _fused(self, whole: Retriever) -> list[Retriever]:
+        """Return a row for each weight, of a model with vectors."""
+        from corom.evaluation import Fused, Lexical
+
+        fusions = () if whole.name == BM25 else self.fusions
+        return [Fused(whole, Lexical(name=BM25), fusion) for fusion in fusions]
 
 
 class _Outputs(NamedTuple):
@@ -233,6 +255,7 @@ def _measure_pairs(
 def _measure_retrieval(
     dataset: Dataset,
     models: _Models,
+    given: Sequence[Retriever],
     second: Callable[[], SecondPass] | None,
     job: Callable[[list[Retriever]], Report],
 ) -> Report:
@@ -245,7 +268,8 @@ def _measure_retrieval(
     encoders = models.encoders()
     reads = None if second is None else second()
     with progress_bar(lambda: sum(1 for _ in dataset.passages())) as meter:
-        rows = models.retrievers(encoders, progress=lambda done: meter(Progress(done, 0, 0)))
+        found = models.retrievers(encoders, progress=lambda done: meter(Progress(done, 0, 0)))
+        rows = [*found, *given]
         return job([*rows, *(reranked(row, reads) for row in rows if reads)])
 
 
@@ -263,7 +287,7 @@ def _refuse_for_pairs(*given: object) -> None:
     if any(given):
         raise InputError(
             "pairs of texts have AUC and Spearman only: leave out bm25, --index, --measure, "
-            "--against, --plot, --runs, --per-query, --rerank and --part-tokens"
+            "--against, --plot, --run, --runs, --per-query, --rerank, --part-tokens and --fuse"
         )
 
 

@@ -35,6 +35,14 @@ IndexesOption = Annotated[
         "folder or at a URI; beside the models that are named.",
     ),
 ]
+GivenOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--run",
+        help="Repeatable: what another system found for the queries of the split, a TREC or an "
+        "MS MARCO run file; beside the models that are named.",
+    ),
+]
 MeasuresOption = Annotated[
     list[str] | None,
     typer.Option("--measure", help="Repeatable; default: MRR@10 Recall@1000 nDCG@10 MAP."),
@@ -57,6 +65,14 @@ PartsOption = Annotated[
         "--part-tokens",
         help="Repeatable: one more row in which passages are cut into parts of so many tokens at "
         "most (corom split), and the best part counts.",
+    ),
+]
+FuseOption = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--fuse",
+        help="Repeatable: one more row for each model, in which its scores count so much, 0 to 1, "
+        "and those of bm25 the rest (corom search --words).",
     ),
 ]
 WorkOption = Annotated[

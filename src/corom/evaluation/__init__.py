@@ -1,8 +1,8 @@
 """How well models find what they should: rankings, figures, comparisons, tables.
 
-`evaluate` takes a data set and retrievers (`Dense`, `Lexical`, `Stored`; `Parted` of the first two;
-each of them `reranked`), `evaluate_pairs` labelled pairs; their reports become JSON, tables, a plot
-and a file of every query's figures.
+`evaluate` takes a data set and retrievers (`Dense`, `Lexical`, `Stored`; `Parted` of the first two,
+`Fused` of both; `Given`, a ranking from a file; each of them `reranked`), `evaluate_pairs` labelled
+pairs; their reports become JSON, tables, a plot and a file of every query's figures.
 """
 
 from corom.evaluation.dense import Dense
@@ -14,6 +14,8 @@ from corom.evaluation.evaluate import (
     require_measurable,
     run_name,
 )
+from corom.evaluation.fused import Fused
+from corom.evaluation.given import Given
 from corom.evaluation.lexical import Lexical
 from corom.evaluation.pairs import (
     PairReport,
@@ -30,6 +32,8 @@ from corom.evaluation.stored import Stored
 
 __all__ = [
     "Dense",
+    "Fused",
+    "Given",
     "Lexical",
     "PairReport",
     "Parted",

@@ -59,7 +59,7 @@ def measure(
 
     def rankings() -> Iterator[Run]:
         nonlocal seconds, ignored
-        for block in _blocks(queries, max(1, _HITS // depth)):
+        for block in blocks(queries, depth):
             started = time.perf_counter()
             hits = index.search(block, depth)
             seconds += time.perf_counter() - started
@@ -93,7 +93,8 @@ def _joined(
     )
 
 
-def _blocks(queries: Iterable[Query], size: int) -> Iterator[list[Query]]:
+def blocks(queries: Iterable[Query], depth: int) -> Iterator[list[Query]]:
+    """Yield the queries, as many at once as have a million hits at this depth."""
     iterator = iter(queries)
-    while block := list(islice(iterator, size)):
+    while block := list(islice(iterator, max(1, _HITS // depth))):
         yield block
