@@ -73,7 +73,11 @@ def load_state(
     checkpoint: Path, model: nn.Module, *, optimizer: torch.optim.Optimizer
 ) -> Progressed:
     """Fill model and optimizer from a checkpoint and return its counters; refuse a damaged one."""
-    check_manifest(checkpoint)
+    try:
+        check_manifest(checkpoint)
+    except ArtifactError as error:
+        advice = f"remove {checkpoint}: the run then goes on from the checkpoint before it"
+        raise ArtifactError(f"{error}; {advice}") from None
     load_weights(checkpoint, model)
     moments = load_file(checkpoint / "optimizer.safetensors")
     for name, parameter in model.named_parameters():
