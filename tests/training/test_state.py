@@ -63,7 +63,9 @@ def test_damage_and_other_models_are_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ArtifactError, match=r"optimizer\.safetensors is corrupt.*; remove .*00003: "):
+    with pytest.raises(
+        ArtifactError, match=r"optimizer\.safetensors is corrupt.*; remove .*00003: "
+    ):
         load_state(saved, model, optimizer=optimizer)
 
 
