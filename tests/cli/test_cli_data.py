@@ -129,3 +129,18 @@ def test_sample_names_the_line_that_is_no_match(run: Callable, tmp_path: Path) -
     nothing = run("data", "sample", "--output", tmp_path / "none")
     assert nothing.code == 2
     assert "data is missing" in nothing.err
+
+
+def test_holdout(run: Callable, tmp_path: Path) -> None:
+    records = ({"query": f"q{n}", "positive": f"p{n}"} for n in range(30))
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("".join(json.dumps(record) + "\n" for record in records))
+    command = ("data", "holdout", "--data", data, "--output", tmp_path / "split")
+    done = run(*command, "--queries", 4)
+    assert (done.code, done.out.splitlines()[0]) == (0, str(tmp_path / "split" / "dev"))
+    assert "training records: 26" in done.err
+    found = json.loads(run(*command, "--queries", 4, "--json").out)
+    assert found["dev queries"] == 4
+    assert found["train"] == [str(tmp_path / "split" / "train" / "pairs.jsonl")]
+    assert "above 0" in run(*command, "--queries", 0).err
+    assert run("data", "check", tmp_path / "split" / "dev").code == 0

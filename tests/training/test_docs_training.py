@@ -34,6 +34,7 @@ KINDS = {
     "kind",
     [
         settings.DataSettings,
+        settings.HoldoutSettings,
         settings.LossSettings,
         settings.MineSettings,
         settings.PretrainSettings,

@@ -1,4 +1,4 @@
-"""Data sets: `corom data get` fetches a public one, `check` reads any, `sample` takes a part."""
+"""Data sets: `get` fetches a public one, `check` reads any, `sample` and `holdout` take parts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from corom.cli.runs import (
 )
 
 app = typer.Typer(
-    help="Fetch public data sets; see whether a data set is whole; take a part of training data.",
+    help="Fetch public data sets; see whether a data set is whole; take parts of training data.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -118,3 +118,35 @@ def sample(
     for reason, count in sorted(counts["left out"].items()):
         note(f"left out: {reason} {count:,}")
     say("\n".join(map(str, files)))
+
+
+@app.command("holdout")
+def holdout(
+    settings: SettingsArgument = None,
+    data: RecordsOption = None,
+    output: FolderOption = None,
+    queries: Annotated[
+        int | None, typer.Option("--queries", help="Of the dev set, at most; default 500.")
+    ] = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a dev set of training data: hold some queries and their answers back.
+
+    The folder holds dev, a data set for corom evaluate and for [dev] of corom train, and train, the
+    other records. What shares a query or an answer stays together; the same command holds back
+    the same records.
+    """
+    from corom.training import hold_out
+    from corom.training.mining_settings import HoldoutSettings
+    from corom.training.settings import load_settings
+
+    asked = changes(set_, data=data, output=output, queries=queries)
+    made = hold_out(load_settings(HoldoutSettings, settings, changes=asked))
+    if as_json:
+        files = [str(file) for file in made.train]
+        say_json({"dev": str(made.dev), "train": files, **made.counts})
+        return
+    for what, count in made.counts.items():
+        note(f"{what}: {count:,}")
+    say("\n".join(map(str, (made.dev, *made.train))))

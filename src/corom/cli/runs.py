@@ -55,7 +55,11 @@ def changes(assignments: Sequence[str] | None, **settings: Any) -> dict[str, Any
     """Return what the flags say as tables: `settings` that are given, then each KEY=VALUE."""
     from corom.training.recipe import assigned, merged
 
-    found = {key: str(v) if isinstance(v, Path) else v for key, v in settings.items() if v}
+    found = {
+        key: str(v) if isinstance(v, Path) else v
+        for key, v in settings.items()
+        if v not in (None, [])
+    }
     for text in assignments or ():
         found = merged(found, assigned(text), new_first=False)  # in the order they are given
     return found

@@ -12,6 +12,7 @@ from corom.extras import need
 
 if TYPE_CHECKING:
     from corom.training.finetune import train
+    from corom.training.holdout import hold_out
     from corom.training.mining import mine
     from corom.training.pretraining import pretrain
     from corom.training.reranking import train_reranker
@@ -19,10 +20,20 @@ if TYPE_CHECKING:
     from corom.training.soup import average
     from corom.training.stages import two_stage
 
-__all__ = ["average", "mine", "pretrain", "sample", "train", "train_reranker", "two_stage"]
+__all__ = [
+    "average",
+    "hold_out",
+    "mine",
+    "pretrain",
+    "sample",
+    "train",
+    "train_reranker",
+    "two_stage",
+]
 
 _HOMES = {
     "average": "soup",
+    "hold_out": "holdout",
     "mine": "mining",
     "pretrain": "pretraining",
     "sample": "sampling",
@@ -30,7 +41,7 @@ _HOMES = {
     "train_reranker": "reranking",
     "two_stage": "stages",
 }
-_LIGHT = ("average", "mine", "sample")
+_LIGHT = ("average", "hold_out", "mine", "sample")
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for

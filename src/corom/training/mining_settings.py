@@ -1,4 +1,4 @@
-"""The settings of what makes training data: mining, and taking a part of it."""
+"""The settings of what makes training data: mining, taking a part, holding some back."""
 
 from __future__ import annotations
 
@@ -96,3 +96,24 @@ class SampleSettings:
         check_patterns(self.weights, at="weights")
         for name, weight in self.weights.items():
             check(0 <= weight <= 1, f"weights.{name} is {weight}; expected a share, 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldoutSettings:
+    """A dev set of one's own: `data` in; in the folder `output` a data set `dev` and the rest.
+
+    Data to learn to find from: a pair labelled as no match counts as a bad row.
+    """
+
+    data: tuple[str, ...]
+    output: str
+    queries: int = 500
+    """Of the dev set, at most."""
+    split: str = "train"
+    """The queries of a dataset folder."""
+    seed: int = 42
+    bad_rows: Literal["raise", "skip"] = "raise"
+
+    def __post_init__(self) -> None:
+        check(bool(self.data), "data names no file")
+        check(self.queries > 0, "queries must be above 0")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from corom.engines.base import Precision
-from corom.training.mining_settings import MineSettings, SampleSettings
+from corom.training.mining_settings import HoldoutSettings, MineSettings, SampleSettings
 from corom.training.recipe import from_table, merged, read_toml
 from corom.training.run_settings import (
     DevSettings,
@@ -265,7 +265,15 @@ class PretrainSettings:
         check(not (self.scratch and self.finish.keep_base), "from scratch there is no base to keep")
 
 
-S = TypeVar("S", TrainSettings, RerankerSettings, PretrainSettings, MineSettings, SampleSettings)
+S = TypeVar(
+    "S",
+    TrainSettings,
+    RerankerSettings,
+    PretrainSettings,
+    MineSettings,
+    SampleSettings,
+    HoldoutSettings,
+)
 
 
 def load_settings(
