@@ -77,6 +77,17 @@ def rest(opened: socket.socket) -> bytes:
     return found
 
 
+def health(opened: socket.socket, end: bytes = b"\r\n") -> None:
+    """Ask whether the server is well, and read the whole answer, in however many pieces."""
+    opened.sendall(HEALTH + end)
+    found = b""
+    while not found.endswith(b"ok\n"):
+        block = opened.recv(1000)
+        assert block, "the connection was closed"
+        found += block
+    assert found.startswith(b"HTTP/1.1 200 ")
+
+
 def send_for_ever(opened: socket.socket, block: bytes) -> int:
     """Return how many bytes were sent until the server closed the connection."""
     sent = 0
@@ -106,8 +117,7 @@ def test_headers_that_are_too_large_are_told(listen: Callable[..., Any]) -> None
 def test_headers_within_the_limit_are_read(listen: Callable[..., Any]) -> None:
     with closing(connect(listen().port)) as opened:
         for _ in range(3):
-            opened.sendall(HEALTH + b"y: " + b"a" * (63 << 10) + b"\r\n\r\n")
-            assert opened.recv(1000).startswith(b"HTTP/1.1 200 ")
+            health(opened, b"y: " + b"a" * (63 << 10) + b"\r\n\r\n")
 
 
 def test_what_follows_the_last_chunk_is_cut_off(listen: Callable[..., Any]) -> None:
@@ -140,15 +150,13 @@ def test_who_sends_a_request_byte_by_byte_is_cut_off(listen: Callable[..., Any])
 
 def test_a_connection_that_asks_nothing_more_is_closed(listen: Callable[..., Any]) -> None:
     with closing(connect(listen(idle_s=1).port)) as opened:
-        opened.sendall(HEALTH + b"\r\n")
-        assert opened.recv(1000).startswith(b"HTTP/1.1 200 ")
+        health(opened)
         assert rest(opened) == b""
 
 
 def test_who_does_not_end_a_second_request_is_cut_off(listen: Callable[..., Any]) -> None:
     with closing(connect(listen(timeout_s=0.5).port)) as opened:
-        opened.sendall(HEALTH + b"\r\n")
-        assert opened.recv(1000).startswith(b"HTTP/1.1 200 ")
+        health(opened)
         opened.sendall(HEALTH)
         begun = time.monotonic()
         assert rest(opened) == b""
