@@ -11,7 +11,15 @@ from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint
 from corom.records import Hit, Passage
-from corom.similarity import Score, close_pairs, rank_passages, score_matrix, score_pairs
+from corom.similarity import (
+    ClosePairs,
+    Score,
+    close_pairs,
+    group_pairs,
+    rank_passages,
+    score_matrix,
+    score_pairs,
+)
 
 RNG = np.random.default_rng(3)
 LEFT = RNG.normal(size=(4, 16)).astype(np.float32)
@@ -169,3 +177,40 @@ def test_equal_vectors_score_alike_whatever_stands_around_them():
         for score in ("dot", "cosine"):
             found = score_matrix(query, np.repeat(vector, count, axis=0), score=score)
             assert len(set(found[0].tolist())) == 1
+
+
+class TestGroupPairs:
+    """What pairs connect."""
+
+    @staticmethod
+    def pairs(*rows: tuple[int, int]) -> ClosePairs:
+        return ClosePairs(
+            np.array(rows, np.int64).reshape(-1, 2), np.ones(len(rows), dtype=np.float32)
+        )
+
+    def test_the_first_has_most_neighbours_then_the_lowest_id(self):
+        ids = [["10"], ["9"], ["a"], ["b"], ["c"], ["x"], ["8"], ["7"]]
+        found = group_pairs(self.pairs((0, 1), (2, 3), (3, 4), (6, 7)), ids)
+        assert found == [["b", "a", "c"], ["7", "8"], ["9", "10"]]
+
+    def test_chains_and_rings_are_one_group_in_any_order(self):
+        rows = [(n, n + 1) for n in range(99)] + [(0, 99)]
+        ids = [[str(n)] for n in range(100)]
+        for order in (rows, rows[::-1], [*rows[::2], *rows[1::2]]):
+            found = group_pairs(self.pairs(*order), ids)
+            assert found == [[str(n) for n in range(100)]]
+
+    def test_equal_texts_are_neighbours_of_each_other(self):
+        seven = [str(n) for n in range(7)]
+        assert group_pairs(self.pairs(), [seven, ["alone"]]) == [seven]
+        every = [(a, b) for a in range(7) for b in range(a + 1, 7)]
+        assert group_pairs(self.pairs(*every), [[id_] for id_ in seven]) == [seven]
+        # c is close to a and both b; a, and each b, to two others.
+        assert group_pairs(self.pairs((0, 2), (1, 2)), [["a"], ["b1", "b2"], ["c"]]) == [
+            ["c", "b1", "b2", "a"]
+        ]
+
+    def test_none_and_wrong_ids(self):
+        assert group_pairs(self.pairs(), []) == group_pairs(self.pairs(), [["1"]]) == []
+        with pytest.raises(InputError, match="ids are lists"):
+            group_pairs(self.pairs((0, 1)), ["q1", "q2"])

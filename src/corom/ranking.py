@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import isnan
 from operator import attrgetter, gt
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from corom.records import Hit, Run
 
 _score = attrgetter("score")
 
+IdKey: TypeAlias = tuple[bool, int, str, str]
+
 
 class TopK(NamedTuple):
     """The best passages of each query, best first: two `(queries, min(k, n))` arrays."""
@@ -34,7 +36,7 @@ class TopK(NamedTuple):
     scores: NDArray[np.float32]
 
 
-def id_key(id_: str) -> tuple[bool, int, str, str]:
+def id_key(id_: str) -> IdKey:
     """What ids are compared by: numbers by value, then everything else as strings."""
     if id_.isascii() and id_.isdigit():
         digits = id_.lstrip("0")  # of equal length these compare like their values: no int() needed

@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from corom.encoder import Encoder
 from corom.errors import InputError
-from corom.ranking import rank_hits
+from corom.ranking import IdKey, id_key, rank_hits
 from corom.records import Hit, Passage
 from corom.vectors import Vectors, cosines, normalized
 
@@ -106,6 +107,38 @@ def close_pairs(
     values = np.concatenate(scores) if scores else np.empty(0, np.float32)
     order = np.lexsort((pairs[:, 1], pairs[:, 0], -values))
     return ClosePairs(pairs[order], values[order])
+
+
+def group_pairs(pairs: ClosePairs, ids: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return groups of ids that pairs connect, directly or through others, the largest first.
+
+    `ids` are, for each row that was compared, those of the texts it stands for: equal ones, which
+    need not be compared, are in one group. Of each group first who has most neighbours, then by
+    id; of groups of one size first the one whose first id is.
+    """
+    if any(isinstance(same, str) for same in ids):
+        raise InputError("ids are lists: of each row those of all texts it stands for")
+    counts = np.array([len(same) for same in ids], np.int64)
+    neighbours = counts - 1
+    leader = list(range(len(ids)))
+    for left, right in pairs.rows.tolist():
+        neighbours[left] += counts[right]
+        neighbours[right] += counts[left]
+        leader[_leader(leader, left)] = _leader(leader, right)
+    groups: defaultdict[int, list[tuple[int, IdKey, str]]] = defaultdict(list)
+    for row in np.flatnonzero(neighbours).tolist():
+        members = ((-int(neighbours[row]), id_key(id_), id_) for id_ in ids[row])
+        groups[_leader(leader, row)] += members
+    found = [[member[-1] for member in sorted(group)] for group in groups.values()]
+    return sorted(found, key=lambda group: (-len(group), id_key(group[0])))
+
+
+def _leader(leader: list[int], row: int) -> int:
+    """Return who stands for the group of a row, and shorten the way there."""
+    while leader[row] != row:
+        leader[row] = leader[leader[row]]
+        row = leader[row]
+    return row
 
 
 def check_above(above: float, *, score: Score) -> None:

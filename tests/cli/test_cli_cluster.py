@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,40 @@ def test_a_report_and_labels(run: Callable, model: Path, source: Path, tmp_path:
         assert f"{number}: {record['size']} texts" in done.out
 
 
+def test_a_sheet_holds_every_row_in_order(
+    run: Callable, model: Path, source: Path, tmp_path: Path
+) -> None:
+    sheet, texts = tmp_path / "labels.csv", [text for group in GROUPS for text in group]
+    on = ("-m", model, "--precision", "fp32")
+    records = json.loads(run("cluster", source, *on, "-n", 2, "-o", sheet, "--json").out)
+    assert sheet.read_bytes().startswith("\ufeffid,text,group,label\r\n".encode())
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["id"], row["text"]) for row in rows] == [
+        (str(number), text) for number, text in enumerate(texts, 1)
+    ]
+    for row in rows:
+        record = records[int(row["group"])]
+        assert row["id"] in record["ids"]
+        assert row["label"] == " ".join(record["keywords"])
+    assert run("cluster", source, *on, "--density", "--least", 6, "-o", sheet).code == 0
+    assert sheet.read_text("utf-8-sig").splitlines()[1] == f"1,{texts[0]},-1,"
+    done = run("cluster", source, *on, "-n", 2, "-o", tmp_path / "labels.xlsx")
+    assert (done.code, "name it .csv" in done.err) == (2, True)
+
+
+def test_a_sheet_with_titles_and_without_formulas(
+    run: Callable, model: Path, tmp_path: Path
+) -> None:
+    source, sheet = tmp_path / "a.csv", tmp_path / "labels.csv"
+    source.write_text('id,title,text\n-1,,"=头痛\n三天"\nb,标题,+发热\n', encoding="utf-8")
+    assert run("cluster", source, "-m", model, "-n", 1, "-o", sheet).code == 0
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["id", "title", "text", "group", "label"]
+    assert [row[:3] for row in rows] == [["'-1", "", "'=头痛\n三天"], ["b", "标题", "'+发热"]]
+
+
 def test_labels_that_cannot_be_written(
     run: Callable, model: Path, source: Path, tmp_path: Path
 ) -> None:
@@ -51,6 +86,7 @@ def test_labels_that_cannot_be_written(
 def test_density_and_wrong_choices(run: Callable, model: Path, source: Path) -> None:
     done = run("cluster", source, "-m", model, "--density", "--least", 6)
     assert done.out == "0 groups of 5 texts; 5 in none\n"
+    assert done.err == "5 of 5 texts are in no group; --least 6 decides\n"
     assert run("cluster", source, "-m", model).code == 2
     assert run("cluster", source, "-m", model, "-n", 2, "--density").code == 2
     assert run("cluster", source, "-m", model, "-n", 6).code == 2

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corom.cli.console import (
-    check_output,
+    check_table,
+    is_sheet,
     load_encoder,
+    note,
     progress_bar,
     read_passages,
     say,
@@ -55,7 +57,13 @@ def command(
     ] = 5,
     seed: Annotated[int, typer.Option("--seed", help="Of k-means.")] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A .tsv of id and group (-1: in none).")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="A .tsv of id and group (-1: in none), or a .csv for Excel: every text in order, "
+            "with its group and that group's telling words.",
+        ),
     ] = None,
     text: TextOption = None,
     id_: IdOption = None,
@@ -71,14 +79,14 @@ def command(
 
     Reports each group's size, its most typical texts and its telling words (extra cluster).
     """
-    from corom.clustering import cluster_density, cluster_kmeans, describe_clusters
+    from corom.clustering import NOISE, cluster_density, cluster_kmeans, describe_clusters
     from corom.readers import Layout
 
     if (clusters is None) == (not density):
         raise InputError("choose --clusters NUMBER or --density (one of the two)")
     need("sklearn", extra="cluster")  # before the long work, not after it
     if out is not None:
-        check_output(out, source)
+        check_table(out, source)
     layout = Layout(text=text, id=id_, title=title, encoding=encoding)
     passages = list(read_passages(source, layout))
     texts = [passage.content for passage in passages]
@@ -89,16 +97,37 @@ def command(
         labels = cluster_density(vectors, least=least)
     else:
         labels = cluster_kmeans(vectors, clusters, seed=seed)
-    if out is not None:
-        _write_labels(out, passages, labels.tolist())
     found = describe_clusters(labels, vectors, texts)
+    if out is not None:
+        write = _write_sheet if is_sheet(out) else _write_labels
+        write(out, passages, labels.tolist(), found)
+    if alone := int((labels == NOISE).sum()):
+        note(f"{alone:,} of {len(texts):,} texts are in no group; --least {least} decides")
     if as_json:
         say_json([_record(cluster, passages) for cluster in found])
     else:
         _report(found, passages)
 
 
-def _write_labels(out: Path, passages: list[Passage], labels: list[int]) -> None:
+def _write_sheet(
+    out: Path, passages: list[Passage], labels: list[int], clusters: list[Cluster]
+) -> None:
+    from corom.readers.writing import write_sheet
+
+    words = {number: " ".join(cluster.keywords) for number, cluster in enumerate(clusters)}
+    header = ["id", "text", "group", "label"]
+    rows: list[list[str | int]] = [
+        [passage.id, passage.text, label, words.get(label, "")]
+        for passage, label in zip(passages, labels, strict=True)
+    ]
+    if any(passage.title for passage in passages):
+        header.insert(1, "title")
+        for row, passage in zip(rows, passages, strict=True):
+            row.insert(1, passage.title)
+    write_sheet(out, header, rows)
+
+
+def _write_labels(out: Path, passages: list[Passage], labels: list[int], _: list[Cluster]) -> None:
     from corom.readers.writing import table_cell, write_lines
 
     pairs = zip(passages, labels, strict=True)

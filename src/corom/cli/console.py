@@ -202,6 +202,23 @@ def check_output(out: Path, source: str | Path = STDIN) -> None:
         raise InputError(f"{out} cannot be written: {folder} is no folder or is read-only")
 
 
+def check_table(out: Path, source: str) -> None:
+    """Raise InputError, before hours pass, if a table cannot be written to `out`."""
+    check_output(out, source)
+    is_sheet(out)
+
+
+def is_sheet(out: Path) -> bool:
+    """Whether a table is to be a .csv for spreadsheets and not a .tsv."""
+    from corom.errors import InputError
+    from corom.readers.lines import plain_name
+
+    name = plain_name(out.name)
+    if name.endswith(".xlsx"):
+        raise InputError(f"{out} cannot be written; name it .csv, which Excel reads")
+    return name.endswith(".csv")
+
+
 def _files_of(source: str) -> list[Path]:
     """Return the files an input is: itself, or those of a data set's folder."""
     from corom.errors import CoromError

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import Annotated
 
 import typer
 
-from corom.cli.console import load_encoder, note, read_passages, say, say_json
+from corom.cli.console import (
+    check_table,
+    load_encoder,
+    note,
+    read_passages,
+    say,
+    say_json,
+)
+from corom.cli.duplicates import Score, find_groups, find_pairs, line_of, tell
 from corom.cli.options import (
     EncodingOption,
     IdOption,
@@ -19,13 +27,7 @@ from corom.cli.options import (
     TitleOption,
 )
 
-if TYPE_CHECKING:
-    from corom.records import Passage
-    from corom.vectors import Vectors
-
 MOST = 4000
-
-Score: TypeAlias = Literal["dot", "cosine", "l2"]
 
 
 def command(
@@ -52,6 +54,20 @@ def command(
             "the closest first.",
         ),
     ] = None,
+    groups: Annotated[
+        bool,
+        typer.Option(
+            "--groups",
+            help="With --above: the groups that such pairs form, the largest first; of each first "
+            "the text that most others are close to.",
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="With --above: a .tsv, or a .csv for Excel, of pairs or groups."
+        ),
+    ] = None,
     score: Annotated[
         Score,
         typer.Option("--score", help="dot: what the model was trained with; l2: lower is nearer."),
@@ -72,12 +88,9 @@ def command(
     """
     from corom.errors import InputError
     from corom.readers import Layout, read_pairs
-    from corom.similarity import check_above, score_matrix, score_pairs
+    from corom.similarity import score_matrix, score_pairs
 
-    if above is not None:
-        if file is None:
-            raise InputError("--above belongs to --file")
-        check_above(above, score=score)
+    _check_flags(file, above=above, groups=groups, out=out, score=score)
     if sum((bool(texts), file is not None, pairs is not None)) != 1:
         raise InputError("give texts, --file or --pairs (one of the three)")
     both = [(pair.query, pair.positive) for pair in read_pairs(pairs)] if pairs else []
@@ -93,16 +106,20 @@ def command(
         )
     encoder = load_encoder(model, precision=precision, max_length=max_length)
     if above is not None:
-        _close(passages, encoder.encode_passages(texts), above, score, as_json=as_json)
+        find = find_groups if groups else find_pairs
+        found = find(passages, encoder, above=above, score=score)
+        if not found.rows:
+            note(f"no two of {len(passages):,} texts score {above} or more")
+        tell(found, out, as_json=as_json)
         return
     if pairs is not None:
         left, right = (encoder.encode_passages(pair[side] for pair in both) for side in (0, 1))
         scores = score_pairs(left, right, score=score).tolist()
-        rows = [_row(value, *texts_) for value, texts_ in zip(scores, both, strict=True)]
+        rows = [line_of((value, *texts_)) for value, texts_ in zip(scores, both, strict=True)]
     else:
         vectors = encoder.encode_passages(texts)
         scores = score_matrix(vectors, vectors, score=score).tolist()
-        rows = ["\t".join(f"{value:.4f}" for value in row) for row in scores]
+        rows = [line_of(row) for row in scores]
     if as_json:
         say_json(scores)
     else:
@@ -110,23 +127,19 @@ def command(
             say(row)
 
 
-def _close(
-    passages: list[Passage], vectors: Vectors, above: float, score: Score, *, as_json: bool
+def _check_flags(
+    file: str | None, *, above: float | None, groups: bool, out: Path | None, score: Score
 ) -> None:
-    """Print score, ids and texts of every two passages that are close."""
-    from corom.similarity import close_pairs
+    """Raise InputError for flags that do not go together, and what cannot be found or written."""
+    from corom.errors import InputError
+    from corom.similarity import check_above
 
-    found = close_pairs(vectors, above=above, score=score)
-    if not len(found.rows):
-        note(f"no two of {len(passages):,} texts score {above} or more")
-    for (left, right), value in zip(found.rows.tolist(), found.scores.tolist(), strict=True):
-        a, b = passages[left], passages[right]
-        if as_json:
-            say_json({"left": a.id, "right": b.id, "score": value})
-        else:
-            say(_row(value, a.id, b.id, a.content, b.content))
-
-
-def _row(score: float, *texts: str) -> str:
-    """Return a line of a table; white space in a text becomes a blank."""
-    return "\t".join([f"{score:.4f}", *(" ".join(text.split()) for text in texts)])
+    if above is None:
+        if groups or out is not None:
+            raise InputError("--groups and --out belong to --above")
+        return
+    if file is None:
+        raise InputError("--above belongs to --file")
+    check_above(above, score=score)
+    if out is not None:
+        check_table(out, file)

@@ -1,10 +1,11 @@
-"""Lines of text written atomically, compressed as the file's name says."""
+"""Lines of text and sheets written atomically, compressed as the file's name says."""
 
 from __future__ import annotations
 
+import csv
 import gzip
 import lzma
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -12,6 +13,9 @@ from typing import IO, cast
 from corom.errors import InputError
 from corom.extras import need
 from corom.files import atomic_write
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes a cell that begins so for, and computes it."""
 
 
 def write_lines(path: Path | str, lines: Iterable[str]) -> None:
@@ -26,6 +30,34 @@ def write_lines(path: Path | str, lines: Iterable[str]) -> None:
         for line in lines:
             file.write(line.encode("utf-8"))
             file.write(b"\n")
+
+
+def write_sheet(
+    path: Path | str, header: Sequence[str], rows: Iterable[Sequence[str | int | float]]
+) -> None:
+    """Write a csv that Excel reads as it is: UTF-8 with a byte order mark.
+
+    A text that would be taken for a formula gets a ' before it; numbers stay numbers.
+    """
+    sheet = csv.writer(_Row())
+
+    def lines() -> Iterator[str]:
+        yield "\ufeff" + sheet.writerow(header)
+        for row in rows:
+            yield sheet.writerow([_harmless(cell) for cell in row])
+
+    write_lines(path, (line.removesuffix("\n") for line in lines()))
+
+
+class _Row:
+    """What csv writes a row to, and gets it back from."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def _harmless(cell: str | float) -> str | float:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
 def table_cell(text: str) -> str:

@@ -1,0 +1,47 @@
+"""Tables for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from corom.readers.writing import write_sheet
+
+
+def test_what_excel_reads(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = [("1", '头痛，"三天"\n发热', -1, 0.5), ("2", "", 0, -2.0), ("a,b", "x\ry", 1, 1.0)]
+    write_sheet(path, ("id", "text", "group", "score"), rows)
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfid,text,group,score\r\n")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["id", "text", "group", "score"],
+            *[[str(cell) for cell in row] for row in rows],
+        ]
+    write_sheet(path, ("id",), [])
+    assert path.read_bytes() == b"\xef\xbb\xbfid\r\n"
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_is_a_formula(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "a.csv"
+    write_sheet(path, ("id", "text"), [(f"{first}1", f"{first}cmd|' /C calc'!A0")])
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        assert list(csv.reader(file))[1] == [f"'{first}1", f"'{first}cmd|' /C calc'!A0"]
+
+
+def test_rows_that_fail_leave_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("before")
+
+    def rows() -> Iterator[tuple[str]]:
+        yield ("1",)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_sheet(path, ("id",), rows())
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
