@@ -165,3 +165,25 @@ def test_what_is_no_manifest(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(ArtifactError, match=r"manifest\.json is"):
         check_manifest(tmp_path)
+
+
+def test_a_manifest_tells_what_is_missing_short_or_changed(tmp_path: Path) -> None:
+    folder, large = tmp_path / "a" / "b", b"1" * (3 << 20)  # more than is read at once
+    with atomic_folder(folder) as draft:
+        (draft / "c").mkdir()
+        write_bytes(draft / "c" / "one", large)
+        write_bytes(draft / "two", b"2")
+    check_manifest(folder)
+    with pytest.raises(ArtifactError, match="exists already"), atomic_folder(folder):
+        pass
+    (folder / "c" / "one").write_bytes(large[:-1] + b"2")
+    check_manifest(folder, deep=False)
+    check_manifest(folder, names=["two"])
+    with pytest.raises(ArtifactError, match="one is corrupt"):
+        check_manifest(folder)
+    (folder / "c" / "one").write_bytes(large[:-1])
+    with pytest.raises(ArtifactError, match=r"one has 3145727 bytes, its manifest says 3145728"):
+        check_manifest(folder, deep=False)
+    (folder / "c" / "one").unlink()
+    with pytest.raises(ArtifactError, match="one is missing"):
+        check_manifest(folder, names=["c/one"])
