@@ -35,7 +35,16 @@ def test_piece_by_piece_it_is_the_same():
         [PASSAGES[0]._replace(text="头"), *PASSAGES[1:]],
         [PASSAGES[0]._replace(id="4"), *PASSAGES[1:]],
         [Passage("1", "病", "头痛"), *PASSAGES[1:]],
+        [PASSAGES[0]._replace(fields={"a": "b"}), *PASSAGES[1:]],
     ],
 )
 def test_other_passages_have_another(other):
     assert CorpusChecksum(other).hexdigest() != CorpusChecksum(PASSAGES).hexdigest()
+
+
+def test_fields_count_in_any_order():
+    both = Passage("1", "头痛", fields={"a": "1", "b": "2"})
+    turned = both._replace(fields={"b": "2", "a": "1"})
+    other = both._replace(fields={"a": "2", "b": "1"})
+    found = [CorpusChecksum([each]).hexdigest() for each in (both, turned, other)]
+    assert found[0] == found[1] != found[2]

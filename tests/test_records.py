@@ -26,3 +26,9 @@ class TestHitsOf:
 )
 def test_content_is_title_and_text(title, text, content):
     assert Passage("1", text, title).content == content
+
+
+def test_passages_with_fields_are_told_apart_and_can_be_in_a_set():
+    plain, kept = Passage("1", "头痛"), Passage("1", "头痛", fields={"department": "内科"})
+    assert plain != kept == Passage("1", "头痛", "", {"department": "内科"})
+    assert {plain, kept, Passage("1", "头痛")} == {plain, kept}

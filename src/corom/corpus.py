@@ -11,7 +11,10 @@ from corom.records import Passage
 
 
 class CorpusChecksum:
-    """SHA-256 over ids, texts and titles of passages in their order; about 200,000 a second."""
+    """SHA-256 over ids, texts, titles and any fields of passages in their order.
+
+    About 200,000 a second.
+    """
 
     def __init__(self, passages: Iterable[Passage] = ()) -> None:
         self._sum, self.passages = hashlib.sha256(), 0
@@ -20,7 +23,9 @@ class CorpusChecksum:
     def add(self, passages: Iterable[Passage]) -> Self:
         """Take in more passages."""
         for passage in passages:
-            line = json.dumps(passage, ensure_ascii=False)
+            # Without fields what it was before there were any.
+            value = (*passage[:3], {**passage.fields}) if passage.fields else passage[:3]
+            line = json.dumps(value, ensure_ascii=False, sort_keys=True)
             self._sum.update(line.encode("utf-8", "surrogatepass"))
             self.passages += 1
         return self

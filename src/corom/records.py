@@ -16,6 +16,11 @@ class Passage(NamedTuple):
     id: str
     text: str
     title: str = ""
+    fields: Mapping[str, str] = {}
+    """columns kept besides, name -> value; never changed, as passages without any share one"""
+
+    def __hash__(self) -> int:
+        return hash(self[:3])
 
     @property
     def content(self) -> str:

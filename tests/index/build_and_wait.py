@@ -16,7 +16,7 @@ from pathlib import Path
 
 from corom.index import BM25Options, ExactOptions, HnswOptions, ann, merging, open_writer
 from corom.records import Passage
-from index.samples import passages, queries, spec, vectors_for
+from index.samples import KEEP, departments, queries, spec, vectors_for
 
 N, CHUNK = 240, 40
 OPTIONS = {
@@ -30,8 +30,8 @@ merging.FAN = 3  # so that kills meet merging, too
 
 def build(folder, options):
     """Make the index, going on from where another build was killed."""
-    everything, numbers = passages(N), vectors_for(options, N)
-    with open_writer(folder, spec(options, source="sample")) as writer:
+    everything, numbers = departments(N), vectors_for(options, N)
+    with open_writer(folder, spec(options, source="sample", keep=KEEP)) as writer:
         for start in range(writer.done, N, CHUNK) if not writer.complete else ():
             part = slice(start, start + CHUNK)
             writer.append(everything[part], None if numbers is None else numbers[part])
@@ -42,8 +42,8 @@ def change(folder, options):
     """Remove a passage, and add it and another one."""
     numbers = None if isinstance(options, BM25Options) else 2 * queries(2)
     with open_writer(folder) as writer:
-        writer.remove([passages(N)[5].id])
-        writer.append([passages(N)[5], Passage("new", "糖尿病糖尿病")], numbers)
+        writer.remove([departments(N)[5].id])
+        writer.append([departments(N)[5], Passage("new", "糖尿病糖尿病")], numbers)
         writer.finish()
 
 
@@ -51,7 +51,7 @@ def shrink(folder, options):
     """Remove all but 30 passages, so that what is left is written again, and add another one."""
     numbers = None if isinstance(options, BM25Options) else 2 * queries(1)
     with open_writer(folder) as writer:
-        writer.remove([passage.id for passage in passages(N)[30:]])
+        writer.remove([passage.id for passage in departments(N)[30:]])
         writer.append([Passage("new", "糖尿病糖尿病")], numbers)
         writer.finish()
 

@@ -19,6 +19,9 @@ _ASKED = [
     "会不会遗传",
     "多久复查",
 ]
+_FIELDS = [{}, *({"department": name} for name in ("儿科", "内科", "外科"))]
+_DATES = [{}, *({"date": f"2025-0{month}-01"} for month in (3, 1, 4, 2))]
+KEEP = ("department", "date")
 
 
 def passages(n, *, ids=None):
@@ -27,6 +30,14 @@ def passages(n, *, ids=None):
     return [
         Passage(id_, f"{_DISEASES[i % 10]}{_ASKED[i % 7]}？第{i}位患者。", "门诊" if i % 3 else "")
         for i, id_ in enumerate(ids)
+    ]
+
+
+def departments(n, *, ids=None):
+    """Return n passages, three of four with a department, some of those with a date."""
+    return [
+        passage._replace(fields=_FIELDS[place % 4] | _DATES[place % 5])
+        for place, passage in enumerate(passages(n, ids=ids))
     ]
 
 

@@ -58,6 +58,10 @@ def test_unknown_json_is_refused(change):
             lambda: IndexSpec(options=ExactOptions(), dim=2, part_tokens=9, whole_share=1.0),
             "whole_share is 1.0",
         ),
+        (lambda: IndexSpec(options=BM25Options(), keep=("a", "a")), "named twice"),
+        (lambda: IndexSpec(options=BM25Options(), keep=("title",)), "kept anyway"),
+        (lambda: IndexSpec(options=BM25Options(), keep=("a<b",)), "cannot be kept"),
+        (lambda: IndexSpec(options=BM25Options(), keep=(" ",)), "cannot be kept"),
         (lambda: IndexSpec(options=IvfPqOptions(bytes_per_vector=5), dim=64), "does not divide"),
     ],
 )
@@ -76,6 +80,7 @@ def test_differences_name_both_values():
 
 def test_what_an_earlier_version_wrote_is_read():
     value = SPECS[0].as_json()
+    assert "keep" not in value  # nor would an earlier version read it
     for later in ("part_tokens", "whole_share"):
         del value[later]
     assert IndexSpec.from_json(value) == SPECS[0]

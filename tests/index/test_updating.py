@@ -12,7 +12,15 @@ from corom.corpus import CorpusChecksum
 from corom.encoder import Encoder
 from corom.errors import ArtifactError, InputError
 from corom.files import MANIFEST
-from corom.index import BM25Options, ExactOptions, HnswOptions, IndexSpec, open_index, open_writer
+from corom.index import (
+    BM25Options,
+    ExactOptions,
+    HnswOptions,
+    IndexSpec,
+    Where,
+    open_index,
+    open_writer,
+)
 from corom.index.building import build_index
 from corom.index.updating import Change, update_index
 from corom.records import Passage
@@ -91,6 +99,24 @@ def test_one_of_words(folder, tmp_path):
     build_index(tmp_path / "new", changed(passages(25)), spec=WORDS)
     asked = ["糖尿病吃什么药", "新的病历"]
     assert open_index(folder).search(asked, 30) == open_index(tmp_path / "new").search(asked, 30)
+
+
+def test_a_changed_field_is_a_change(tmp_path):
+    corpus = [
+        passage._replace(fields={"department": "儿科", "date": f"{n:02}"})
+        for n, passage in enumerate(passages(25))
+    ]
+    build_index(tmp_path, corpus, spec=replace(WORDS, keep=("department", "date")))
+    assert update_index(tmp_path, lambda: corpus) == Change(0, 0, 0, 25)
+    moved = [corpus[0]._replace(fields={"date": "00", "department": "内科"})]
+    same = [corpus[1]._replace(fields=dict(reversed(corpus[1].fields.items())))]
+    after = [*moved, *same, corpus[2]._replace(fields={}), *corpus[3:]]
+    assert update_index(tmp_path, lambda: after) == Change(0, 2, 0, 23)
+    index = open_index(tmp_path)
+    assert index.passages([corpus[0].id]) == moved
+    assert len(index.only([Where(column="department", among=("儿科",))])) == 23
+    with pytest.raises(InputError, match="the index keeps department, date"):
+        update_index(tmp_path, lambda: [corpus[0]._replace(fields={"other": "1"})])
 
 
 def test_the_same_corpus_changes_nothing(folder):

@@ -95,10 +95,10 @@ def test_few_passages_need_no_first_pass(options, k, monkeypatch):
     index, ids, numbers = filled(options)
     index.remove(ids[:7])
     monkeypatch.setattr(vector_index, "_FEW", N + 1)
-    monkeypatch.setattr(VectorIndex, "_first_pass", None)
+    monkeypatch.setattr(index, "_first", None)
     asked = queries(2**19 // (N * DIM))
     assert index.search(asked, k) == expected(ids[7:], numbers[7:], asked, k)
-    with pytest.raises(TypeError, match="not callable"):
+    with pytest.raises(AttributeError, match="NoneType"):
         index.search(queries(len(asked) + 1), k)
 
 
@@ -242,8 +242,8 @@ def test_threads_that_search_add_each_passage_to_the_graph_once():
     index.search(queries(), 5)
     index.add(passages(600, ids=[f"n{n}" for n in range(600)]), vectors(600, seed=5))
     added = []
-    add = index._neighbours._index.add
-    index._neighbours._index.add = lambda given: (added.append(len(given)), add(given))
+    add = index._first._neighbours._index.add
+    index._first._neighbours._index.add = lambda given: (added.append(len(given)), add(given))
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: index.search(queries(), 5), range(16)))
     assert added == [600]

@@ -9,6 +9,7 @@ from corom.index.bm25 import BM25Index
 from corom.index.opening import Index, open_index
 from corom.index.spec import BM25Options, ExactOptions, HnswOptions, IndexSpec, IvfPqOptions
 from corom.index.vector_index import VectorIndex
+from corom.index.where import Where, parse_where
 from corom.index.writer import IndexWriter, open_writer
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "IndexWriter",
     "IvfPqOptions",
     "VectorIndex",
+    "Where",
     "open_index",
     "open_writer",
+    "parse_where",
 ]

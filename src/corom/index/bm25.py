@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from corom.index.collection import Collection
 from corom.index.lexicon import Found, Lexicon
 from corom.index.segments import make_segment
 from corom.index.spec import BM25Options, IndexSpec
+from corom.index.where import Where
 from corom.index.writer import save
 from corom.ranking import top_k
 from corom.records import Hit, Passage, hits_of
@@ -35,9 +38,12 @@ class BM25Index:
         self._lexicon = None if lexicon is None else Lexicon.open(lexicon, cut=self._cut)
 
     @classmethod
-    def new(cls, options: BM25Options | None = None) -> BM25Index:
-        """Return an empty index in memory; `options` default to words cut by rjieba."""
-        return cls(Collection(IndexSpec(options=options or BM25Options())))
+    def new(cls, options: BM25Options | None = None, *, keep: Sequence[str] = ()) -> BM25Index:
+        """Return an empty index in memory; `options` default to words cut by rjieba.
+
+        `keep` names the fields that passages may have.
+        """
+        return cls(Collection(IndexSpec(options=options or BM25Options(), keep=tuple(keep))))
 
     @property
     def spec(self) -> IndexSpec:
@@ -58,6 +64,16 @@ class BM25Index:
         self.collection.remove(ids)
         self._lexicon = None
 
+    def only(self, where: Iterable[Where]) -> Self:
+        """Return the index of the passages that match every filter, to be searched.
+
+        Their scores are those they have among all. InputError for a column that is not kept.
+        """
+        self._counted()
+        found = copy(self)
+        found.collection = self.collection.only(where)
+        return found
+
     def search(self, queries: Iterable[str], k: int) -> list[list[Hit]]:
         """Return up to `k` passages for each query, best first.
 
@@ -66,12 +82,10 @@ class BM25Index:
         if type(k) is not int or k < 1:
             raise InputError(f"k is {k!r}; ask for at least 1")
         texts = list(check_texts(queries))
-        if self._lexicon is None:
-            self._lexicon = Lexicon.build(self.collection, cut=self._cut)
-        lexicon = self._lexicon
+        lexicon, alive = self._counted(), self.collection.alive
 
         def hits(text: str) -> list[Hit]:
-            return self._hits(lexicon.search(text, k), k)
+            return self._hits(lexicon.search(text, k, alive=alive), k)
 
         if len(texts) < 2:  # starting a thread takes as long as a query
             return [hits(text) for text in texts]
@@ -85,6 +99,11 @@ class BM25Index:
     def save(self, folder: Path | str) -> None:
         """Write the index in memory to a new folder."""
         save(self.collection, Path(folder))
+
+    def _counted(self) -> Lexicon:
+        if self._lexicon is None:
+            self._lexicon = Lexicon.build(self.collection, cut=self._cut)
+        return self._lexicon
 
     def _hits(self, found: Found, k: int) -> list[Hit]:
         ranks = self.collection.ranks

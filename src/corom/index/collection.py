@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, TypeAlias
+from copy import copy
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corom.errors import InputError
+from corom.index.columns import Column, columns_of
 from corom.index.segments import Segment
 from corom.index.spec import IndexSpec
+from corom.index.where import Where, matching
 from corom.ranking import id_key, order_encoded_ids
 from corom.records import Passage
 
@@ -33,6 +36,7 @@ class Collection:
         *,
         removed: NDArray[np.int64] | None = None,
         ranks: NDArray[np.uint32] | None = None,
+        columns: Sequence[Column] | None = None,
         settled: bool = False,
     ) -> None:
         """`settled`: the order of ids is known: that of `ranks`, or of the rows when None."""
@@ -45,6 +49,7 @@ class Collection:
         self._ranks, self._settled = ranks, settled
         self._order: NDArray[np.int64] | None = None
         self._hashes: NDArray[np.int64] | None = None
+        self._columns, self._filtered = columns, False
 
     @property
     def rows(self) -> int:
@@ -60,6 +65,7 @@ class Collection:
 
     def require_new(self, ids: NDArray[np.bytes_]) -> None:
         """Raise InputError for an id that is in the index."""
+        self._require_all()
         if self.rows + len(ids) > MAX_ROWS:
             raise InputError(f"an index holds at most {MAX_ROWS} rows")
         hashes, known = _hashes(ids), self._known_hashes()
@@ -74,7 +80,22 @@ class Collection:
         self.segments.append(segment)
         self._starts = np.append(self._starts, self.rows + len(segment.ids))
         self.alive = np.append(self.alive, np.ones(len(segment.ids), dtype=bool))
-        self._settled = False
+        self._settled, self._columns = False, None
+
+    def only(self, where: Iterable[Where]) -> Self:
+        """Return the rows that match every filter, to be searched; the others count as removed.
+
+        Costs a moment, and a byte a row. Raises InputError for a column that is not kept.
+        """
+        if not (where := list(where)):
+            return self
+        if self._columns is None:
+            self._columns = columns_of(self)
+        mask = matching(where, names=self.spec.keep, columns=self._columns)
+        self._ascending()  # once, for all that is made of this
+        found = copy(self)
+        found.alive, found._filtered = self.alive & mask, True
+        return found
 
     def replace(self, run: slice, segment: Segment) -> None:
         """Put one segment in the place of several that hold the same rows."""
@@ -83,6 +104,7 @@ class Collection:
 
     def remove(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Mark passages as removed and return their rows; InputError for an unknown id."""
+        self._require_all()
         rows = self.find(ids)
         self.alive[rows] = False
         self._hashes = None
@@ -132,6 +154,10 @@ class Collection:
         """Return the rows whose ids stand at `ranks`."""
         order = self._ascending()
         return ranks if order is None else order[ranks]
+
+    def _require_all(self) -> None:
+        if self._filtered:
+            raise InputError("an index under a filter is to be searched; change the one it is of")
 
     def _settle(self) -> None:
         if self._settled:

@@ -102,22 +102,30 @@ class Lexicon:
                     f"{folder} cannot be read by {tantivy.__version__}; make the index again"
                 ) from None
 
-    def search(self, query: str, k: int) -> Found:
-        """Return the best k passages and every further one tied with the last of them."""
+    def search(self, query: str, k: int, *, alive: NDArray[np.bool_]) -> Found:
+        """Return the best k passages that are alive and every further one tied with the last.
+
+        All that were counted count for the scores, alive or not.
+        """
         terms = Counter(segment(query, cut=self._cut))
         documents = self._searcher.num_docs
         if not terms or not documents:
             return Found(np.empty(0, np.int64), np.empty(0, np.float32))
-        limit = min(k + _MORE, documents)
+        asked, limit = self._query(terms), min(k + _MORE, documents)
         while True:
-            hits = self._searcher.search(self._query(terms), limit, count=False).hits
-            if len(hits) < limit or limit == documents or hits[-1][0] < hits[k - 1][0]:
-                break
+            hits = self._searcher.search(asked, limit, count=False).hits
+            found = self._alive(hits, alive)
+            enough = len(found.rows) >= k and hits[-1][0] < found.scores[k - 1]
+            if enough or len(hits) < limit or limit == documents:
+                return found
             limit = min(2 * limit, documents)
+
+    def _alive(self, hits: list[tuple[float, Tantivy]], alive: NDArray[np.bool_]) -> Found:
         scores, places = zip(*hits, strict=True) if hits else ((), ())
         # A column of numbers: no stored document is read.
-        rows = self._searcher.fast_field_values("row", list(places))
-        return Found(np.array(rows, np.int64), np.array(scores, np.float32))
+        rows = np.array(self._searcher.fast_field_values("row", list(places)), np.int64)
+        kept = alive[rows]
+        return Found(rows[kept], np.array(scores, np.float32)[kept])
 
     def _query(self, terms: Counter[str]) -> Tantivy:
         query, should = self._tantivy.Query, self._tantivy.Occur.Should

@@ -60,6 +60,7 @@ def make_segment(
 ) -> Segment:
     """Return a segment in memory; InputError for ids or vectors that cannot be used."""
     ids = encode_ids([passage.id for passage in passages])
+    _check_fields(passages, spec.keep)
     if not spec.dim:
         if vectors is not None:
             raise InputError("this index holds words: give passages without vectors")
@@ -86,6 +87,22 @@ def encode_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
             raise InputError(f"id {id_!r} occurs twice; ids must be unique")
         seen.add(id_)
     return np.array([id_.encode() for id_ in ids], dtype=np.bytes_)
+
+
+def _check_fields(passages: Sequence[Passage], keep: tuple[str, ...]) -> None:
+    """Raise InputError for a passage with a field that is not kept, or with no text in it."""
+    for passage in passages:
+        for name, value in passage.fields.items():
+            if name not in keep:
+                raise InputError(
+                    f"passage {passage.id!r} has a field {name!r}, the index keeps "
+                    f"{', '.join(keep) or 'none'}; leave it out, or make an index that keeps it"
+                )
+            if not isinstance(value, str) or not value or clean(value) != value:
+                raise InputError(
+                    f"passage {passage.id!r} has a field {name!r} that is not text in UTF-8; "
+                    "leave out what has no value"
+                )
 
 
 def check_vectors(vectors: Vectors, *, dim: int) -> None:
@@ -128,7 +145,8 @@ class StoredPassages(Sequence[Passage]):
 
     def __getitem__(self, row: Any) -> Any:  # noqa: ANN401 - a row only, never a slice
         value = json.loads(self._bytes[self._offsets[row] : self._offsets[row + 1]])
-        return Passage(value["id"], value["text"], value.get("title", ""))
+        title, fields = value.get("title", ""), value.get("fields", {})
+        return Passage(value["id"], value["text"], title, fields)
 
 
 def write_segment(folder: Path, number: int, segment: Segment) -> list[str]:
@@ -155,9 +173,15 @@ def write_segment(folder: Path, number: int, segment: Segment) -> list[str]:
 
 
 def _line(passage: Passage) -> bytes:
-    value = {"id": passage.id, "title": clean(passage.title), "text": clean(passage.text)}
+    value: dict[str, object] = {
+        "id": passage.id,
+        "title": clean(passage.title),
+        "text": clean(passage.text),
+    }
     if not passage.title:
         del value["title"]
+    if passage.fields:
+        value["fields"] = {**passage.fields}
     return (json.dumps(value, ensure_ascii=False) + "\n").encode()
 
 

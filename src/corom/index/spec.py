@@ -83,6 +83,8 @@ class BM25Options:
 
 
 Options: TypeAlias = ExactOptions | HnswOptions | IvfPqOptions | BM25Options
+# What a filter is written with (index/where.py), and what separates the names of columns.
+_SIGNS = "=<>,"
 _OPTIONS: dict[str, type[Options]] = {kind.kind: kind for kind in get_args(Options)}
 
 
@@ -107,6 +109,8 @@ class IndexSpec:
     """texts were cut into parts of at most so many tokens; 0: they were not"""
     whole_share: float = 0.0
     """of the whole text's vector in that of each of its parts; the part's own is the rest"""
+    keep: tuple[str, ...] = ()
+    """the columns kept beside id, title and text, to be shown and to filter by"""
 
     def __post_init__(self) -> None:
         words = isinstance(self.options, BM25Options)
@@ -119,6 +123,7 @@ class IndexSpec:
             raise InputError(f"whole_share is {self.whole_share!r}; it must be from 0 to below 1")
         if self.whole_share and (words or not self.part_tokens):
             raise InputError("whole_share is for vectors of parts: it needs part_tokens, no bm25")
+        check_columns(self.keep)
         if isinstance(self.options, IvfPqOptions) and self.dim % self.options.bytes_per_vector:
             raise InputError(
                 f"bytes_per_vector {self.options.bytes_per_vector} does not divide dim {self.dim}"
@@ -126,7 +131,10 @@ class IndexSpec:
 
     def as_json(self) -> dict[str, Any]:
         """Return a value `from_json` turns back into this."""
-        return {**asdict(self), "options": {"kind": self.options.kind, **asdict(self.options)}}
+        value = {**asdict(self), "options": {"kind": self.options.kind, **asdict(self.options)}}
+        if not self.keep:  # earlier versions of corom do not know it
+            del value["keep"]
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> IndexSpec:
@@ -134,7 +142,8 @@ class IndexSpec:
         try:
             options = dict(value["options"])
             kind = _OPTIONS[options.pop("kind")]
-            return cls(**{**value, "options": kind(**options)})
+            keep = tuple(value.get("keep", ()))
+            return cls(**{**value, "options": kind(**options), "keep": keep})
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"the manifest describes an index this version cannot read ({error}); "
@@ -145,6 +154,17 @@ class IndexSpec:
         """Return `name: mine != theirs` for every field but the model's name that differs."""
         pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
         return [f"{name}: {a} != {b}" for name, a, b in pairs if a != b and name != "model"]
+
+
+def check_columns(names: tuple[str, ...]) -> None:
+    """Raise InputError for names of columns that cannot be kept beside id, title and text."""
+    for name in names:
+        if not isinstance(name, str) or not name.strip() or set(name) & set(_SIGNS):
+            raise InputError(f"column {name!r} cannot be kept: a name is text without {_SIGNS}")
+        if name in ("id", "title", "text"):
+            raise InputError(f"column {name!r} is kept anyway; name others")
+    if len(set(names)) < len(names):
+        raise InputError("a column is named twice; name each once")
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -148,6 +148,11 @@ def _occurs_twice(id_: str) -> InputError:
 
 def _digest(text: list[Passage]) -> int:
     """Return 64 bits that tell texts apart, of what an index keeps of them."""
-    value = [(part.id, clean(part.title), clean(part.text)) for part in text]
-    line = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    value = [_kept(part) for part in text]
+    line = json.dumps(value, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(line, digest_size=8).digest(), signed=True)
+
+
+def _kept(part: Passage) -> tuple[object, ...]:
+    kept = (part.id, clean(part.title), clean(part.text))
+    return (*kept, {**part.fields}) if part.fields else kept

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import copy
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from corom.index.collection import Collection
 from corom.index.rescoring import rescored
 from corom.index.segments import check_vectors, make_segment
 from corom.index.spec import BM25Options, ExactOptions, IndexSpec, Options, VectorType
+from corom.index.where import Where
 from corom.index.writer import save
 from corom.ranking import TopK
 from corom.records import Hit, Passage, hits_of
@@ -48,16 +50,7 @@ class VectorIndex:
         if isinstance(collection.spec.options, BM25Options):
             raise InputError("options are those of bm25; use BM25Index")
         self.collection = collection
-        self._neighbours_file = neighbours
-        self._neighbours: Neighbours | None = None
-        self._growing = Lock()
-        self._exact: Scanner | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_growing"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _growing=Lock())
+        self._first = _FirstPasses(collection.spec, neighbours)
 
     @classmethod
     def new(
@@ -68,11 +61,12 @@ class VectorIndex:
         fingerprint: str = "",
         normalized: bool = False,
         vector_type: VectorType = "float32",
+        keep: Sequence[str] = (),
     ) -> VectorIndex:
         """Return an empty index in memory; `options` default to exact search in fp32.
 
         `fingerprint` and `normalized` say which encoder's vectors it is for, and whether those have
-        length 1; `for_encoder` fills them in.
+        length 1; `for_encoder` fills them in. `keep`: which fields passages may have.
         """
         spec = IndexSpec(
             options=options or ExactOptions(),
@@ -80,6 +74,7 @@ class VectorIndex:
             fingerprint=fingerprint,
             normalized=normalized,
             vector_type=vector_type,
+            keep=tuple(keep),
         )
         return cls(Collection(spec))
 
@@ -90,6 +85,7 @@ class VectorIndex:
         options: Options | None = None,
         *,
         vector_type: VectorType = "float32",
+        keep: Sequence[str] = (),
     ) -> VectorIndex:
         """Return an empty index in memory for what `encoder.encode_passages` returns."""
         return cls.new(
@@ -98,6 +94,7 @@ class VectorIndex:
             fingerprint=encoder.fingerprint,
             normalized=encoder.encoding.normalize,
             vector_type=vector_type,
+            keep=keep,
         )
 
     @property
@@ -130,6 +127,15 @@ class VectorIndex:
         """Remove passages; InputError for an id that is not there."""
         self.collection.remove(ids)
 
+    def only(self, where: Iterable[Where]) -> Self:
+        """Return the index of the passages that match every filter, to be searched.
+
+        Costs a moment; the first pass is the same. InputError for a column that is not kept.
+        """
+        found = copy(self)
+        found.collection = self.collection.only(where)
+        return found
+
     def search(self, queries: Vectors, k: int) -> list[list[Hit]]:
         """Return the `min(k, n)` best passages of each query, `(q, dim) float32`, best first."""
         best = self.top_k(queries, k)
@@ -159,35 +165,55 @@ class VectorIndex:
 
     def _candidates(self, queries: Vectors, k: int) -> NDArray[np.int64]:
         """Return at least `k` rows per query, ascending, after -1 for none."""
-        rows = self.collection.rows
-        if rows < _FEW and len(queries) * rows * self.dim <= _NUMBERS:
+        living = len(self.collection)
+        if living < _FEW and len(queries) * living * self.dim <= _NUMBERS:
             alive = np.flatnonzero(self.collection.alive)
             return np.broadcast_to(alive, (len(queries), len(alive)))
-        found = self._first_pass().rows(self.collection, queries, _depth(self.spec.options, k))
+        depth = _depth(self.spec.options, k)
+        found = self._first.of(self.collection).rows(self.collection, queries, depth)
         short = np.flatnonzero((found >= 0).sum(axis=1) < k)
         if short.size:  # the approximate pass did not find enough: k hits were asked for
             found[short] = -1
-            found[short, -k:] = self._scanner().rows(self.collection, queries[short], k)
+            scanner = self._first.exhaustive()
+            found[short, -k:] = scanner.rows(self.collection, queries[short], k)
         return found
 
-    def _first_pass(self) -> _FirstPass:
+
+class _FirstPasses:
+    """What makes the first pass, opened when it is needed: one for all filters of an index."""
+
+    def __init__(self, spec: IndexSpec, neighbours: Path | None) -> None:
+        self._spec, self._file = spec, neighbours
+        self._neighbours: Neighbours | None = None
+        self._exact: Scanner | None = None
+        self._growing = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_growing"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _growing=Lock())
+
+    def of(self, collection: Collection) -> _FirstPass:
+        """Return the one for the kind of index."""
         from corom.index.ann import LEAST, Neighbours
 
-        if isinstance(self.spec.options, ExactOptions) or self.collection.rows < LEAST:
-            return self._scanner()
+        if isinstance(self._spec.options, ExactOptions) or collection.rows < LEAST:
+            return self.exhaustive()
         with self._growing:  # of threads that search only one adds what is new
             if self._neighbours is None:
-                self._neighbours = Neighbours(self.collection, path=self._neighbours_file)
-            self._neighbours.extend(self.collection)
+                self._neighbours = Neighbours(collection, path=self._file)
+            self._neighbours.extend(collection)
             return self._neighbours
 
-    def _scanner(self) -> Scanner:
+    def exhaustive(self) -> Scanner:
+        """Return the one that compares with every passage."""
         from corom.index.scan import Scanner
 
         if self._exact is None:
-            options = self.spec.options
+            options = self._spec.options
             precision = options.precision if isinstance(options, ExactOptions) else "fp32"
-            self._exact = Scanner(self.dim, precision, vector_type=self.spec.vector_type)
+            self._exact = Scanner(self._spec.dim, precision, vector_type=self._spec.vector_type)
         return self._exact
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from corom.errors import ArtifactError, InputError
 from corom.files import MANIFEST
 from corom.index.collection import Collection
+from corom.index.columns import read_columns, write_columns
 from corom.index.folder import (
     Manifest,
     check_files,
@@ -28,7 +29,6 @@ from corom.index.folder import (
     numbered_files,
     read_manifest,
     sweep,
-    writer_lock,
 )
 from corom.index.merging import join_segments, mergeable
 from corom.index.segments import (
@@ -269,6 +269,9 @@ class IndexWriter:
             if array is not None and len(array):
                 extras[role] = f"{role}-{number:06d}.npy"
                 write_array(self._folder / extras[role], array)
+        if self.spec.keep:
+            extras["columns"] = f"columns-{number:06d}"
+            write_columns(collection, self._folder / extras["columns"])
         options = self.spec.options
         if isinstance(options, BM25Options):
             from corom.index.lexicon import Lexicon
@@ -300,11 +303,14 @@ def open_collection(folder: Path, manifest: Manifest) -> Collection:
         name = manifest.extras.get(role)
         return None if name is None else read_array(folder / name)
 
+    name = manifest.extras.get("columns")
+    columns = None if name is None else read_columns(folder / name, len(manifest.spec.keep))
     return Collection(
         manifest.spec,
         (open_segment(folder, number) for number in manifest.segments),
         removed=extra("removed"),
         ranks=extra("ranks"),
+        columns=columns,
         settled=manifest.complete,
     )
 

@@ -161,7 +161,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     rows = []
     for place, passage in enumerate(passages):
-        row: dict[str, Any] = passage._asdict()
+        row: dict[str, Any] = {"id": passage.id, "text": passage.text, "title": passage.title}
         if vectors is None:  # the server counts the words of one field: titles are words, too
             row |= {"text": passage.content, "title": ""}
         for name, most in (("id", _ID_BYTES), ("text", _MOST_BYTES), ("title", _MOST_BYTES)):

@@ -49,8 +49,8 @@ def routes(service: Service) -> APIRouter:
         positions = zip(drawn.passages, drawn.points.tolist(), drawn.labels.tolist(), strict=True)
         return MapResponse(
             points=[
-                MapPoint(id=id_, title=title, text=text[:_SHOWN], x=x, y=y, group=group)
-                for (id_, text, title), (x, y), group in positions
+                MapPoint(id=p.id, title=p.title, text=p.text[:_SHOWN], x=x, y=y, group=group)
+                for p, (x, y), group in positions
             ],
             groups=[MapGroup(**group._asdict()) for group in drawn.groups],
             method=drawn.method,
