@@ -33,11 +33,15 @@ def find_pairs(
 
     vectors = encoder.encode_passages(passage.content for passage in passages)
     found = close_pairs(vectors, above=above, score=score)
+    scores = found.scores.tolist()
     rows: list[Row] = []
-    for (left, right), value in zip(found.rows.tolist(), found.scores.tolist(), strict=True):
+    for (left, right), value in zip(found.rows.tolist(), scores, strict=True):
         a, b = passages[left], passages[right]
-        rows.append((value, a.id, b.id, a.content, b.content))
-    records = ({"left": left, "right": right, "score": value} for value, left, right, *_ in rows)
+        rows.append((round(value, 4), a.id, b.id, a.content, b.content))
+    records = (
+        {"left": left, "right": right, "score": value}
+        for (_, left, right, *_), value in zip(rows, scores, strict=True)
+    )
     header = ("score", "left", "right", "left text", "right text")
     return Table(header, rows, records, f"{len(rows):,} pairs")
 

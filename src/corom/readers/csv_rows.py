@@ -34,7 +34,7 @@ def csv_rows(
     are not in `encoding` become surrogates. `strict`: quotes are as they must be. Raises
     FormatError with file and line.
     """
-    # So that one bad record does not end the parser: errors=surrogateescape.
+    # With surrogates for undecodable bytes one bad record does not end the parser.
     form = "gb18030" if encoding == "gb18030" else "utf-8-sig"
     with (
         open_bytes(path) as raw,
