@@ -113,7 +113,8 @@ def test_a_passage_is_judged_once_for_a_query(tmp_path: Path) -> None:
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(str.strip)
-PASSAGES = st.lists(st.builds(Passage, TEXT, TEXT, TEXT | st.just("")), max_size=3).map(tuple)
+PASSAGE = st.builds(Passage, TEXT, TEXT, TEXT | st.just(""), fields=st.just({}))
+PASSAGES = st.lists(PASSAGE, max_size=3).map(tuple)
 
 
 @given(st.lists(st.builds(Group, TEXT, TEXT, PASSAGES.filter(len), PASSAGES), max_size=4))
