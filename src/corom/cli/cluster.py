@@ -102,7 +102,10 @@ def command(
         write = _write_sheet if is_sheet(out) else _write_labels
         write(out, passages, labels.tolist(), found)
     if alone := int((labels == NOISE).sum()):
-        note(f"{alone:,} of {len(texts):,} texts are in no group; --least {least} decides")
+        note(
+            f"{alone:,} of {len(texts):,} texts are in no group; how many make one is up to "
+            f"--least, which is {least}"
+        )
     if as_json:
         say_json([_record(cluster, passages) for cluster in found])
     else:
