@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from corom.errors import FormatError
 from corom.readers import SkipReport, open_dataset
 from corom.readers.jsonl import read_passages_jsonl, read_qrels_beir, read_queries_jsonl
+from corom.readers.layout import Layout
 from corom.records import Passage, Qrel, Query
 
 
@@ -153,3 +154,40 @@ def test_any_text_survives(
     path.write_bytes("".join(json.dumps(r, ensure_ascii=ascii_) + "\n" for r in records).encode())
     expected = [Passage(i, text, title) for i, (text, title) in texts.items()]
     assert list(read_passages_jsonl(path)) == expected
+
+
+class TestKept:
+    RECORDS = (
+        {"id": 1, "text": "头痛", "department": " 内科 ", "age": 7, "share": 0.5, "new": True},
+        {"id": 2, "text": "发热", "department": None, "age": "", "name": "张三", "big": 10**20},
+        {"id": 3, "text": "咳嗽", "department": {"name": "张三"}},
+    )
+
+    def test_named_ones_only_as_text(self, tmp_path: Path) -> None:
+        keep = ("department", "age", "share", "new", "big")
+        read = read_passages_jsonl(
+            dump(tmp_path / "a", *self.RECORDS[:2]), layout=Layout(keep=keep)
+        )
+        assert [passage.fields for passage in read] == [
+            {"department": "内科", "age": "7", "share": "0.5", "new": "true"},
+            {"big": "100000000000000000000"},
+        ]
+
+    def test_no_others(self, tmp_path: Path) -> None:
+        read = read_passages_jsonl(dump(tmp_path / "a", *self.RECORDS))
+        assert [passage.fields for passage in read] == [{}, {}, {}]
+
+    def test_a_nested_value_is_refused(self, tmp_path: Path) -> None:
+        path = dump(tmp_path / "a", *self.RECORDS)
+        with pytest.raises(FormatError, match=r"a, line 3: has a field 'department'") as caught:
+            list(read_passages_jsonl(path, layout=Layout(keep=("department",))))
+        assert "张三" not in str(caught.value)
+        skips = SkipReport()
+        layout = Layout(keep=("department",))
+        assert len(list(read_passages_jsonl(path, layout=layout, skips=skips))) == 2
+        assert skips.counts == {"bad field": 1}
+
+    def test_one_that_no_record_has(self, tmp_path: Path) -> None:
+        layout = Layout(keep=("departmnet", "age"))
+        with pytest.raises(FormatError, match="no record has a field 'departmnet'"):
+            list(read_passages_jsonl(dump(tmp_path / "a", *self.RECORDS), layout=layout))

@@ -224,3 +224,30 @@ def test_what_has_no_columns_to_choose(tmp_path: Path) -> None:
     for layout in (Layout(text="1"), Layout(encoding="gb18030")):
         with pytest.raises(InputError, match=r"name columns|is for a file"):
             open_passages(tmp_path, layout=layout)
+
+
+class TestKept:
+    TABLE = "科室,text,date,医生\n内科,头痛, 2025-03-01,张三\n,发热,,\n"
+
+    def test_named_ones_only(self, tmp_path: Path) -> None:
+        path = written(tmp_path, self.TABLE)
+        assert list(open_passages(path, layout=Layout(keep=("date", "科室")))) == [
+            Passage("1", "头痛", fields={"date": "2025-03-01", "科室": "内科"}),
+            Passage("2", "发热"),
+        ]
+        assert [p.fields for p in open_passages(path, layout=Layout(keep=("1",)))] == [
+            {"1": "内科"},
+            {},
+        ]
+        assert [p.fields for p in open_passages(path)] == [{}, {}]
+
+    def test_one_that_is_not_there(self, tmp_path: Path) -> None:
+        path = written(tmp_path, self.TABLE)
+        with pytest.raises(FormatError, match=r"line 1: .* none of them 'dtae'; give --keep"):
+            list(open_passages(path, layout=Layout(keep=("dtae",))))
+
+    @pytest.mark.parametrize("name", ["a.tsv", "a.txt", "."])
+    def test_files_without_columns(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path if name == "." else written(tmp_path, "1\t头痛\n", name)
+        with pytest.raises(InputError, match="--keep name columns of"):
+            open_passages(path, layout=Layout(keep=("a",)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeAlias
 
 from corom.readers.lines import BadRecordError
@@ -104,6 +104,20 @@ def optional_text(record: JsonObject, name: str) -> str:
     """Return a text that may be missing, null or empty."""
     value = record.get(name)
     return "" if value is None else _string(value, name)
+
+
+def kept_fields(record: JsonObject, names: Sequence[str]) -> dict[str, str]:
+    """Return the values under those of `names` that have one, as text; numbers as JSON has them."""
+    values = {name: _kept(record.get(name), name) for name in names}
+    return {name: value for name, value in values.items() if value}
+
+
+def _kept(value: Any, name: str) -> str:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    if not isinstance(value, str | None):
+        raise BadRecordError("bad field", f"has a field {name!r} that is no text or number")
+    return (value or "").strip()
 
 
 def list_field(record: JsonObject, name: str) -> list[Any]:

@@ -6,15 +6,17 @@ queries of all splits) and `qrels/SPLIT.tsv` (query-id, corpus-id, score under a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from corom.errors import FormatError
 from corom.readers.dataset import Dataset, Folder
 from corom.readers.fields import (
     JsonObject,
     id_field,
     json_object,
+    kept_fields,
     optional_text,
     require_grade,
     require_id,
@@ -34,23 +36,29 @@ def read_passages_jsonl(
 ) -> Iterator[Passage]:
     """Yield the passages of a jsonl file: `id` (or `_id`, `docid`), `text`, `title` if any.
 
-    A passage may have an empty text when it has a title.
+    A passage may have an empty text when it has a title. FormatError at the end if no record has a
+    field that is to be kept.
     """
-    unique = require_unique()
+    unique, unseen = require_unique(), set(layout.keep)
 
     def parse(line: str) -> Passage:
-        passage = passage_of_record(layout.of_record(json_object(line)))
+        record = json_object(line)
+        passage = passage_of_record(layout.of_record(record), keep=layout.keep)
         unique(passage.id)
+        unseen.difference_update(record)
         return passage
 
-    return read_records([path], parse, skips=skips, encoding=layout.encoding)
+    yield from read_records([path], parse, skips=skips, encoding=layout.encoding)
+    if unseen:
+        raise FormatError(f"no record has a field {min(unseen)!r}; check --keep", path=Path(path))
 
 
-def passage_of_record(record: JsonObject) -> Passage:
-    """Return the passage that a JSON object or a row of a table describes."""
+def passage_of_record(record: JsonObject, *, keep: Sequence[str] = ()) -> Passage:
+    """Return the passage that a JSON object or a row of a table describes, with these fields."""
     title = optional_text(record, "title")
     text = optional_text(record, "text") if title.strip() else text_field(record, "text")
-    return Passage(id_field(record, *PASSAGE["id"]), text, title)
+    id_ = id_field(record, *PASSAGE["id"])
+    return Passage(id_, text, title, kept_fields(record, keep))
 
 
 def read_queries_jsonl(

@@ -40,6 +40,8 @@ class Layout:
     title: str | None = None
     encoding: Encoding | None = "utf-8"
     """of text files, an .xlsx knows its own; None: UTF-8, where nobody can say otherwise"""
+    keep: tuple[str, ...] = ()
+    """columns that become fields of the passages"""
 
     @property
     def chosen(self) -> dict[str, str]:
@@ -49,7 +51,8 @@ class Layout:
 
     def refuse_columns(self, source: Path | str) -> None:
         """Raise InputError if columns are chosen of what has neither a header nor fields."""
-        if flags := ", ".join(f"--{role}" for role in self.chosen):
+        roles = [*self.chosen, *(["keep"] if self.keep else [])]
+        if flags := ", ".join(f"--{role}" for role in roles):
             raise InputError(f"{source}: {flags} name columns of a .csv, .xlsx or .jsonl file")
 
     def refuse(self, source: Path | str) -> None:
@@ -89,25 +92,34 @@ def find_columns(header: list[str], names: Names, layout: Layout) -> dict[str, i
             "wrong columns",
             f"its header lacks {what}; it has {_count(header)}{way if layout != FIXED else ''}",
         )
-    return found
+    return found | {name: _chosen(header, "keep", name) for name in layout.keep}
 
 
 def _column(header: list[str], role: str, usual: tuple[str, ...], chosen: str | None) -> int | None:
     """Return where a column stands; None if it has no usual name, which may be right."""
-    names = usual if chosen is None else (chosen,)
-    if name := next((name for name in names if name in header), None):
-        if header.count(name) > 1:
-            raise BadRecordError("wrong columns", f"its header names a column twice: {name}")
-        return header.index(name)
-    if chosen is None:
-        return None
-    if not _NUMBER.fullmatch(chosen) or int(chosen) > len(header):
+    if chosen is not None:
+        return _chosen(header, role, chosen)
+    name = next((name for name in usual if name in header), None)
+    return None if name is None else _place(header, name)
+
+
+def _chosen(header: list[str], role: str, name: str) -> int:
+    """Return where the column of this name or number stands."""
+    if name in header:
+        return _place(header, name)
+    if not _NUMBER.fullmatch(name) or int(name) > len(header):
         raise BadRecordError(
             "wrong columns",
-            f"its header has {_count(header)}, none of them {chosen!r}; give --{role} the name of "
+            f"its header has {_count(header)}, none of them {name!r}; give --{role} the name of "
             "one, or its number from 1",
         )
-    return int(chosen) - 1
+    return int(name) - 1
+
+
+def _place(header: list[str], name: str) -> int:
+    if header.count(name) > 1:
+        raise BadRecordError("wrong columns", f"its header names a column twice: {name}")
+    return header.index(name)
 
 
 def _count(header: list[str]) -> str:

@@ -7,6 +7,7 @@ Without an id a row's is its number.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -29,7 +30,8 @@ def read_passages_table(
     path: Path, *, layout: Layout = FIXED, skips: SkipReport | None = None
 ) -> Iterator[Passage]:
     """Yield the passages of a table; a text may be empty when there is a title."""
-    return _numbered(path, PASSAGE, passage_of_record, layout=layout, skips=skips)
+    make = partial(passage_of_record, keep=layout.keep)
+    return _numbered(path, PASSAGE, make, layout=layout, skips=skips)
 
 
 def read_queries_table(
