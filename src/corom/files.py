@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from corom.errors import ArtifactError
 
-MANIFEST = "manifest.json"
+MANIFEST, LOCK = "manifest.json", ".lock"
 _CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DRAFT_NAME = 48
@@ -211,6 +211,24 @@ def scratch_beside(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _draft(target, folder=True) as draft:
         yield draft
+
+
+@contextmanager
+def writer_lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's write lock; ArtifactError if another process or thread has it.
+
+    The system lets go of it when the process ends, however it ends.
+    """
+    import fcntl  # not on Windows, where folders can be read all the same
+
+    with (folder / LOCK).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArtifactError(
+                f"{folder} is being written by another process; wait until it has finished"
+            ) from None
+        yield
 
 
 def write_manifest(folder: Path) -> None:

@@ -14,6 +14,7 @@ pytest.importorskip("accelerate")
 from corom.encoder import Encoder  # noqa: E402
 from corom.errors import ArtifactError, FormatError, InputError, TrainingError  # noqa: E402
 from corom.evaluation import Dense, evaluate  # noqa: E402
+from corom.files import writer_lock  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.readers import open_dataset  # noqa: E402
 from corom.training.finetune import train  # noqa: E402
@@ -507,3 +508,17 @@ def test_topics_resume_with_the_same_batches(settings, table, tmp_path, run_pyth
 def test_more_topics_than_queries_are_refused(settings):
     with pytest.raises(InputError, match="61"):
         train(settings(data={"topics": 61}))
+
+
+def test_a_run_is_entered_by_one_process_at_a_time(settings):
+    asked = settings("held")
+    folder = Path(asked.output)
+    folder.mkdir()
+    with (
+        writer_lock(folder),
+        pytest.raises(ArtifactError, match="is being written by another process"),
+    ):
+        train(asked)
+    finished = train(asked)
+    with writer_lock(folder):  # a finished run is only read
+        assert train(asked) == finished

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from corom.errors import InputError  # noqa: E402
+from corom.errors import ArtifactError, InputError  # noqa: E402
+from corom.files import writer_lock  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.training.pretraining import pretrain, span_contrast  # noqa: E402
 from corom.training.recipe import from_table  # noqa: E402
@@ -188,3 +190,17 @@ def test_span_contrast_by_hand():
         expected.append(-math.log(scores[partner] / others))
     assert result == pytest.approx(sum(expected) / 4)
     assert span_contrast(vectors, torch.zeros(3, dtype=torch.bool), temperature=0.5).item() == 0
+
+
+def test_a_run_is_entered_by_one_process_at_a_time(settings):
+    asked = settings("held")
+    folder = Path(asked.output)
+    folder.mkdir()
+    with (
+        writer_lock(folder),
+        pytest.raises(ArtifactError, match="is being written by another process"),
+    ):
+        pretrain(asked)
+    finished = pretrain(asked)
+    with writer_lock(folder):  # a finished run is only read
+        assert pretrain(asked) == finished

@@ -14,6 +14,7 @@ pytest.importorskip("accelerate")
 from corom import Reranker
 from corom.cli import main
 from corom.errors import ArtifactError, InputError
+from corom.files import writer_lock
 from corom.models.checkpoint import load_checkpoint
 from corom.models.head import read_head
 from corom.training import train, train_reranker
@@ -212,3 +213,17 @@ def test_the_command_line(table, tmp_path, capsys):
     assert main(["rank", "头痛", "药", "手术", "--reranker", said["model"]]) == 0
     ranked = capsys.readouterr().out.splitlines()
     assert len(ranked) == 2
+
+
+def test_a_run_is_entered_by_one_process_at_a_time(settings):
+    asked = settings("held")
+    folder = Path(asked.output)
+    folder.mkdir()
+    with (
+        writer_lock(folder),
+        pytest.raises(ArtifactError, match="is being written by another process"),
+    ):
+        train_reranker(asked)
+    finished = train_reranker(asked)
+    with writer_lock(folder):  # a finished run is only read
+        assert train_reranker(asked) == finished

@@ -12,19 +12,17 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from corom.errors import ArtifactError
-from corom.files import MANIFEST, check_manifest, read_json, sha256, write_bytes
+from corom.files import LOCK, MANIFEST, check_manifest, read_json, sha256, write_bytes
 from corom.index.spec import IndexSpec
 
 FORMAT = 1
 _NO_CHECKSUM = "0" * 64
-_LOCK = ".lock"
 # What sweep() may delete: our numbered files and folders, and drafts of atomic_write.
 _OURS = re.compile(r"[a-z]+-\d{6}(\.[a-z]+)?|\.([a-z]+-\d{6}\.[a-z]+|manifest\.json)\..+\.part")
 
@@ -112,7 +110,7 @@ def sweep(folder: Path, manifest: Manifest | None) -> None:
 
 def holds_only_leftovers(folder: Path) -> bool:
     """Whether a folder without a manifest may become an index: it is empty, or one began here."""
-    return all(path.name == _LOCK or _OURS.fullmatch(path.name) for path in folder.iterdir())
+    return all(path.name == LOCK or _OURS.fullmatch(path.name) for path in folder.iterdir())
 
 
 def numbered_files(folder: Path, name: str) -> list[str]:
@@ -120,21 +118,3 @@ def numbered_files(folder: Path, name: str) -> list[str]:
     path = folder / name
     found = sorted(path.rglob("[!.]*")) if path.is_dir() else [path]
     return [part.relative_to(folder).as_posix() for part in found if part.is_file()]
-
-
-@contextmanager
-def writer_lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's write lock; ArtifactError if another process or thread has it.
-
-    The system lets go of it when the process ends, however it ends.
-    """
-    import fcntl  # not on Windows, where indexes can be read all the same
-
-    with (folder / _LOCK).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ArtifactError(
-                f"{folder} is being written by another process; wait until it has finished"
-            ) from None
-        yield

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from corom.errors import ArtifactError, InputError
-from corom.files import MANIFEST
+from corom.files import MANIFEST, writer_lock
 from corom.index.collection import Collection
 from corom.index.columns import read_columns, write_columns
 from corom.index.folder import (

@@ -11,8 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from corom.encoder import Encoder, Progress
 from corom.errors import ArtifactError, InputError
 from corom.extras import need
-from corom.files import MANIFEST
-from corom.index.folder import writer_lock
+from corom.files import LOCK, MANIFEST, writer_lock
 from corom.sharding.folder import ShardedVectors, open_shards, write_vectors_manifest
 from corom.sharding.plan import Plan, ShardTask, make_plan, read_plan, write_plan
 from corom.sharding.pool import run_processes
@@ -199,7 +198,7 @@ def _run(
 def _finish(folder: Path, plan: Plan, spec: ShardSpec, receipts: Sequence[Receipt]) -> None:
     """Put the manifest in place and sweep away what was needed until then."""
     write_vectors_manifest(folder, plan, spec, receipts)
-    kept = {MANIFEST, ".lock", *(name for receipt in receipts for name in receipt.files)}
+    kept = {MANIFEST, LOCK, *(name for receipt in receipts for name in receipt.files)}
     for path in folder.iterdir():
         if path.name not in kept and _OURS.fullmatch(path.name):
             path.unlink()

@@ -87,11 +87,11 @@ def _comes(name: str, folder: str) -> bool:
 
 
 def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str, coming: str) -> None:
-    hidden = checkpoint.shape.hidden
+    dim = checkpoint.dim
     for size in loss.matryoshka:
         check(
-            size <= hidden,
-            f"{at}.matryoshka holds {size}, but the vectors of {checkpoint.name} have {hidden} "
+            size <= dim,
+            f"{at}.matryoshka holds {size}, but the vectors of {checkpoint.name} have {dim} "
             "dimensions; leave it out",
         )
     for name in loss.teachers:
@@ -100,9 +100,9 @@ def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str, coming: 
         with setting(f"{at}.teachers"):
             teacher = open_checkpoint(name)
         check(
-            loss.teacher_loss not in ("cosine", "mse") or teacher.shape.hidden == hidden,
+            loss.teacher_loss not in ("cosine", "mse") or teacher.dim == dim,
             f"{at}.teacher_loss = {loss.teacher_loss!r} imitates vectors of as many dimensions: "
-            f"{name} has {teacher.shape.hidden}, {checkpoint.name} {hidden}; imitate its scores "
+            f"{name} has {teacher.dim}, {checkpoint.name} {dim}; imitate its scores "
             "('kl', 'margin_mse')",
         )
     if loss.reranker and not _comes(loss.reranker, coming):
@@ -115,6 +115,13 @@ def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str, coming: 
 
 
 def check_pretraining(settings: PretrainSettings, checkpoint: Checkpoint, *, at: str = "") -> None:
-    """Raise InputError for spans that this checkpoint cannot read, or a dev set that is not."""
+    """Raise InputError for spans that this checkpoint cannot read, or a dev set that is not.
+
+    And for a Dense, which would no longer fit the [CLS] vectors it stands behind.
+    """
+    check(
+        checkpoint.dense is None,
+        f"model: {checkpoint.name} has a Dense behind its pooling; pre-train one without",
+    )
     check_length(settings.span_length, checkpoint, at=f"{at}span_length")
     check_dev(settings.dev, at=f"{at}dev")

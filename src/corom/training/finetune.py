@@ -34,7 +34,7 @@ from corom.training.examples import GradedRow
 from corom.training.finish import Finished, read_finished, run_to_end
 from corom.training.frozen import Frozen
 from corom.training.learning import LastPart, Learner, WholeEncoder
-from corom.training.loop import start_accelerator, uses_bf16
+from corom.training.loop import held, start_accelerator, uses_bf16
 from corom.training.objective import Objective
 from corom.training.pair_scores import PairScores
 from corom.training.plan import graded_batches
@@ -197,6 +197,18 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
     accelerator.wait_for_everyone()
     if (done := read_finished(folder)) is not None:
         return done
+    with held(folder, accelerator):
+        return _train(settings, checkpoint, accelerator=accelerator, report=progress)
+
+
+def _train(
+    settings: TrainSettings,
+    checkpoint: Checkpoint,
+    *,
+    accelerator: Accelerator,
+    report: Report | None,
+) -> Finished:
+    folder = Path(settings.output)
     rows, graded, noted = _read(settings)
     if accelerator.is_main_process:
         write_json(folder / "data.json", noted)
@@ -206,7 +218,7 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
         rows=rows,
         graded=graded,
         accelerator=accelerator,
-        report=progress,
+        report=report,
     )
     reads = max(settings.data.query_length, settings.data.passage_length)
     if accelerator.is_main_process:
@@ -218,7 +230,7 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
         max_length=reads,
     )
     return run_to_end(
-        task, settings, base=checkpoint, encoding=encoding, accelerator=accelerator, report=progress
+        task, settings, base=checkpoint, encoding=encoding, accelerator=accelerator, report=report
     )
 
 

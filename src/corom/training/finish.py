@@ -172,7 +172,8 @@ def _take_weights(
 def _write(finished: Finished, bert: TorchBert, *, base: Checkpoint, encoding: Encoding) -> None:
     folder = finished.model.parent
     if not finished.model.exists():  # a kill may have come between the two writes
-        model = Portable(base.shape, encoding, bert.export_weights(), base.tokenizer_json)
+        weights = bert.export_weights()
+        model = Portable(base.shape, encoding, weights, base.tokenizer_json, dense=base.dense)
         card = model_card(folder, base=base, encoding=encoding, final_dev=finished.final_dev)
         write_portable(finished.model, model, card=card)
     write_finished(finished)

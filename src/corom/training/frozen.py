@@ -81,7 +81,7 @@ class Frozen:
             if device.type == "cpu"
             else DeviceModel(checkpoint, device=device, bf16=bf16)
         )
-        self._kept = torch.empty(0, checkpoint.shape.hidden, device=device)
+        self._kept = torch.empty(0, checkpoint.dim, device=device)
         self._places: tuple[dict[str, int], dict[str, int]] = ({}, {})
 
     def vectors(self, texts: Texts, *, at_once: int) -> Tensor:

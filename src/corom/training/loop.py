@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from corom.engines.processor import has_bf16
 from corom.errors import InputError, TrainingError
+from corom.files import writer_lock
 from corom.training.gradient_cache import backward
 from corom.training.heap import freed_memory_kept, has_room
 from corom.training.logs import Log
@@ -63,6 +64,13 @@ class Task(Protocol[B, C]):
     def objective(self, vectors: Tensor, batch: B) -> Tensor:
         """Return the loss of the vectors of all chunks."""
         ...
+
+
+@contextmanager
+def held(folder: Path, accelerator: Accelerator) -> Iterator[None]:
+    """Hold a run's folder: who enters the same run meanwhile is refused with ArtifactError."""
+    with writer_lock(folder) if accelerator.is_main_process else nullcontext():
+        yield
 
 
 def start_accelerator(settings: RunSettings) -> Accelerator:

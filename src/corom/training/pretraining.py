@@ -33,7 +33,7 @@ from corom.training.checks import check_pretraining
 from corom.training.condenser import Condenser
 from corom.training.corpus import Corpus, spans, write_corpus
 from corom.training.finish import Finished, read_finished, run_to_end
-from corom.training.loop import start_accelerator
+from corom.training.loop import held, start_accelerator
 from corom.training.loss import info_nce, similarities
 from corom.training.masking import UNMASKED, importance, mask, probabilities
 from corom.training.objective import gather
@@ -227,20 +227,22 @@ def pretrain(settings: PretrainSettings, *, progress: Report | None = None) -> F
         paths = [*settings.texts, *([settings.dev.folder] if settings.dev else [])]
         inputs = {settings.model: checkpoint.fingerprint, **checksums(paths)}
         begin(folder, settings, inputs=inputs)
-        if not (folder / "data.json").exists():
-            _prepare(folder, settings.texts, checkpoint)
     accelerator.wait_for_everyone()
     if (done := read_finished(folder)) is not None:
         return done
-    corpus = Corpus(folder / "corpus")
-    return run_to_end(
-        PreTraining(settings, checkpoint, corpus=corpus, accelerator=accelerator),
-        settings,
-        base=checkpoint,
-        encoding=replace(checkpoint.encoding, pooling="cls", normalize=True),
-        accelerator=accelerator,
-        report=progress,
-    )
+    with held(folder, accelerator):
+        if accelerator.is_main_process and not (folder / "data.json").exists():
+            _prepare(folder, settings.texts, checkpoint)
+        accelerator.wait_for_everyone()
+        corpus = Corpus(folder / "corpus")
+        return run_to_end(
+            PreTraining(settings, checkpoint, corpus=corpus, accelerator=accelerator),
+            settings,
+            base=checkpoint,
+            encoding=replace(checkpoint.encoding, pooling="cls", normalize=True),
+            accelerator=accelerator,
+            report=progress,
+        )
 
 
 def _prepare(folder: Path, texts: Sequence[str], checkpoint: Checkpoint) -> None:

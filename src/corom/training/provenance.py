@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from corom.errors import InputError
-from corom.files import MANIFEST, check_manifest, read_json, sha256, write_json
+from corom.files import LOCK, MANIFEST, check_manifest, read_json, sha256, write_json
 from corom.readers import open_dataset
 from corom.training.recipe import as_table
 
@@ -70,7 +70,7 @@ def begin(
     """
     asked = {"settings": as_table(settings), "inputs": dict(inputs)}
     path = folder / SETTINGS
-    held = {each.name for each in folder.iterdir()} if folder.exists() else set()
+    held = {each.name for each in folder.iterdir()} - {LOCK} if folder.exists() else set()
     if SETTINGS not in held or held <= {SETTINGS, DATA}:
         if held and SETTINGS not in held:
             raise InputError(f"{folder} is not empty and holds no run; choose another output")

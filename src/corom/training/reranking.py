@@ -29,7 +29,7 @@ from corom.training.card import reranker_card
 from corom.training.checks import check_dev, check_length
 from corom.training.drawing import RowBatches
 from corom.training.finish import Finished, evaluate_every, read_finished, write_finished
-from corom.training.loop import Loop, in_evaluation, start_accelerator
+from corom.training.loop import Loop, held, in_evaluation, start_accelerator
 from corom.training.loss import info_nce
 from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
@@ -169,7 +169,18 @@ def train_reranker(settings: RerankerSettings, *, progress: Report | None = None
     accelerator.wait_for_everyone()
     if (done := read_finished(folder)) is not None:
         return done
-    rows = _read(settings)
+    with held(folder, accelerator):
+        return _train(settings, checkpoint, accelerator=accelerator, report=progress)
+
+
+def _train(
+    settings: RerankerSettings,
+    checkpoint: Checkpoint,
+    *,
+    accelerator: Accelerator,
+    report: Report | None,
+) -> Finished:
+    folder, rows = Path(settings.output), _read(settings)
     task = Reranking(settings, checkpoint, rows=rows, accelerator=accelerator)
     if accelerator.is_main_process:
         left_out = {"left out": rows.skips.counts, "first left out": rows.skips.first}
@@ -185,7 +196,7 @@ def train_reranker(settings: RerankerSettings, *, progress: Report | None = None
         evaluate_every=evaluate_every(settings, per_epoch=task.per_epoch),
         patience=settings.dev.patience if settings.dev else 0,
     )
-    progressed = loop.run(progress)
+    progressed = loop.run(report)
     taken = progressed.step
     if settings.take == "best" and progressed.best_step:
         taken = progressed.best_step

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models.dense import Dense
 from corom.models.head import Head, read_head
 from corom.models.portable import Portable, write_portable
 
@@ -48,7 +49,8 @@ def average(
     """Write the (weighted) average of model folders as a model folder, with `card` as README.md.
 
     They must share shape and tokenizer, and be all encoders or all rerankers, whose heads are
-    averaged too; the first one's encoding is kept. Raises InputError naming the model that differs.
+    averaged too, as is a Dense; the first one's encoding is kept. Raises InputError naming the
+    model that differs.
     """
     if not models:
         raise InputError("no model to average")
@@ -67,8 +69,18 @@ def average(
     head = None
     if first.is_classifier:
         head = Head(**mix([read_head(one)._asdict() for one in checkpoints], shares))
-    model = Portable(first.shape, first.encoding, weights, first.tokenizer_json, head)
+    dense = _mixed_dense(checkpoints, shares)
+    model = Portable(first.shape, first.encoding, weights, first.tokenizer_json, head, dense)
     write_portable(target, model, card=card)
+
+
+def _mixed_dense(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> Dense | None:
+    first, own = checkpoints[0], [one.dense for one in checkpoints]
+    for one, dense in zip(checkpoints, own, strict=True):
+        if (dense and dense.form) != (first.dense and first.dense.form):
+            raise InputError(f"{one.name} has another Dense than {first.name}")
+    found = [dense for dense in own if dense]
+    return found[0]._replace(tensors=mix([one.tensors for one in found], shares)) if found else None
 
 
 def _kind(checkpoint: Checkpoint) -> str:

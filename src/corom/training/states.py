@@ -98,6 +98,8 @@ def check_part(part: Part, checkpoint: Checkpoint, *, at: str = "") -> None:
     pooling, name = checkpoint.encoding.pooling, f"{at}optimizer.trained = {part!r}"
     if pooling != "cls":
         raise InputError(f"{name} needs [CLS] pooling; the model's is {pooling}")
+    if checkpoint.dense:
+        raise InputError(f"{name} needs a model without a Dense behind its pooling")
     if checkpoint.shape.layers < LAYERS_OF[part]:
         raise InputError(f"{name}: the model has one layer")
 
