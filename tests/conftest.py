@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.config import Encoding, Shape
+from corom.models.dense import Dense
 from corom.models.head import Head
 from corom.models.portable import Portable, write_portable
 from corom.models.token_types import with_one_type
@@ -117,6 +118,34 @@ def tiny_checkpoint(tmp_path: Path, tiny_shape: Shape) -> Callable[..., Checkpoi
         (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
         save_file(random_weights(shape, seed=seed), folder / "model.safetensors")
         return load_checkpoint(folder)
+
+    return make
+
+
+@pytest.fixture
+def tiny_dense(
+    tiny_checkpoint: Callable[..., Checkpoint], tmp_path: Path
+) -> Callable[..., Checkpoint]:
+    """Make a checkpoint with a Dense: `tiny_dense(dim=48, bias=False, tanh=False, normalize=True)`.
+
+    Options: besides these, those of `tiny_checkpoint`.
+    """
+
+    def make(
+        *, dim: int = 48, bias: bool = True, tanh: bool = True, name: str = "dense", **options: Any
+    ) -> Checkpoint:
+        base = tiny_checkpoint(name=f"{name}-body", **options)
+        rng = np.random.default_rng(options.get("seed", 7))
+        sizes = {"linear.weight": (dim, base.shape.hidden), "linear.bias": (dim,)}
+        tensors = {
+            name: rng.normal(0, 0.3, size).astype(np.float32) for name, size in sizes.items()
+        }
+        if not bias:
+            del tensors["linear.bias"]
+        weights, dense = base.load_weights(), Dense(tensors, tanh)
+        model = Portable(base.shape, base.encoding, weights, base.tokenizer_json, dense=dense)
+        write_portable(tmp_path / name, model, card="# tiny\n")
+        return load_checkpoint(tmp_path / name)
 
     return make
 

@@ -65,7 +65,7 @@ def token_ids(checkpoint: Checkpoint, text: str, *, query: bool = True) -> list[
 
 
 def embed(checkpoint: Checkpoint, texts: Iterable[str], *, query: bool = True) -> np.ndarray:
-    """One vector per text: (texts, hidden) float32."""
+    """One vector per text: (texts, dim) float32."""
     vectors, weights = [], checkpoint.load_weights()
     for text in texts:
         ids = token_ids(checkpoint, text, query=query)
@@ -79,6 +79,10 @@ def embed(checkpoint: Checkpoint, texts: Iterable[str], *, query: bool = True) -
             }[checkpoint.encoding.pooling](states)
         )
     result = np.array(vectors).reshape(len(vectors), checkpoint.shape.hidden)
+    if dense := checkpoint.dense:
+        result = result @ dense.tensors["linear.weight"].T.astype(np.float64)
+        result += dense.tensors.get("linear.bias", 0)
+        result = np.tanh(result) if dense.tanh else result
     if checkpoint.encoding.normalize:
         result /= np.linalg.norm(result, axis=1, keepdims=True)
     return result.astype(np.float32)

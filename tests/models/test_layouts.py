@@ -197,10 +197,35 @@ def test_other_poolings_are_refused_by_name(tmp_path, pooling, shown):
         read(tmp_path)
 
 
-def test_other_modules_are_refused_by_name(tmp_path):
-    write(tmp_path, "modules.json", modules("Transformer", "Pooling", "Dense"))
-    with pytest.raises(ArtifactError, match="lists Transformer, Pooling, Dense"):
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Transformer", "Pooling", "LayerNorm"),
+        ("Transformer", "Pooling", "Dense", "Dense"),
+        ("Transformer", "Dense", "Pooling"),
+        ("Transformer", "Pooling", "Normalize", "Dense"),
+        ("Transformer", "Transformer", "Pooling"),
+        ("WordEmbeddings", "Pooling"),
+    ],
+)
+def test_other_modules_or_orders_are_refused_by_name(tmp_path, names):
+    write(tmp_path, "modules.json", modules(*names))
+    with pytest.raises(
+        ArtifactError, match=f"lists {', '.join(names)}; corom reads Transf.* Dense"
+    ):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["", "../2_Dense", "/2_Dense", "a/2_Dense"])
+def test_a_dense_outside_a_folder_of_its_own_is_refused(tmp_path, path):
+    listed = modules("Transformer", "Pooling", "Dense")
+    listed[2]["path"] = path
+    write(tmp_path, "modules.json", listed)
+    with pytest.raises(ArtifactError, match="the Dense lies in"):
+        read(tmp_path)
+
+
+def test_wrong_lists_of_modules_are_refused(tmp_path):
     write(tmp_path, "modules.json", modules())
     with pytest.raises(ArtifactError, match="lists nothing"):
         read(tmp_path)

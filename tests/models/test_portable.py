@@ -92,6 +92,39 @@ def test_the_folder_holds_every_librarys_files(tiny_checkpoint, tmp_path):
     assert read(folder / "special_tokens_map.json")["mask_token"] == "[MASK]"  # noqa: S105
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_dense_is_written_as_sentence_transformers_reads_it(tiny_dense, normalize, bias):
+    folder = tiny_dense(normalize=normalize, bias=bias, tanh=bias).folder
+    others = {"3_Normalize"} if normalize else set()
+    files = {path.name for path in folder.iterdir()}
+    # ModelScope would give other vectors, so it finds no configuration.json.
+    assert files == (ALWAYS | SENTENCE_TRANSFORMERS | {"2_Dense"}) - {"configuration.json"}
+    types = [(module["path"], module["type"]) for module in read(folder / "modules.json")]
+    assert types[2] == ("2_Dense", "sentence_transformers.models.Dense")
+    assert {path for path, _ in types[3:]} == others
+    activation = "activation.Tanh" if bias else "linear.Identity"
+    assert read(folder / "2_Dense" / "config.json") == {
+        "in_features": 32,
+        "out_features": 48,
+        "bias": bias,
+        "activation_function": f"torch.nn.modules.{activation}",
+    }
+    with safe_open(folder / "2_Dense" / "model.safetensors", framework="numpy") as file:
+        assert set(file.keys()) == {"linear.weight", *(["linear.bias"] if bias else [])}
+
+
+@pytest.mark.parametrize("change", [{"pooling": "avg_top2"}, {"passage_suffix": "。"}])
+def test_a_dense_that_no_library_could_read_is_refused(tiny_dense, tmp_path, change):
+    checkpoint = tiny_dense()
+    encoding = replace(checkpoint.encoding, **change)
+    with pytest.raises(ArtifactError, match="no layout has a Dense together with a suffix or pool"):
+        write(checkpoint, tmp_path / "out", encoding=encoding, dense=checkpoint.dense)
+    assert not (tmp_path / "out").exists()
+    made = write(checkpoint, tmp_path / "card", dense=checkpoint.dense)
+    assert "48 dimensions" in (made.folder / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     "encoding",
     [Encoding(pooling="avg_top2"), Encoding(pooling="avg_first_last"), Encoding(query_suffix="。")],

@@ -89,6 +89,16 @@ def test_dimensions_that_the_model_has_not_are_refused(refused, tiny_checkpoint)
     refused(train, TrainSettings, tiny_checkpoint(), message, loss=loss)
 
 
+def test_what_a_dense_allows_not_is_refused(refused, tiny_dense):
+    model = tiny_dense()
+    part = {"optimizer": {"trained": "last layer"}}
+    refused(train, TrainSettings, model, "'last layer' needs a model without a Dense", **part)
+    message = "^model: .*dense has a Dense behind its pooling; pre-train one without"
+    refused(pretrain, PretrainSettings, model, message)
+    loss = {"matryoshka": [16, 49]}
+    refused(train, TrainSettings, model, "have 48 dimensions", loss=loss)
+
+
 def test_data_that_is_there_is_let_through(dataset, pairs):
     check_data([str(dataset), str(pairs)], split="dev", at="data.train")
     check_data([], at="data.graded")

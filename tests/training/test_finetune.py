@@ -11,6 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
+from safetensors.numpy import load_file  # noqa: E402
+
 from corom.encoder import Encoder  # noqa: E402
 from corom.errors import ArtifactError, FormatError, InputError, TrainingError  # noqa: E402
 from corom.evaluation import Dense, evaluate  # noqa: E402
@@ -96,6 +98,23 @@ def test_training_teaches_and_writes_a_model(settings, dataset):
     card = (finished.model / "README.md").read_text(encoding="utf-8")
     assert "不构成医疗建议" in card
     assert f"{100 * finished.final_dev:.2f}" in card
+
+
+def test_a_dense_stays_as_it_is_while_the_encoder_learns(settings, tiny_dense):
+    base = tiny_dense(tanh=False)
+    options = {
+        "optimizer": {"max_steps": 30, "epochs": 20, "learning_rate": 2e-3},
+        "run": {"dropout": 0.0, "checkpoint_every": 20},
+        "loss": {"base_weight": 0.1, "matryoshka": [24]},
+    }
+    finished = train(settings(**options, model=str(base.folder)))
+    assert losses(finished)[-1] < 0.7 * losses(finished)[0]
+    made = load_checkpoint(finished.model)
+    assert made.dense.identity == base.dense.identity
+    word = "embeddings.word_embeddings.weight"
+    assert not np.array_equal(made.load_weights()[word], base.load_weights()[word])
+    saved = load_file(next(iter(checkpoints(finished.model.parent))) / "weights.safetensors")
+    assert {"weight", "bias"}.isdisjoint(saved)
 
 
 def test_a_finished_run_returns_at_once_and_another_is_refused(settings, table, pairs):

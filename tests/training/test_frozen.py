@@ -66,6 +66,18 @@ def test_a_device_gives_what_corom_s_engine_gives(tiny_checkpoint, at_once):
     torch.testing.assert_close(found, device.vectors(tokens, at_once=at_once), atol=1e-5, rtol=0)
 
 
+def test_a_dense_is_part_of_a_frozen_model(tiny_dense):
+    checkpoint = tiny_dense()
+    cutters = make_cutters(checkpoint, query_length=128, passage_length=128)
+    frozen = Frozen(checkpoint, cutters, device=torch.device("cpu"), bf16=False)
+    found = frozen.vectors(TEXTS, at_once=0)
+    assert found.shape == (5, 48)
+    device = DeviceModel(checkpoint, device=torch.device("cpu"), bf16=False)
+    found = CpuModel(checkpoint, bf16=False).vectors(TEXTS.cut(cutters), at_once=0)
+    same = device.vectors(TEXTS.cut(cutters), at_once=0)
+    torch.testing.assert_close(found, same, atol=1e-5, rtol=0)
+
+
 def test_a_chip_without_bf16_computes_in_fp32(tiny_checkpoint, monkeypatch):
     monkeypatch.setattr("corom.training.frozen.has_bf16", lambda: False)
     checkpoint = tiny_checkpoint()

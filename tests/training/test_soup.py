@@ -80,6 +80,26 @@ def test_rerankers_are_averaged_with_their_heads(tiny_reranker, tmp_path):
         np.testing.assert_allclose(array, weights[name] + 0.25, atol=1e-6)
 
 
+def test_models_are_averaged_with_their_dense(tiny_dense, tmp_path):
+    models = [tiny_dense(seed=seed, name=f"d{seed}") for seed in (1, 2)]
+    average([model.folder for model in models], tmp_path / "soup", shares=[0.25, 0.75])
+    mixed = load_checkpoint(tmp_path / "soup").dense
+    assert mixed.tanh
+    for name, found in mixed.tensors.items():
+        one, other = (model.dense.tensors[name] for model in models)
+        np.testing.assert_allclose(found, 0.25 * one + 0.75 * other, atol=1e-6)
+
+
+@pytest.mark.parametrize("other", [{"dim": 40}, {"bias": False}, {"tanh": False}, None])
+def test_models_with_another_dense_are_not_averaged(tiny_dense, tmp_path, other):
+    first = tiny_dense().folder
+    second = tmp_path / "dense-body" if other is None else tiny_dense(name="d2", **other).folder
+    for models in ([first, second], [second, first]):
+        with pytest.raises(InputError, match="has another Dense than"):
+            average(models, tmp_path / "soup")
+    assert not (tmp_path / "soup").exists()
+
+
 def test_an_encoder_and_a_reranker_are_not_averaged(tiny_reranker, tmp_path):
     body = tmp_path / "tiny-body"
     with pytest.raises(InputError, match="tiny-body is an encoder and reranker a reranker"):

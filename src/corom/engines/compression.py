@@ -14,12 +14,14 @@ from corom import bundled
 from corom.engines.base import encoded
 from corom.engines.calibration import quantise
 from corom.engines.openvino_engine import BATCH_TOKENS, OpenVinoEngine
+from corom.engines.projection import projected
 from corom.errors import ArtifactError, InputError
 from corom.files import scratch_beside, write_manifest
 from corom.models.checkpoint import Checkpoint, load_checkpoint, weights_identity
 from corom.models.convert import convert
 from corom.models.head import Head, read_head
 from corom.models.int8 import Fidelity, Int8Weights, save_int8
+from corom.models.layouts import SILENT, Stated
 from corom.models.portable import Dtype
 from corom.models.token_types import has_token_types
 from corom.models.weights import INT8
@@ -63,8 +65,10 @@ def compress(
         shape, {}, pooling=encoding.pooling, precision="int8", int8=int8, threads=threads
     )
     fidelity = measure(
-        encoded(exact, unseen, longest=encoding.max_length),
-        encoded(quick, unseen, longest=encoding.max_length),
+        *(
+            encoded(projected(engine, checkpoint.dense), unseen, longest=encoding.max_length)
+            for engine in (exact, quick)
+        ),
         head=read_head(checkpoint) if checkpoint.is_classifier else None,
     )
     return replace(int8, fidelity=fidelity)
@@ -101,6 +105,7 @@ def convert_to_int8(
     target: Path,
     *,
     dtype: Dtype = "float32",
+    stated: Stated = SILENT,
     texts: Sequence[str] | None = None,
     threads: int | None = None,
     progress: Callable[[str], None] | None = None,
@@ -115,7 +120,7 @@ def convert_to_int8(
     calibration, held_out = bundled_texts() if texts is None else (texts[::2], texts[1::2])
     with scratch_beside(target) as scratch:
         draft = scratch / target.name
-        made = convert(source, draft, dtype=dtype)
+        made = convert(source, draft, dtype=dtype, stated=stated)
         if made.is_classifier and has_token_types(made):
             raise ArtifactError(
                 f"{source} tells query and passage apart by token types: no folder can hold its "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from corom.engines.base import Engine, EngineName, Part, Precision
+from corom.engines.projection import projected
 from corom.engines.quantisation import RECIPE
 from corom.environment import cache_folder
 from corom.errors import ArtifactError, InputError
@@ -36,6 +37,18 @@ def open_engine(
             raise InputError(f"{option} {value!r} is none of {', '.join(known)}")
     if threads is not None and (type(threads) is not int or threads < 1):
         raise InputError(f"threads must be a whole number above 0, not {threads!r}")
+    found = _open(checkpoint, engine=engine, precision=precision, threads=threads, device=device)
+    return projected(found, checkpoint.dense)
+
+
+def _open(
+    checkpoint: Checkpoint,
+    *,
+    engine: EngineName,
+    precision: Precision,
+    threads: int | None,
+    device: str,
+) -> Engine:
     on_cpu = device in ("auto", "cpu")
     if engine == "torch" or (engine == "auto" and not on_cpu):
         return _open_torch(checkpoint, precision=precision, device=device)

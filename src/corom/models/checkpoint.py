@@ -5,14 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Container
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from corom.errors import ArtifactError
 from corom.files import MANIFEST, check_manifest, sha256
 from corom.models.config import Encoding, Shape
+from corom.models.dense import Dense, read_dense
 from corom.models.int8 import Int8Weights, read_int8, restored_weights
-from corom.models.layouts import is_classifier, read_encoding, read_object, read_shape
+from corom.models.layouts import (
+    SILENT,
+    Stated,
+    is_classifier,
+    read_encoding,
+    read_object,
+    read_shape,
+)
 from corom.models.tokenizer import read_tokenizer
 from corom.models.weights import (
     INT8,
@@ -33,7 +41,7 @@ class Checkpoint:
     """A BERT text encoder in a folder; its weights are read on demand.
 
     `fingerprint` (16 hexadecimal digits) changes with anything that changes a vector: weights,
-    shape, encoding or tokenizer. `tokenizer_json` is the text of a tokenizer.json.
+    shape, encoding, tokenizer or Dense. `tokenizer_json` is the text of a tokenizer.json.
     """
 
     folder: Path
@@ -42,6 +50,13 @@ class Checkpoint:
     encoding: Encoding
     tokenizer_json: str
     fingerprint: str
+    dense: Dense | None = field(default=None, compare=False)
+    """what stands between pooling and normalisation, if anything does"""
+
+    @property
+    def dim(self) -> int:
+        """How many numbers a vector has."""
+        return self.dense.dim if self.dense else self.shape.hidden
 
     @property
     def int8_file(self) -> Path | None:
@@ -104,27 +119,33 @@ class Checkpoint:
         return found
 
 
-def load_checkpoint(folder: Path, *, name: str | None = None) -> Checkpoint:
+def load_checkpoint(
+    folder: Path, *, name: str | None = None, stated: Stated = SILENT, dense: Dense | None = None
+) -> Checkpoint:
     """Return the checkpoint in `folder`, in any layout docs/model-folders.md lists.
 
-    No weights are read, but without a manifest.json they are hashed (about 1 s per GB). With one,
-    all sizes and the content of everything but weights are checked. `name` defaults to the
-    folder's. Raises ArtifactError naming the file and the value that cannot be used.
+    No weights are read but a Dense's; without a manifest.json they are hashed (about 1 s per GB).
+    With one, all sizes and the content of everything but weights are checked. `name` defaults to
+    the folder's. What `stated` says counts more than the files; `dense` is for a folder whose own
+    is a pickle. Raises ArtifactError naming the file and the value that cannot be used.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ArtifactError(f"{folder} is not a model folder: it does not exist or is a file")
     if recorded := _recorded(folder):
         check_manifest(folder, deep=False)
-        _check_hashes(folder, {name for name in recorded if name.endswith((".json", ".txt"))})
+        small = {name for name in recorded if name.endswith((".json", ".txt")) or "/" in name}
+        _check_hashes(folder, small)
     shape = read_shape(folder)
-    encoding = read_encoding(folder, positions=shape.positions)
+    encoding = read_encoding(folder, positions=shape.positions, stated=stated)
     tokenizer_json = read_tokenizer(folder, shape=shape, encoding=encoding)
+    dense = dense or read_dense(folder, hidden=shape.hidden)
     identity = {
         "weights": weights_identity(folder),
         "shape": asdict(shape),
         "encoding": asdict(encoding),
         "tokenizer": tokenizer_json,
+        **({"dense": dense.identity} if dense else {}),
     }
     return Checkpoint(
         folder=folder,
@@ -133,6 +154,7 @@ def load_checkpoint(folder: Path, *, name: str | None = None) -> Checkpoint:
         encoding=encoding,
         tokenizer_json=tokenizer_json,
         fingerprint=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
+        dense=dense,
     )
 
 

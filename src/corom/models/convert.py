@@ -6,12 +6,15 @@ import pickle
 import struct
 from pathlib import Path
 
-from corom.errors import ArtifactError, MissingExtraError
+from corom.errors import ArtifactError, InputError, MissingExtraError
 from corom.extras import need
 from corom.files import write_bytes
 from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models.config import Shape
+from corom.models.dense import Dense, dense_of, read_dense
 from corom.models.head import Head, head_of, read_head
-from corom.models.layouts import is_classifier, read_encoding, read_shape
+from corom.models.layouts import SILENT, Stated, is_classifier, read_encoding, read_shape
+from corom.models.modules import dense_folder
 from corom.models.portable import Dtype, Portable, write_portable
 from corom.models.tokenizer import read_tokenizer
 from corom.models.weights import (
@@ -35,49 +38,72 @@ _UNREADABLE = (
 )
 
 
-def convert(source: Path, target: Path, *, dtype: Dtype = "float32") -> Checkpoint:
+def convert(
+    source: Path, target: Path, *, dtype: Dtype = "float32", stated: Stated = SILENT
+) -> Checkpoint:
     """Write the model in `source` to the new portable folder `target` and return it.
 
     Reads every layout of docs/model-folders.md, rerankers too; a `pytorch_model.bin` through torch
-    (extra torch), weights only. A README.md of the source is kept as the card. Raises ArtifactError
-    naming what cannot be used, or that `target` exists.
+    (extra torch), weights only. What `stated` says takes the place of what the folder does; of a
+    reranker that may be its max_length. A README.md of the source is kept as the card. Raises
+    ArtifactError naming what cannot be used, or that `target` exists.
     """
     source, target = Path(source), Path(target)
     if target.exists():
         raise ArtifactError(f"{target} exists already; remove it or choose another name")
     shape = read_shape(source)
-    encoding = read_encoding(source, positions=shape.positions)
+    encoding = read_encoding(source, positions=shape.positions, stated=stated)
     tokenizer_json = read_tokenizer(source, shape=shape, encoding=encoding)
     card = _read_card(source / "README.md")
-    head = None
+    head = dense = None
     if is_classifier(source):
+        if stated != Stated(max_length=stated.max_length):
+            raise InputError(f"{source} is a reranker: of its encoding only max_length counts")
         head, weights = _cross_encoder(source)
-    elif _is_pickled(source):
-        weights = convert_bin(source)
     else:
-        weights = load_checkpoint(source).load_weights()
-    model = Portable(shape, encoding, weights, tokenizer_json, head)
+        dense = _dense(source, shape=shape)
+        weights = (
+            convert_bin(source)
+            if _is_pickled(source)
+            else load_checkpoint(source, stated=stated, dense=dense).load_weights()
+        )
+    model = Portable(shape, encoding, weights, tokenizer_json, head, dense)
     write_portable(target, model, card=card, dtype=dtype)
     return load_checkpoint(target)
 
 
 def add_safetensors(folder: Path) -> Checkpoint:
-    """Write model.safetensors beside the `pytorch_model.bin` of `folder` and return the model.
+    """Write model.safetensors beside each `pytorch_model.bin` of `folder` and return the model.
 
     What is in the cache of a hub can then be used by its name. Needs the torch extra.
     """
     folder = Path(folder)
-    if weight_files(folder) or (folder / INT8).is_file():
+    has_safe = bool(weight_files(folder)) or (folder / INT8).is_file()
+    dense_at = dense_folder(folder)
+    if has_safe and (dense_at is None or not _is_pickled(dense_at)):
         raise ArtifactError(f"{folder} has safetensors already; name a folder to convert it to")
+    if dense_at and (dense := _dense(folder, shape=read_shape(folder))):
+        _write_safe(dense_at, dense.tensors)
     if is_classifier(folder):
         head, weights = _cross_encoder(folder)
-        tensors = head.on(weights)
-    else:
-        tensors = convert_bin(folder)
+        _write_safe(folder, head.on(weights))
+    elif not has_safe:
+        _write_safe(folder, convert_bin(folder))
+    return load_checkpoint(folder)
+
+
+def _write_safe(folder: Path, tensors: Weights) -> None:
     from safetensors.numpy import save
 
     write_bytes(folder / SINGLE, save(tensors, metadata={"format": "pt"}))
-    return load_checkpoint(folder)
+
+
+def _dense(source: Path, *, shape: Shape) -> Dense | None:
+    """Return the Dense in a model folder, also if it is a pickle."""
+    at = dense_folder(source)
+    if at is None or not _is_pickled(at):
+        return read_dense(source, hidden=shape.hidden)
+    return dense_of(_read_bin(at), at=at, hidden=shape.hidden)
 
 
 def _is_pickled(folder: Path) -> bool:

@@ -1,7 +1,7 @@
 """Model folders from ModelScope and Hugging Face: found in the cache, or downloaded.
 
 Only what corom reads is fetched: configuration, tokenizer, card and safetensors, or
-`pytorch_model.bin` where there are no safetensors; never code.
+`pytorch_model.bin` where there are no safetensors (of a Dense, which is small, both); never code.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from corom.models.weights import INT8, PICKLED, weight_files
 
 FILES = (
     *("config.json", "configuration.json", "modules.json", "[0-9]_Pooling/config.json"),
+    *(f"[0-9]_Dense/{name}" for name in ("config.json", "model.safetensors", PICKLED)),
     *("sentence_bert_config.json", "config_sentence_transformers.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt"),
     *("special_tokens_map.json", "added_tokens.json"),
@@ -122,7 +123,7 @@ def _listed(listing: Path, *, name: str, revision: str) -> dict[str, dict[str, A
 def _wanted(paths: list[str], *, name: str) -> list[str]:
     found = [path for path in paths if any(fnmatchcase(path, pattern) for pattern in FILES)]
     found = [path for path in found if ".." not in path]
-    if not any(path.endswith(".safetensors") for path in found):
+    if not any(path.endswith(".safetensors") and "/" not in path for path in found):
         if PICKLED not in paths:
             raise DownloadError(f"{name} has neither model.safetensors nor {PICKLED}")
         found.append(PICKLED)

@@ -13,6 +13,7 @@ from typing import Any, cast
 from corom.errors import ArtifactError, InputError
 from corom.files import read_json
 from corom.models.config import LONGEST, Activation, Encoding, Pooling, Shape
+from corom.models.modules import module_paths, read_modules
 
 _ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -48,8 +49,8 @@ _KINDS = {str: "text", bool: "true or false", int: "a whole number"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stated:
-    """The settings one file layout states; None where it is silent."""
+class Stated:
+    """The settings of an `Encoding` that somebody states, a file layout perhaps; None: silent."""
 
     pooling: str | None = None
     normalize: bool | None = None
@@ -58,6 +59,9 @@ class _Stated:
     passage_prefix: str | None = None
     query_suffix: str | None = None
     passage_suffix: str | None = None
+
+
+SILENT = Stated()
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -124,22 +128,27 @@ def is_classifier(folder: Path) -> bool:
     return named or stated.get("task") == "text-ranking"
 
 
-def read_encoding(folder: Path, *, positions: int) -> Encoding:
-    """Return the encoding the files in `folder` state, for a model of that many `positions`."""
+def read_encoding(folder: Path, *, positions: int, stated: Stated = SILENT) -> Encoding:
+    """Return the encoding the files in `folder` state, for a model of that many `positions`.
+
+    What `stated` says has the last word.
+    """
     modelscope = _read_modelscope(folder)
     if is_classifier(folder):
         sentence_transformers = _read_cross_encoder(folder, positions=positions)
     else:
         sentence_transformers = _read_sentence_transformers(folder)
     settings: dict[str, Any] = {}
-    for name in (field.name for field in fields(_Stated)):
+    for name in (field.name for field in fields(Stated)):
         one, other = getattr(modelscope, name), getattr(sentence_transformers, name)
-        if None not in (one, other) and one != other:
-            raise ArtifactError(
-                f"{folder}: configuration.json states {name} {_shown(name, one)}, the "
-                f"sentence-transformers files {_shown(name, other)}; make them agree"
-            )
-        if (value := other if one is None else one) is not None:
+        if (value := getattr(stated, name)) is None:
+            value = other if one is None else one
+            if None not in (one, other) and one != other:
+                raise ArtifactError(
+                    f"{folder}: configuration.json states {name} {_shown(name, one)}, the "
+                    f"sentence-transformers files {_shown(name, other)}; make them agree"
+                )
+        if value is not None:
             settings[name] = value
     if settings.get("max_length", 0) > positions:
         raise ArtifactError(
@@ -181,16 +190,16 @@ def _typed(config: dict[str, Any], key: str, *, kind: type, path: Path) -> Any: 
     raise ArtifactError(f"{path}: {key} must be {_KINDS[kind]}, not {value!r}")
 
 
-def _read_modelscope(folder: Path) -> _Stated:
+def _read_modelscope(folder: Path) -> Stated:
     # Source: modelscope 1.40, preprocessors/nlp/sentence_embedding_preprocessor.py and
     # models/nlp/bert/sentence_embedding.py.
     path = folder / "configuration.json"
     if not path.is_file():
-        return _Stated()
+        return Stated()
     config = read_object(path)
     model, preprocessor = _part(config, "model", path), _part(config, "preprocessor", path)
     texts = {**model, **preprocessor}
-    return _Stated(
+    return Stated(
         pooling=_typed(model, "emb_pooler_type", kind=str, path=path),
         normalize=_typed(model, "normalize", kind=bool, path=path),
         max_length=_typed(preprocessor, "max_length", kind=int, path=path),
@@ -198,16 +207,16 @@ def _read_modelscope(folder: Path) -> _Stated:
     )
 
 
-def _read_sentence_transformers(folder: Path) -> _Stated:
+def _read_sentence_transformers(folder: Path) -> Stated:
     path = folder / "modules.json"
     if not path.is_file():
-        return _Stated()
-    modules = _read_modules(path)
+        return Stated()
+    modules = read_modules(path)
     pooling = folder / modules.get("Pooling", "1_Pooling") / "config.json"
     prompts = folder / "config_sentence_transformers.json"
     texts = _part(read_object(prompts), "prompts", prompts) if prompts.is_file() else {}
     passage = "document" if texts.get("document") is not None else "passage"
-    stated = _Stated(
+    stated = Stated(
         pooling=_read_pooling(pooling),
         normalize="Normalize" in modules,
         max_length=_read_length(folder),
@@ -221,50 +230,20 @@ def _read_sentence_transformers(folder: Path) -> _Stated:
     return stated
 
 
-def _read_cross_encoder(folder: Path, *, positions: int) -> _Stated:
+def _read_cross_encoder(folder: Path, *, positions: int) -> Stated:
     """Return the length of a cross-encoder that is no folder of ModelScope's.
 
     sentence-transformers' CrossEncoder reads as much as the tokenizer says, else all positions;
     version 6 writes a modules.json that lists the Transformer alone.
     """
     path = folder / "modules.json"
-    if path.is_file() and (names := list(_module_paths(path))) != ["Transformer"]:
+    if path.is_file() and (names := [name for name, _ in module_paths(path)]) != ["Transformer"]:
         raise ArtifactError(
             f"{path} lists {', '.join(names) or 'nothing'}; of a reranker corom reads a Transformer"
         )
     if (folder / "configuration.json").is_file():
-        return _Stated()
-    return _Stated(max_length=min(_read_length(folder) or LONGEST, positions, LONGEST))
-
-
-def _read_modules(path: Path) -> dict[str, str]:
-    """Return module -> its folder; only Transformer, Pooling and Normalize in this order pass."""
-    modules = _module_paths(path)
-    names = list(modules)
-    if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise ArtifactError(
-            f"{path} lists {', '.join(names) or 'nothing'}; corom reads Transformer, Pooling and "
-            "perhaps Normalize"
-        )
-    if modules["Transformer"]:
-        raise ArtifactError(
-            f"{path}: the Transformer lies in {modules['Transformer']!r}; move its files up, "
-            "beside modules.json, and empty that path"
-        )
-    return modules
-
-
-def _module_paths(path: Path) -> dict[str, str]:
-    """Return module -> its folder.
-
-    Old (`sentence_transformers.models.Pooling`) and new paths end in the same class names.
-    """
-    entries = read_json(path)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ArtifactError(f"{path} must hold a list of modules")
-    return {
-        str(entry.get("type")).rpartition(".")[2]: str(entry.get("path") or "") for entry in entries
-    }
+        return Stated()
+    return Stated(max_length=min(_read_length(folder) or LONGEST, positions, LONGEST))
 
 
 def _read_pooling(path: Path) -> Pooling:

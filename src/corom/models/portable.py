@@ -15,6 +15,7 @@ import numpy as np
 from corom.errors import ArtifactError, InputError
 from corom.files import atomic_folder, write_bytes, write_json
 from corom.models.config import Encoding, Shape
+from corom.models.dense import Dense
 from corom.models.head import Head
 from corom.models.layouts import AROUND_KEYS, CONFIG_KEYS
 from corom.models.tokenizer import SPECIAL, vocabulary
@@ -41,6 +42,8 @@ class Portable(NamedTuple):
     tokenizer_json: str
     head: Head | None = None
     """of a cross-encoder"""
+    dense: Dense | None = None
+    """of an encoder"""
 
 
 def write_portable(
@@ -50,7 +53,8 @@ def write_portable(
 
     Weights are checked against the shape; `card` is the README.md (a short one is made if None).
     What sentence-transformers cannot express (pooling avg_top2 and avg_first_last, suffixes) is
-    written without its files, so that it cannot load the folder and give other vectors.
+    written without its files, so that it cannot load the folder and give other vectors; what
+    ModelScope cannot (a Dense) without its configuration.json, and what neither can is refused.
 
     A cross-encoder is a BertForSequenceClassification of one label, which transformers and
     sentence-transformers' CrossEncoder read; ModelScope wants it as a pickle. They give query and
@@ -61,18 +65,21 @@ def write_portable(
         raise InputError(f"dtype must be float32 or float16, not {dtype!r}")
     tokenizer, encoding = json.loads(model.tokenizer_json), model.encoding
     _refuse_foreign(tokenizer, target)
+    if model.dense and not is_expressible(encoding):
+        raise ArtifactError(
+            f"{target} cannot be written: no layout has a Dense together with a suffix or pooling "
+            f"{encoding.pooling}"
+        )
     weights = canonical(model.weights, shape=model.shape, source=target)
-    stored = _stored(model.head.on(weights) if model.head else weights, dtype=dtype)
-    from safetensors.numpy import save_file
-
+    tensors = model.head.on(weights) if model.head else weights
     with atomic_folder(target) as folder:
-        with writing(folder / SINGLE) as path:
-            save_file(stored, path, metadata={"format": "pt"})
+        _write_tensors(folder / SINGLE, tensors, dtype=dtype)
         write_json(folder / "config.json", _config(model))
-        write_json(folder / "configuration.json", _configuration(model))
+        if not model.dense:
+            write_json(folder / "configuration.json", _configuration(model))
         _write_tokenizer(folder, tokenizer, max_length=encoding.max_length)
         if not model.head and is_expressible(encoding):
-            _write_sentence_transformers(folder, encoding, hidden=model.shape.hidden)
+            _write_sentence_transformers(folder, model, dtype=dtype)
         write_bytes(folder / "README.md", (card or _card(target.name, model)).encode("utf-8"))
 
 
@@ -91,6 +98,14 @@ def _refuse_foreign(tokenizer: dict[str, Any], target: Path) -> None:
                 f"{target} cannot be written: the tokenizer's {part} is {found}, and other "
                 f"libraries would read it as {kind}"
             )
+
+
+def _write_tensors(path: Path, tensors: Weights, *, dtype: Dtype) -> None:
+    from safetensors.numpy import save_file
+
+    stored = _stored(tensors, dtype=dtype)
+    with writing(path):
+        save_file(stored, path, metadata={"format": "pt"})
 
 
 def _stored(weights: Weights, *, dtype: Dtype) -> dict[str, np.ndarray[Any, Any]]:
@@ -167,9 +182,11 @@ def _write_tokenizer(folder: Path, tokenizer: dict[str, Any], *, max_length: int
     write_bytes(folder / "vocab.txt", "".join(f"{token}\n" for token in tokens).encode("utf-8"))
 
 
-def _write_sentence_transformers(folder: Path, encoding: Encoding, *, hidden: int) -> None:
-    modules = ["Transformer", "Pooling", *(["Normalize"] if encoding.normalize else [])]
-    paths = ("", "1_Pooling", "2_Normalize")
+def _write_sentence_transformers(folder: Path, model: Portable, *, dtype: Dtype) -> None:
+    encoding, hidden = model.encoding, model.shape.hidden
+    behind = [*(["Dense"] if model.dense else []), *(["Normalize"] if encoding.normalize else [])]
+    modules = ["Transformer", "Pooling", *behind]
+    paths = ["", *(f"{number}_{module}" for number, module in enumerate(modules[1:], start=1))]
     write_json(
         folder / "modules.json",
         [
@@ -179,9 +196,12 @@ def _write_sentence_transformers(folder: Path, encoding: Encoding, *, hidden: in
                 "path": path,
                 "type": f"sentence_transformers.models.{module}",
             }
-            for number, (module, path) in enumerate(zip(modules, paths, strict=False))
+            for number, (module, path) in enumerate(zip(modules, paths, strict=True))
         ],
     )
+    if model.dense:
+        model.dense.write_config(folder / "2_Dense" / "config.json")
+        _write_tensors(folder / "2_Dense" / SINGLE, model.dense.tensors, dtype=dtype)
     flags = {flag: pooling == encoding.pooling for flag, pooling in _POOLING_FLAGS.items()}
     mode = {"cls": "cls", "avg": "mean"}[encoding.pooling]
     write_json(
@@ -206,6 +226,7 @@ def _card(name: str, model: Portable) -> str:
     if model.head:
         return f"# {name}\n"
     shape, encoding = model.shape, model.encoding
+    dim = model.dense.dim if model.dense else shape.hidden
     similarity = "cosine" if encoding.normalize else "dot product"
     library = "sentence-transformers" if is_expressible(encoding) else "modelscope"
     return f"""---
@@ -220,6 +241,6 @@ tags:
 
 # {name}
 
-A BERT text encoder: {shape.layers} layers, {shape.hidden} dimensions, {shape.vocabulary} tokens,
+A BERT text encoder: {shape.layers} layers, {dim} dimensions, {shape.vocabulary} tokens,
 {encoding.pooling} pooling, compared by {similarity}, texts cut at {encoding.max_length} tokens.
 """
