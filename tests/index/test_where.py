@@ -153,9 +153,9 @@ class TestMatching:
         assert not {*"张三李四"} & {*str(caught.value)}
 
 
-def filled(options, *, n=N):
+def filled(options, *, n=N, copies=True):
     index = VectorIndex.new(DIM, options, keep=KEEP)
-    given, numbers = departments(n), vectors(n)
+    given, numbers = departments(n), vectors(n, copies=copies)
     for part in (slice(0, 300), slice(300, 301), slice(301, n)):
         index.add(given[part], numbers[part])
     return index, given, numbers
@@ -180,8 +180,9 @@ def test_exact_equals_an_index_of_those(exact, where, few, k, monkeypatch):
 
 
 @pytest.mark.parametrize("options", VECTORS[4:], ids=lambda options: options.kind)
-def test_approximate_finds_those_and_as_many_as_asked_for(options):
+def test_approximate_finds_those_and_as_many_as_asked_for(options, monkeypatch):
     pytest.importorskip("faiss")
+    monkeypatch.setattr(ann, "SPARSE", 0)
     index, given, numbers = filled(options)
     for where in FILTERS:
         rows, some = left(where, given), index.only(where)
@@ -195,6 +196,32 @@ def test_approximate_finds_those_and_as_many_as_asked_for(options):
             recall.append(len(set(hits) & set(all_[:10])) / max(1, len(hits)))
         assert not rows or np.mean(recall) > 0.8
     assert index._first is some._first  # one graph for all
+
+
+def test_the_fewer_are_left_the_farther_a_graph_searches(monkeypatch):
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(ann, "SPARSE", 0)
+    index, given, numbers = filled(VECTORS[4], copies=False)
+    where = [CHILDREN, Where(column="date", among=("2025-03-01",))]
+    rows, some = left(where, given), index.only(where)
+    best = expected([given[row].id for row in rows], numbers[rows], queries(40), 10)
+    found = some._first.of(some.collection).rows(some.collection, queries(40), 10)
+    recall = [
+        len({given[row].id for row in some_ if row >= 0} & {id_ for id_, _ in ten}) / 10
+        for some_, ten in zip(found.tolist(), best, strict=True)
+    ]
+    assert len(rows) == 35
+    assert np.mean(recall) > 0.85  # 0.65 without
+
+
+@pytest.mark.parametrize("options", VECTORS[4:], ids=lambda options: options.kind)
+def test_of_few_the_first_pass_compares_with_each(options, monkeypatch):
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(ann.Neighbours, "rows", None)
+    index, given, numbers = filled(options)
+    rows = left([CHILDREN], given)
+    wanted = expected([given[row].id for row in rows], numbers[rows], queries(), 10)
+    assert index.only([CHILDREN]).search(queries(), 10) == wanted
 
 
 @pytest.mark.parametrize("k", [1, 3, 40, 2 * N])

@@ -7,7 +7,7 @@ check, and written through `files`.
 
 from __future__ import annotations
 
-from math import sqrt
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,6 +25,8 @@ Faiss: TypeAlias = Any  # faiss's own types are not exported
 
 LEAST = 1024
 """below this many passages an exhaustive search is faster, and faiss cannot be trained"""
+SPARSE = 256
+"""where the square of the passages left is below so many times all, it is faster, too"""
 _BLOCK = 65536
 _MORE = 16  # candidates beyond k: one byte per number misplaces hits by that much, rarely more
 _TRAINING_PER_LIST = 40  # faiss asks for 39
@@ -56,7 +58,7 @@ class Neighbours:
         if len(collection) < collection.rows:
             bits = np.packbits(collection.alive, bitorder="little")
             selector = self._faiss.IDSelectorBitmap(bits)
-        wanted, parameters = self._parameters(k, selector)
+        wanted, parameters = self._parameters(k, selector, collection.rows / len(collection))
         _, found = self._index.search(queries, min(wanted, len(collection)), params=parameters)
         return np.sort(found, axis=1)
 
@@ -65,10 +67,11 @@ class Neighbours:
         with atomic_write(path) as file:
             self._faiss.write_index(self._index, self._faiss.PyCallbackIOWriter(file.write))
 
-    def _parameters(self, k: int, selector: Faiss) -> tuple[int, Faiss]:
+    def _parameters(self, k: int, selector: Faiss, farther: float) -> tuple[int, Faiss]:
         if isinstance(self._options, HnswOptions):
             wanted = k + max(_MORE, k // 10)
-            effort = max(self._options.search_effort, wanted)
+            # Of fewer the nearest lie farther away, among more that were removed.
+            effort = ceil(farther * max(self._options.search_effort, wanted))
             return wanted, self._faiss.SearchParametersHNSW(efSearch=effort, sel=selector)
         return self._options.candidates * k, self._faiss.SearchParametersIVF(
             nprobe=self._options.probes, sel=selector

@@ -108,10 +108,12 @@ class Lexicon:
         All that were counted count for the scores, alive or not.
         """
         terms = Counter(segment(query, cut=self._cut))
-        documents = self._searcher.num_docs
-        if not terms or not documents:
+        documents: int = self._searcher.num_docs
+        living = int(np.count_nonzero(alive))
+        if not terms or not living:
             return Found(np.empty(0, np.int64), np.empty(0, np.float32))
-        asked, limit = self._query(terms), min(k + _MORE, documents)
+        asked = self._query(terms)
+        limit = min((k + _MORE) * len(alive) // living, documents)
         while True:
             hits = self._searcher.search(asked, limit, count=False).hits
             found = self._alive(hits, alive)

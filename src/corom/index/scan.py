@@ -7,9 +7,10 @@ are compared with one number and forgotten.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from math import ceil, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,16 @@ BLOCK = 8192
 SAMPLE = 16384
 """vectors the floors are guessed from"""
 _PRODUCTS = 2**23  # scores in memory at a time: 32 MB
+_FEW = 2  # living rows are few where they are one in so many, or less
 _RUN = 32  # sampled rows lie together in runs: fewer pages to read
 _INTEGERS = "int8"
 _TYPES = {"float32": np.float32, "float16": np.float16, _INTEGERS: np.int8}
+
+
+class _Block(NamedTuple):
+    rows: NDArray[np.int64]
+    stored: NDArray[Any]
+    scales: NDArray[np.float32] | None
 
 
 class Scanner:
@@ -84,15 +92,30 @@ class Scanner:
 
     def _stream(self, multiply: _Multiplier, collection: Collection, selection: Selection) -> None:
         ranks, alive = collection.ranks, collection.alive
+        for rows, stored, scales in self._blocks(collection):
+            scores = multiply(self._unpacked(stored), scales)
+            rank = rows if ranks is None else ranks[rows]
+            selection.offer(scores, np.where(alive[rows], LOW - rank, GONE))
+
+    def _blocks(self, collection: Collection) -> Iterator[_Block]:
+        """Yield what is multiplied at a time: all rows as they lie, or the living, if they are few.
+
+        Those are gathered, which is faster from half of them on.
+        """
+        if len(collection) * _FEW < collection.rows:
+            living = np.flatnonzero(collection.alive)
+            for start in range(0, len(living), BLOCK):
+                rows = living[start : start + BLOCK]
+                scales = collection.take("scales", rows) if self._scaled else None
+                yield _Block(rows, collection.take(self._part, rows), scales)
+            return
         for first, segment in collection.placed():
             stored = getattr(segment, self._part)
             for start in range(0, len(stored), BLOCK):
                 part = slice(start, start + BLOCK)
-                rows = slice(first + start, first + min(start + BLOCK, len(stored)))
+                rows = np.arange(first + start, first + min(start + BLOCK, len(stored)))
                 scales = None if segment.scales is None else segment.scales[part]
-                scores = multiply(self._unpacked(stored[part]), scales)
-                rank = np.arange(rows.start, rows.stop) if ranks is None else ranks[rows]
-                selection.offer(scores, np.where(alive[rows], LOW - rank, GONE))
+                yield _Block(rows, stored[part], scales)
 
     def _unpacked(self, stored: NDArray[Any]) -> NDArray[Any]:
         if not self._packed:

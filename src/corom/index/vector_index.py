@@ -132,6 +132,8 @@ class VectorIndex:
 
         Costs a moment; the first pass is the same. InputError for a column that is not kept.
         """
+        if not isinstance(self.spec.options, ExactOptions):
+            self._first.of(self.collection)  # a graph is one of all passages
         found = copy(self)
         found.collection = self.collection.only(where)
         return found
@@ -196,9 +198,10 @@ class _FirstPasses:
 
     def of(self, collection: Collection) -> _FirstPass:
         """Return the one for the kind of index."""
-        from corom.index.ann import LEAST, Neighbours
+        from corom.index.ann import LEAST, SPARSE, Neighbours
 
-        if isinstance(self._spec.options, ExactOptions) or collection.rows < LEAST:
+        few = collection.rows < LEAST or len(collection) ** 2 < SPARSE * collection.rows
+        if few or isinstance(self._spec.options, ExactOptions):
             return self.exhaustive()
         with self._growing:  # of threads that search only one adds what is new
             if self._neighbours is None:
