@@ -108,6 +108,19 @@ def test_a_page_opened_while_the_server_was_busy_learns_of_the_reranker_later(vi
     assert page.evaluate(CHECKED) == "reranked"
 
 
+def test_all_modes_fit_a_narrow_screen_in_both_languages(visit):
+    page = visit(width=360, routes={"**/v1/about": with_reranker})
+    page.wait_for_selector("#search label:has(input[value=reranked])")
+    labels = page.locator("#search .choice label")
+    assert labels.count() == 5
+    for _ in ("zh", "en"):
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        boxes = [labels.nth(number).bounding_box() for number in range(5)]
+        assert max(box["height"] for box in boxes) < 36  # one line
+        assert min(box["x"] for box in boxes) >= 0
+        page.click("#language")
+
+
 @pytest.mark.parametrize("mode", ["bm25", "both", "compare", "dense"])
 def test_a_late_answer_leaves_the_mode_that_was_chosen(visit, mode):
     held = []
