@@ -15,7 +15,7 @@ def test_each_file_is_a_text(tmp_path):
     (tmp_path / "心内科" / "高血压.v2.md").write_text("# 高血压\n\n限盐。\n", encoding="utf-8")
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + "头痛\r\n发热".encode())
     (tmp_path / "notes.pdf").write_bytes(b"%PDF")
-    (tmp_path / "B.TXT").write_text("咳嗽", encoding="utf-8")
+    (tmp_path / "B.TXT").write_text("咳嗽", encoding="utf-16")
     assert list(open_documents(tmp_path)) == [
         Passage("B", "咳嗽"),
         Passage("a", "头痛\r\n发热"),

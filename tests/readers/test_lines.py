@@ -124,6 +124,24 @@ def test_byte_order_mark_and_carriage_returns_go(tmp_path: Path) -> None:
     assert [line for _, _, line in lines(path)] == ["a", "", "b\rc", "\ufeffd"]
 
 
+@pytest.mark.parametrize("ending", [*ENDINGS, ".zip"])
+@pytest.mark.parametrize("form", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_known_by_its_mark(tmp_path: Path, ending: str, form: str) -> None:
+    text = f"头痛\u2028\u0a0a😭\r\n{'长😭' * 30_000}\n发热"  # U+0A0A holds the bytes of line feeds
+    path = packed(tmp_path, ending, f"\ufeff{text}".encode(form))
+    expected = ["头痛\u2028\u0a0a😭", "长😭" * 30_000, "发热"]
+    assert [line for _, _, line in lines(path)] == expected
+    assert [raw.decode("gb18030") for _, _, raw in numbered_lines(path, encoding="gb18030")] == (
+        expected
+    )
+
+
+@pytest.mark.parametrize("broken", [b"\xff\xfea", b"\xff\xfe\x00\xdc", b"\xff\xfe\x00\xd8"])
+def test_what_begins_as_utf_16_and_is_not(tmp_path: Path, broken: bytes) -> None:
+    with pytest.raises(FormatError, match="it begins as UTF-16 and is not"):
+        lines(packed(tmp_path, "", broken))
+
+
 @given(
     text=st.text(st.sampled_from("医生\nab\t😭"), max_size=40),
     cuts=st.lists(st.integers(0, 160), min_size=3, max_size=3).map(sorted),

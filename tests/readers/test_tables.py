@@ -112,6 +112,18 @@ def as_xlsx(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("mark", ["sep=;", '"sep=;"'])
+def test_a_first_line_says_what_separates(tmp_path: Path, mark: str) -> None:
+    path = written(tmp_path, f'\ufeff{mark}\r\n\r\n"text,of";id\r\n头痛，三天;7\r\n')
+    assert list(open_passages(path, layout=Layout(text="text,of"))) == [Passage("7", "头痛，三天")]
+    path = written(tmp_path, f"{mark}\nid;text\n7;\n")
+    with pytest.raises(FormatError, match="line 3: has an empty text"):
+        list(open_passages(path))
+    assert not list(open_passages(written(tmp_path, "sep=|\ntext|id\n")))
+    with pytest.raises(FormatError, match="line 2: its header lacks text; it has 2 columns"):
+        list(open_passages(written(tmp_path, "\nsep=;\nid;text\n"), layout=Layout()))
+
+
 @pytest.mark.parametrize(
     ("write", "encoding"),
     [
@@ -119,6 +131,8 @@ def as_xlsx(folder: Path) -> Path:
         (partial(as_csv, separator=";"), "utf-8"),
         (partial(as_csv, separator="\t"), "utf-8"),
         (partial(as_csv, encoding="gb18030"), "gb18030"),
+        (partial(as_csv, separator="\t", encoding="utf-16"), "utf-8"),
+        (partial(as_csv, encoding="utf-16"), "gb18030"),
         (as_xlsx, "utf-8"),
     ],
 )

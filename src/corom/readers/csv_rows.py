@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from corom.errors import FormatError
-from corom.readers.lines import Encoding, open_bytes
+from corom.readers.lines import Encoding, open_text
 
 NumberedRow: TypeAlias = tuple[int, list[str]]
 """The line that a row begins on, or its number in a sheet; its cells."""
@@ -23,6 +23,8 @@ NumberedRow: TypeAlias = tuple[int, list[str]]
 # Of a cell. Python's own limit, 131,072, is one for the whole process: it is only ever raised.
 _MOST_CHARACTERS = 1 << 27
 _QUOTED = re.compile(r'"[^"]*"')
+_SAID = re.compile(r'"?sep=([^"\r\n])"?[\r\n]*')
+"""A first line that tells Excel what separates columns."""
 
 
 def csv_rows(
@@ -30,19 +32,19 @@ def csv_rows(
 ) -> Iterator[NumberedRow]:
     """Yield the rows of a csv file that are not blank, the header first.
 
-    What separates columns is a comma, or the `;` or tab of a header that has no comma. Bytes that
-    are not in `encoding` become surrogates. `strict`: quotes are as they must be. Raises
-    FormatError with file and line.
+    What separates columns is what a first line `sep=;` says, else a comma, or the `;` or tab of a
+    header that has no comma. Bytes that are not in `encoding` become surrogates. `strict`: quotes
+    are as they must be. Raises FormatError with file and line.
     """
     # With surrogates for undecodable bytes one bad record does not end the parser.
     form = "gb18030" if encoding == "gb18030" else "utf-8-sig"
     with (
-        open_bytes(path) as raw,
+        open_text(path, encoding) as raw,
         io.TextIOWrapper(raw, form, errors="surrogateescape", newline="") as text,
     ):
         csv.field_size_limit(max(csv.field_size_limit(), _MOST_CHARACTERS))
-        blank, head = _head(text)
-        reader = csv.reader(chain(blank, [head], text), strict=strict, delimiter=_separator(head))
+        blank, head, separator = _beginning(text)
+        reader = csv.reader(chain(blank, [head], text), strict=strict, delimiter=separator)
         start = 1
         try:
             for row in reader:
@@ -55,14 +57,20 @@ def csv_rows(
             ) from None
 
 
-def _head(lines: Iterator[str]) -> tuple[list[str], str]:
-    """Return the blank lines at the beginning, and the first that is not."""
-    blank: list[str] = []
+def _beginning(lines: Iterator[str]) -> tuple[list[str], str, str]:
+    """Return the blank lines before the header, its first line, and what separates columns.
+
+    A line that says the separator becomes a blank one: lines keep their numbers.
+    """
+    blank, separator = list[str](), ""
     for line in lines:
-        if line.strip("\r\n"):
-            return blank, line
-        blank.append(line)
-    return blank, ""
+        said = None if blank else _SAID.fullmatch(line)
+        if said:
+            separator = said[1]
+        elif line.strip("\r\n"):
+            return blank, line, separator or _separator(line)
+        blank.append("\n")
+    return blank, "", ","
 
 
 def _separator(head: str) -> str:

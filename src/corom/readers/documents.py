@@ -7,21 +7,33 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from corom.errors import FormatError, InputError
-from corom.readers.lines import Encoding, plain_name, undecodable
+from corom.errors import InputError
+from corom.readers.fields import require_text
+from corom.readers.lines import (
+    BOM,
+    BadRecordError,
+    Encoding,
+    SkipReport,
+    decoded,
+    leave_out,
+    open_text,
+    plain_name,
+)
 from corom.records import Passage
 
 ENDINGS = (".txt", ".md")
 
 
-def open_documents(folder: Path | str, *, encoding: Encoding | None = None) -> Iterator[Passage]:
+def open_documents(
+    folder: Path | str, *, encoding: Encoding | None = None, skips: SkipReport | None = None
+) -> Iterator[Passage]:
     """Return each .txt and .md file in `folder` or below as a passage, by path.
 
     Its id is the path without the ending, with / between folders. Links to folders are not
     followed. Raises InputError when `folder` is no folder, holds no such file, holds compressed
     ones, one whose name is not UTF-8, or two whose ids would be alike; OSError for a folder that
     may not be read; FormatError, with the file, for one that is not in the encoding
-    (UTF-8 without one) or has nothing visible.
+    (UTF-8 without one) or has nothing visible, unless `skips` counts it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -38,7 +50,7 @@ def open_documents(folder: Path | str, *, encoding: Encoding | None = None) -> I
         texts[id_] = path
     if not texts:
         raise InputError(f"{folder} holds no {' or '.join(ENDINGS)} file")
-    return (Passage(id_, _read(path, encoding)) for id_, path in texts.items())
+    return _read(texts, encoding, skips)
 
 
 def other_files(folder: Path | str) -> Counter[str]:
@@ -59,15 +71,15 @@ def _is_text(path: Path) -> bool:
     return plain_name(path.name.lower()).endswith(ENDINGS)
 
 
-def _read(path: Path, encoding: Encoding | None) -> str:
-    try:
-        # Line ends stay as they are: positions in the text are those in the file.
-        form = "gb18030" if encoding == "gb18030" else "utf-8-sig"
-        with path.open(encoding=form, newline="") as file:
-            text = file.read()
-    except UnicodeDecodeError as error:
-        bad = undecodable(encoding, f" at byte {error.start + 1}")
-        raise FormatError(str(bad), path=path) from None
-    if not text.strip():
-        raise FormatError("has an empty text", path=path)
-    return text
+def _read(
+    texts: dict[str, Path], encoding: Encoding | None, skips: SkipReport | None
+) -> Iterator[Passage]:
+    for id_, path in texts.items():
+        try:
+            with open_text(path, encoding) as file:
+                text = decoded(file.read().removeprefix(BOM), encoding)
+            passage = Passage(id_, require_text(text))
+        except BadRecordError as bad:
+            leave_out(bad, path, None, skips)
+        else:
+            yield passage

@@ -1,11 +1,13 @@
 """Lines and records of data files: opened whatever the compression, numbered and checked.
 
 Lines end at a line feed only (a carriage return before it is dropped): the other characters that
-Python calls line ends occur inside medical texts. A byte order mark is skipped.
+Python calls line ends occur inside medical texts. A byte order mark is skipped; one of UTF-16 says
+how the file is read.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import lzma
@@ -28,7 +30,8 @@ COMPRESSIONS = (".gz", ".xz", ".zst", ".zip")
 TO_UTF8 = "convert the file to UTF-8, one in GBK by iconv -f gb18030 -t utf-8"
 _FIRST = 10
 _CHUNK = 1 << 16
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 T = TypeVar("T")
@@ -99,6 +102,31 @@ def open_bytes(path: Path | str) -> Iterator[IO[bytes]]:
             f"cannot be read ({type(error).__name__}: {error}); check it or fetch it again",
             path=path,
         ) from error
+
+
+@contextmanager
+def open_text(path: Path | str, encoding: Encoding | None = None) -> Iterator[IO[bytes]]:
+    """Yield the uncompressed bytes of a file of text; one that begins as UTF-16 is in `encoding`.
+
+    As Excel's "Unicode text" does, and Notepad's "Unicode". Raises as `open_bytes` does.
+    """
+    with open_bytes(path) as file:
+        # No text in UTF-8 or GB18030 begins so.
+        if cast("io.BufferedReader", file).peek(2)[:2] in _UTF16:
+            blocks = _from_utf16(file, encoding or "utf-8")
+            yield io.BufferedReader(_BlockFile(blocks), _CHUNK)
+        else:
+            yield file
+
+
+def _from_utf16(file: IO[bytes], encoding: Encoding) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder("utf-16")()
+    try:
+        while chunk := file.read(_CHUNK):
+            yield decoder.decode(chunk).encode(encoding)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise OSError("it begins as UTF-16 and is not") from None
 
 
 @contextmanager
@@ -174,16 +202,19 @@ class _BlockFile(io.RawIOBase):
         return count
 
 
-def numbered_lines(*paths: Path | str) -> Iterator[tuple[Path, int, bytes]]:
+def numbered_lines(
+    *paths: Path | str, encoding: Encoding | None = None
+) -> Iterator[tuple[Path, int, bytes]]:
     """Yield (file, line number from 1, line without its end); several files are one byte stream.
 
     That is how Multi-CPR cut its medical corpus: anywhere, even inside a character. A line that
-    crosses a border is reported where it begins.
+    crosses a border is reported where it begins. Only what is UTF-16 by its mark is made bytes in
+    `encoding`.
     """
     files = [Path(path) for path in paths]
     rest, start = b"", (Path(), 0)
     for path in files:
-        with open_bytes(path) as file:
+        with open_text(path, encoding) as file:
             for number, line in enumerate(file, 1):
                 if rest:
                     line = rest + line
@@ -201,7 +232,7 @@ def numbered_lines(*paths: Path | str) -> Iterator[tuple[Path, int, bytes]]:
 def line_content(line: bytes, *, first: bool) -> bytes:
     """Return a line without its end and, if it is a file's `first`, without a byte order mark."""
     line = line.removesuffix(b"\n").removesuffix(b"\r")
-    return line.removeprefix(_BOM) if first else line
+    return line.removeprefix(BOM) if first else line
 
 
 def read_records(
@@ -216,7 +247,7 @@ def read_records(
     Without an encoding it is UTF-8, and no message says that there is a choice. Raises FormatError
     with file and line.
     """
-    for path, number, raw in numbered_lines(*paths):
+    for path, number, raw in numbered_lines(*paths, encoding=encoding):
         try:
             record = parse(decoded(raw, encoding))
         except BadRecordError as bad:
@@ -225,7 +256,7 @@ def read_records(
             yield record
 
 
-def leave_out(bad: BadRecordError, path: Path, line: int, skips: SkipReport | None) -> None:
+def leave_out(bad: BadRecordError, path: Path, line: int | None, skips: SkipReport | None) -> None:
     """Count a bad record in `skips`, or raise it as a FormatError when there is none."""
     error = FormatError(str(bad), path=path, line=line)
     if skips is None:

@@ -125,7 +125,7 @@ def _ending(path: Path) -> str:
 def _read_texts(
     path: Path, encoding: Encoding | None, *, skips: SkipReport | None
 ) -> Iterator[tuple[str, str]]:
-    for file, number, raw in numbered_lines(path):
+    for file, number, raw in numbered_lines(path, encoding=encoding):
         try:
             text = require_text(decoded(raw, encoding))
         except BadRecordError as bad:
