@@ -132,6 +132,9 @@ def test_a_shorter_dimension_is_followed(serve: Callable, index: Path, encoder: 
 def test_which_indexes_go_together(index: Path, words: Path) -> None:
     assert Folders(words, None).open().modes == Folders(None, words).open().modes == ("bm25",)
     assert Folders(index, words).open().modes == ("dense", "bm25", "both")
+    build_index(words.with_name("other"), [*CORPUS[1:], NEW], spec=WORDS)
+    with pytest.raises(InputError, match="holds other ids than that of words"):
+        Folders(index, words.with_name("other")).open()
     with pytest.raises(InputError, match="index is not an index of words"):
         Folders(None, index).open()
     with pytest.raises(InputError, match="is an index of words itself"):

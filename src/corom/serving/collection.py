@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corom import bundled
 from corom.encoder import Encoder
 from corom.errors import InputError
-from corom.index import BM25Index, VectorIndex
+from corom.index import BM25Index, VectorIndex, Where
 from corom.records import Hit, Passage
 from corom.search import FoundPassage, Fusion, best_documents
 from corom.vectors import Vectors
@@ -33,12 +35,9 @@ class Collection:
     def __init__(
         self, name: str, *, vectors: VectorIndex | None = None, words: BM25Index | None = None
     ) -> None:
-        """Raises InputError if there is no index, or two over different numbers of passages."""
-        if vectors is not None and words is not None and len(vectors) != len(words):
-            raise InputError(
-                f"the index of vectors holds {len(vectors)} passages, that of words {len(words)}; "
-                "make both from the same corpus"
-            )
+        """Raises InputError if there is no index, or two of which one has ids the other lacks."""
+        if vectors is not None and words is not None:
+            _require_same_ids(vectors, words)
         self.name, self.vectors, self.words = name, vectors, words
         there: dict[Mode, bool] = {"dense": vectors is not None, "bm25": words is not None}
         there["both"] = all(there.values())
@@ -54,6 +53,18 @@ class Collection:
 
     def __len__(self) -> int:
         return next(len(index) for index in (self.vectors, self.words) if index is not None)
+
+    def only(self, where: Sequence[Where], mode: Mode) -> Self:
+        """Return the passages that match every filter, to be searched by `mode`.
+
+        Raises InputError for a column that an index of this mode does not keep.
+        """
+        found = copy(self)
+        if self.vectors is not None and mode != "bm25":
+            found.vectors = self.vectors.only(where)
+        if self.words is not None and mode != "dense":
+            found.words = self.words.only(where)
+        return found
 
     def by_vector(
         self, vector: Vectors, k: int, *, by_document: bool = False
@@ -108,6 +119,23 @@ def bundled_collection(encoder: Encoder) -> Collection:
     return Collection(BUNDLED, vectors=vectors, words=words)
 
 
+def _require_same_ids(vectors: VectorIndex, words: BM25Index) -> None:
+    if len(vectors) != len(words):
+        raise InputError(
+            f"the index of vectors holds {len(vectors)} passages, that of words {len(words)}; "
+            "make both from the same corpus"
+        )
+    if len(vectors) and not np.array_equal(_ids(vectors), _ids(words)):
+        raise InputError(
+            "the index of vectors holds other ids than that of words; make both from one corpus"
+        )
+
+
+def _ids(index: VectorIndex | BM25Index) -> NDArray[np.bytes_]:
+    held = index.collection
+    return np.sort(held.take("ids", np.flatnonzero(held.alive)))
+
+
 def _found(
     index: VectorIndex | BM25Index,
     find: Callable[[int], list[list[Hit]]],
@@ -116,7 +144,4 @@ def _found(
 ) -> list[FoundPassage]:
     [hits] = best_documents(lambda _, depth: find(depth), 1, k) if by_document else find(k)
     passages = index.passages([hit.id for hit in hits])
-    return [
-        FoundPassage(hit.id, hit.score, passage.text, passage.title)
-        for hit, passage in zip(hits, passages, strict=True)
-    ]
+    return list(map(FoundPassage.of, hits, passages))
