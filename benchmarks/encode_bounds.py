@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from corom.encoder import Encoder
 from corom.engines.graph import GraphBuilder
 from corom.engines.loading import cached_int8
 from corom.engines.openvino_engine import BATCH_TOKENS
 from corom.engines.processor import has_bf16
+from corom.engines.quiet_openvino import ov
 from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
 from corom.models.int8 import Int8Weights, read_int8

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 import numpy as np
-import openvino as ov
-from openvino import opset13 as op
+
+from corom.engines.quiet_openvino import op, ov
 
 ROWS, WIDTH, CHAIN = 2048, 768, 16
 OPERATIONS = CHAIN * 2 * ROWS * WIDTH * WIDTH

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from corom import Encoder
 from corom.encoder import CHUNK
+from corom.engines.quiet_openvino import ov
 from corom.files import write_json
 from corom.models.checkpoint import load_checkpoint
 from corom.readers import open_dataset
