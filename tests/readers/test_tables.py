@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -238,6 +239,79 @@ def test_what_has_no_columns_to_choose(tmp_path: Path) -> None:
     for layout in (Layout(text="1"), Layout(encoding="gb18030")):
         with pytest.raises(InputError, match=r"name columns|is for a file"):
             open_passages(tmp_path, layout=layout)
+
+
+class TestWithoutHeader:
+    ROWS = (("a", "头痛", "内科"), ("b", f"{CANARY}怎么办", "外科"))
+    LAYOUT = Layout(header=False, id="1", text="2")
+
+    @pytest.fixture(params=["csv", "xlsx"])
+    def table(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+        if request.param == "csv":
+            return written(tmp_path, "".join(f"{','.join(row)}\n" for row in self.ROWS))
+        book, path = pytest.importorskip("openpyxl").Workbook(), tmp_path / "a.xlsx"
+        for row in self.ROWS:
+            book.active.append(row)
+        book.save(path)
+        return path
+
+    def test_no_row_is_lost(self, table: Path) -> None:
+        expected = [Passage(id_, text) for id_, text, _ in self.ROWS]
+        assert list(open_passages(table, layout=self.LAYOUT)) == expected
+        numbered = Layout(header=False, text="2", title="3")
+        assert list(open_passages(table, layout=numbered)) == [
+            Passage("1", "头痛", "内科"),
+            Passage("2", f"{CANARY}怎么办", "外科"),
+        ]
+        assert list(open_queries(table, layout=Layout(header=False, text="2"))) == [
+            Query("1", "头痛"),
+            Query("2", f"{CANARY}怎么办"),
+        ]
+
+    def test_a_first_row_that_cannot_be_used_is_a_row(self, tmp_path: Path) -> None:
+        rows = "a,\nb,发热\n".encode()
+        for start, reason in (b"", "empty text"), (b"\xff", "invalid UTF-8"):
+            skips, path = SkipReport(), written(tmp_path, start + rows)
+            read = open_passages(path, layout=Layout(header=False, text="2"), skips=skips)
+            assert list(read) == [Passage("2", "发热")]
+            assert skips.counts == {reason: 1}
+
+    def test_a_sheet_whose_first_row_ends_early(self, tmp_path: Path) -> None:
+        book, path = pytest.importorskip("openpyxl").Workbook(), tmp_path / "a.xlsx"
+        for row in (["a", "头痛"], ["b", "发热", "外科"], ["c", "咳嗽", None, "注"]):
+            book.active.append(row)
+        book.save(path)
+        read = open_passages(path, layout=Layout(header=False, text="2", title="3"))
+        assert [(passage.text, passage.title) for passage in read] == [
+            *(("头痛", ""), ("发热", "外科"), ("咳嗽", "")),
+        ]
+
+    @pytest.mark.parametrize(
+        ("chosen", "said"),
+        [
+            ({}, "give --text the number"),
+            ({"text": "问题"}, "--text '问题' is no number"),
+            ({"text": "2", "id": "0"}, "--id '0' is no number"),
+            ({"text": "2", "keep": ("3",)}, "--keep names columns by the header"),
+        ],
+    )
+    def test_columns_go_by_number_only(self, chosen: dict[str, Any], said: str) -> None:
+        with pytest.raises(InputError, match=said):
+            Layout(header=False, **chosen)
+
+    @pytest.mark.parametrize("name", ["a.jsonl", "a.tsv", "a.txt"])
+    def test_other_files_have_none(self, tmp_path: Path, name: str) -> None:
+        path = written(tmp_path, "1\t头痛\n", name)
+        for open_file in (open_passages, open_queries):
+            with pytest.raises(InputError, match="--no-header is for a"):
+                open_file(path, layout=self.LAYOUT)
+
+    def test_columns_that_are_not_there(self, tmp_path: Path) -> None:
+        for rows, count in (f"{CANARY},头痛\n", "2 columns"), ("", "0 columns"):
+            path = written(tmp_path, rows)
+            with pytest.raises(FormatError, match=f"line 1: has {count}, none of them '9'") as bad:
+                list(open_passages(path, layout=Layout(header=False, text="9")))
+            assert CANARY not in str(bad.value)
 
 
 class TestKept:

@@ -32,7 +32,8 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,4}")
 class Layout:
     """Which columns of a table, or fields of jsonl, hold what; None: those of the usual names.
 
-    A column of a table goes by its name or, if none is called so, by its number from 1.
+    A column of a table goes by its name or, if none is called so, by its number from 1. Raises
+    InputError for names of columns without a header.
     """
 
     text: str | None = None
@@ -42,6 +43,19 @@ class Layout:
     """of text files, an .xlsx knows its own; None: UTF-8, where nobody can say otherwise"""
     keep: tuple[str, ...] = ()
     """columns that become fields of the passages"""
+    header: bool = True
+    """whether a table begins with the names of its columns; else they go by number only"""
+
+    def __post_init__(self) -> None:
+        if self.header:
+            return
+        if self.keep:
+            raise InputError("--keep names columns by the header, which --no-header says is none")
+        if self.text is None:
+            raise InputError("--no-header: give --text the number of the texts' column, from 1")
+        for role, name in self.chosen.items():
+            if not _NUMBER.fullmatch(name):
+                raise InputError(f"--no-header: --{role} {name!r} is no number of a column, from 1")
 
     @property
     def chosen(self) -> dict[str, str]:
@@ -49,11 +63,21 @@ class Layout:
         given = {"text": self.text, "id": self.id, "title": self.title}
         return {role: name for role, name in given.items() if name is not None}
 
+    @property
+    def width(self) -> int:
+        """Up to which column a table without a header is read."""
+        return max(map(int, self.chosen.values()))
+
     def refuse_columns(self, source: Path | str) -> None:
         """Raise InputError if columns are chosen of what has neither a header nor fields."""
         roles = [*self.chosen, *(["keep"] if self.keep else [])]
         if flags := ", ".join(f"--{role}" for role in roles):
             raise InputError(f"{source}: {flags} name columns of a .csv, .xlsx or .jsonl file")
+
+    def refuse_no_header(self, source: Path | str) -> None:
+        """Raise InputError if it is said to have no header and is no table, so never has one."""
+        if not self.header:
+            raise InputError(f"{source}: --no-header is for a .csv or .xlsx file")
 
     def refuse(self, source: Path | str) -> None:
         """Raise InputError if anything is chosen: of what is no file of texts."""
@@ -110,8 +134,8 @@ def _chosen(header: list[str], role: str, name: str) -> int:
     if not _NUMBER.fullmatch(name) or int(name) > len(header):
         raise BadRecordError(
             "wrong columns",
-            f"its header has {_count(header)}, none of them {name!r}; give --{role} the name of "
-            "one, or its number from 1",
+            f"has {_count(header)}, none of them {name!r}; give --{role} the name of one, or its "
+            "number from 1",
         )
     return int(name) - 1
 

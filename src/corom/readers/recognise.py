@@ -79,10 +79,11 @@ def open_passages(
         layout.refuse(path)
         return open_dataset(path, skips=skips).passages()
     ending = _ending(path)
-    if ending == ".jsonl":
-        return read_passages_jsonl(path, layout=layout, skips=skips)
     if ending in _TABLES:
         return read_passages_table(path, layout=layout, skips=skips)
+    layout.refuse_no_header(path)
+    if ending == ".jsonl":
+        return read_passages_jsonl(path, layout=layout, skips=skips)
     layout.refuse_columns(path)
     if ending == ".tsv":
         return read_passages_tsv(path, encoding=layout.encoding, skips=skips)
@@ -100,10 +101,11 @@ def open_queries(
     """
     path = Path(path)
     ending = _ending(path)
-    if ending == ".jsonl":
-        return read_queries_jsonl(path, layout=layout, skips=skips)
     if ending in _TABLES:
         return read_queries_table(path, layout=layout, skips=skips)
+    layout.refuse_no_header(path)
+    if ending == ".jsonl":
+        return read_queries_jsonl(path, layout=layout, skips=skips)
     layout.refuse_columns(path)
     if ending == ".tsv":
         return read_queries_tsv(path, encoding=layout.encoding, skips=skips)

@@ -1,4 +1,4 @@
-"""Passages and queries of tables, .csv and .xlsx: a header, then rows.
+"""Passages and queries of tables, .csv and .xlsx: a header, unless the layout has none, then rows.
 
 Columns are found by the names in layout.py, or those a `Layout` gives; others are not read.
 Without an id a row's is its number.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -63,7 +64,10 @@ def _numbered(
         return made
 
     is_sheet = plain_name(path.name).endswith(".xlsx")
-    rows = xlsx_rows(path) if is_sheet else csv_rows(path, encoding=layout.encoding)
+    if is_sheet:
+        rows = xlsx_rows(path, width=None if layout.header else layout.width)
+    else:
+        rows = csv_rows(path, encoding=layout.encoding)
     return read_table(path, rows, names, parse, layout=layout, skips=skips)
 
 
@@ -80,8 +84,11 @@ def read_table(
 
     Raises FormatError with file and line.
     """
-    line, header = next(rows, (1, []))
-    header = [name.strip() for name in header]
+    line, first = next(rows, (1, []))
+    header = [name.strip() for name in first]
+    if not layout.header:
+        header = [str(number) for number, _ in enumerate(first, 1)]
+        rows = chain([(line, first)], rows)
     try:
         _check_encoding(header, layout)
         columns = find_columns(header, names, layout)

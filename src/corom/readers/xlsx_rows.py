@@ -18,9 +18,10 @@ from corom.readers.lines import open_bytes
 _BROKEN = (zipfile.BadZipFile, ParseError, KeyError, ValueError, IndexError, AttributeError)
 
 
-def xlsx_rows(path: Path) -> Iterator[NumberedRow]:
-    """Yield the rows that are not blank, the header first, each as long as the header.
+def xlsx_rows(path: Path, *, width: int | None = None) -> Iterator[NumberedRow]:
+    """Yield the rows that are not blank, the header first, each as long as the header or longer.
 
+    Where there is no header a `width` says how long they are to be: the first may end early.
     Cells become texts: 7 where a number is whole, days as 2026-01-31. Raises FormatError for what
     is no workbook, one with a password included.
     """
@@ -28,7 +29,7 @@ def xlsx_rows(path: Path) -> Iterator[NumberedRow]:
     with open_bytes(path) as raw:
         try:
             book = _quietly(load, raw, read_only=True, data_only=True, keep_links=False)
-            yield from _filled(_rows(book.worksheets[0]))
+            yield from _filled(_rows(book.worksheets[0]), width)
         except _BROKEN as error:
             raise FormatError(
                 f"cannot be read as .xlsx ({type(error).__name__}); open it in Excel and save it "
@@ -50,12 +51,12 @@ def _rows(sheet: Any) -> Iterator[NumberedRow]:  # noqa: ANN401 - a sheet of ope
             yield number, cells
 
 
-def _filled(rows: Iterator[NumberedRow]) -> Iterator[NumberedRow]:
-    """Yield the rows with empty cells where they end before the header does."""
-    width = None
+def _filled(rows: Iterator[NumberedRow], width: int | None) -> Iterator[NumberedRow]:
+    """Yield the rows with empty cells where they end early; cut, if there is a `width`."""
+    least = width
     for number, cells in rows:
-        width = width or len(cells)
-        yield number, cells + [""] * (width - len(cells))
+        least = least or len(cells)
+        yield number, [*cells, *[""] * (least - len(cells))][:width]
 
 
 def _text(value: object) -> str:
