@@ -27,6 +27,7 @@ from conftest import VOCABULARY, random_weights  # noqa: E402
 from corom.encoder import Encoder  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.models.config import Encoding, Shape  # noqa: E402
+from corom.models.dense import Dense  # noqa: E402
 from corom.models.head import Head  # noqa: E402
 from corom.models.portable import Portable, write_portable  # noqa: E402
 from corom.models.token_types import TOKEN_TYPES, with_one_type  # noqa: E402
@@ -50,6 +51,8 @@ CASES = {
     "cased": Encoding(pooling="avg"),
     "top2": Encoding(pooling="avg_top2"),
     "first_last": Encoding(pooling="avg_first_last", normalize=True),
+    "dense": Encoding(normalize=True, query_prefix="问："),
+    "dense_half": Encoding(pooling="avg"),
 }
 TEXTS = (
     "上消化道出血手术大约多久",
@@ -63,6 +66,16 @@ TEXTS = (
 TOLERANCE = 1e-5
 
 
+def make_dense(name: str) -> Dense | None:
+    """Return the Dense of a case: Tanh with a bias, or Identity without."""
+    if not name.startswith("dense"):
+        return None
+    rng, plain = np.random.default_rng(4), name == "dense_half"
+    sizes = {"linear.weight": (48, SHAPE.hidden), **({} if plain else {"linear.bias": (48,)})}
+    tensors = {part: rng.normal(0, 0.3, size).astype(np.float32) for part, size in sizes.items()}
+    return Dense(tensors, tanh=not plain)
+
+
 def make_cases(folder: Path) -> None:
     """Write one portable folder per case, the texts, and the vectors they should get."""
     plain = folder / "vocabulary"
@@ -71,12 +84,13 @@ def make_cases(folder: Path) -> None:
     tokenizer = read_tokenizer(plain, shape=SHAPE, encoding=Encoding())
     truth = {}
     for name, encoding in CASES.items():
-        activation = "gelu_tanh" if name == "half" else "gelu"
+        half = name.endswith("half")
+        activation = "gelu_tanh" if half else "gelu"
         shape = replace(SHAPE, activation=activation)
         own = tokenizer.replace('"lowercase":true', '"lowercase":false')
         used = own if name == "cased" else tokenizer
-        model = Portable(shape, encoding, random_weights(shape), used)
-        write_portable(folder / name, model, dtype="float16" if name == "half" else "float32")
+        model = Portable(shape, encoding, random_weights(shape), used, dense=make_dense(name))
+        write_portable(folder / name, model, dtype="float16" if half else "float32")
         checkpoint = load_checkpoint(folder / name)
         for kind in ("query", "passage"):
             truth[f"{name}.{kind}"] = embed(checkpoint, TEXTS, query=kind == "query")

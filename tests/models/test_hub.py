@@ -165,6 +165,16 @@ def test_only_pickled_weights_are_fetched_when_there_are_no_others(modelscope):
     assert (folder / "pytorch_model.bin").read_bytes() == b"pickle"
 
 
+def test_a_dense_comes_along_and_its_safetensors_are_not_the_models(modelscope):
+    dense = {"2_Dense/config.json": b"{}", "2_Dense/model.safetensors": b"dense"}
+    modelscope.files |= dense
+    folder = from_modelscope(NAME)
+    assert {name: (folder / name).read_bytes() for name in dense} == dense
+    modelscope.files["pytorch_model.bin"] = b"pickle"
+    del modelscope.files["model.safetensors"]
+    assert (from_modelscope(NAME, revision="v1.0") / "pytorch_model.bin").is_file()
+
+
 def test_a_pinned_revision_has_a_folder_of_its_own(modelscope, tmp_path):
     folder = from_modelscope(NAME, revision="v1.0", cache=tmp_path / "own")
     assert folder == tmp_path / "own" / f"{NAME}@v1.0"
@@ -371,6 +381,13 @@ def test_hugging_face_fetches_pickled_weights_if_there_are_no_others(hugging_fac
     hugging_face.seen.clear()
     assert from_hugging_face(OTHER, cache=tmp_path / "two") == folder
     assert hugging_face.seen == []
+
+
+def test_hugging_face_fetches_a_dense_whatever_its_form(hugging_face):
+    dense = {"2_Dense/config.json": b"{}", "2_Dense/pytorch_model.bin": b"pickle"}
+    hugging_face.files |= dense
+    folder = from_hugging_face(OTHER)
+    assert {name: (folder / name).read_bytes() for name in dense} == dense
 
 
 def test_hugging_face_refusals_name_model_and_status(hugging_face, monkeypatch):
