@@ -71,7 +71,8 @@ def _name(kind: Any, info: OptionInfo | ArgumentInfo) -> str:  # noqa: ANN401 - 
     # Inside Annotated typer takes the first name for the default.
     declared = (info.default, *(info.param_decls or ()))
     names = ", ".join(f"`{name}`" for name in declared if isinstance(name, str))
-    choices = ", ".join(map(str, get_args(kind))) if get_origin(kind) is Literal else ""
+    literals = [one for one in (kind, *get_args(kind)) if get_origin(one) is Literal]  # or None
+    choices = ", ".join(str(choice) for one in literals for choice in get_args(one))
     return f"{names}: {choices}" if choices else names
 
 

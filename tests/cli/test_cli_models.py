@@ -39,6 +39,49 @@ def test_convert_writes_a_portable_folder(run: Callable, model: Path, tmp_path: 
     assert {weight.dtype for weight in weights.values()} == {np.dtype(np.float16)}
 
 
+def test_convert_states_what_the_folder_does_not(
+    run: Callable, model: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new"
+    options = ("--pooling", "avg", "--normalize", "--max-length", 64)
+    prefixes = ("--query-prefix", "问：", "--passage-prefix", "答：")
+    done = run("convert", model, new, *options, *prefixes)
+    told = "avg, unit length, at most 64 tokens, '问：' before queries, '答：' before passages"
+    assert done.out == f"{new}: 2 layers of 32, {told}\n"
+    configuration = json.loads((new / "configuration.json").read_text(encoding="utf-8"))
+    assert configuration["preprocessor"]["boq"] == "问："
+    again = run("convert", new, tmp_path / "again", "--no-normalize", "--query-prefix", "")
+    told = "avg, raw length, at most 64 tokens, '答：' before passages"
+    assert again.out == f"{tmp_path / 'again'}: 2 layers of 32, {told}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--pooling", "max"), "max"),
+        (("--max-length", "513"), "max_length 513 is more than the model's 512 positions"),
+        (("--max-length", "1"), "max_length must be a whole number from 2 to 512"),
+    ],
+)
+def test_convert_refuses_what_no_folder_may_state(
+    run: Callable, model: Path, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    done = run("convert", model, tmp_path / "new", *options)
+    assert done.code != 0
+    assert said in done.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_convert_and_doctor_name_a_dense(
+    run: Callable, tiny_dense: Callable, tmp_path: Path
+) -> None:
+    dense = tiny_dense().folder
+    said = "2 layers of 32, a Dense to 48"
+    assert f"{said}, cls" in run("convert", dense, tmp_path / "new").out
+    assert said in run("doctor", "-m", tmp_path / "new").out
+    same_vectors(dense, tmp_path / "new")
+
+
 def test_average_is_the_weighted_mean_of_models(
     run: Callable, tiny_checkpoint: Callable, tmp_path: Path
 ) -> None:
@@ -117,7 +160,10 @@ def test_convert_refuses_what_does_not_go_together(
     run: Callable, model: Path, tmp_path: Path
 ) -> None:
     assert run("convert", model, tmp_path / "x", "--calibrate", "-").code == 2
-    assert run("convert", model, "--precision", "int8").code == 2
+    for options in (("--precision", "int8"), ("--normalize",), ("--query-prefix", "")):
+        done = run("convert", model, *options)
+        assert done.code == 2
+        assert "name the folder OUT" in done.err
     assert run("convert", tmp_path / "none", tmp_path / "x").code == 1
 
 

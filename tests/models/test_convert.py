@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from corom.errors import ArtifactError, MissingExtraError
+from corom.errors import ArtifactError, InputError, MissingExtraError
 from corom.models import convert as module
+from corom.models.config import Encoding
 from corom.models.convert import add_safetensors, convert, convert_bin
+from corom.models.layouts import Stated
 from models.numpy_bert import embed
 
 TEXTS = ["上消化道出血手术大约多久", "头痛吃什么药？"]
@@ -121,6 +123,45 @@ def test_the_card_of_the_source_is_kept(tiny_checkpoint, tmp_path):
     (folder / "README.md").write_bytes(b"\xff")
     with pytest.raises(ArtifactError, match=r"README\.md is not UTF-8"):
         convert(folder, tmp_path / "other")
+
+
+def test_what_is_stated_has_the_last_word(tiny_checkpoint, tmp_path):
+    folder = tiny_checkpoint(query_prefix="问", max_length=64).folder
+    stated = Stated(pooling="avg", normalize=True, query_prefix="", passage_prefix="答：")
+    made = convert(folder, tmp_path / "out", stated=stated)
+    assert made.encoding == Encoding(
+        pooling="avg", normalize=True, max_length=64, passage_prefix="答："
+    )
+    # Two files that disagree: whoever states it settles it.
+    (made.folder / "manifest.json").unlink()
+    (made.folder / "sentence_bert_config.json").write_text('{"max_seq_length": 32}')
+    with pytest.raises(ArtifactError, match="max_length 64, the sentence-transformers files 32"):
+        convert(made.folder, tmp_path / "settled")
+    settled = convert(made.folder, tmp_path / "settled", stated=Stated(max_length=32))
+    assert settled.encoding.max_length == 32
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        (Stated(pooling="max"), "pooling 'max' is none of cls"),
+        (Stated(max_length=600), "max_length 600 is more than the model's 512 positions"),
+        (Stated(query_suffix="无"), "suffix"),
+    ],
+)
+def test_what_no_folder_may_state_is_refused(tiny_checkpoint, tmp_path, stated, message):
+    with pytest.raises(ArtifactError, match=message):
+        convert(tiny_checkpoint().folder, tmp_path / "out", stated=stated)
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_a_reranker_only_the_length_can_be_stated(tiny_reranker, tmp_path):
+    made = convert(tiny_reranker, tmp_path / "out", stated=Stated(max_length=32))
+    assert made.is_classifier
+    assert made.encoding.max_length == 32
+    with pytest.raises(InputError, match="is a reranker: of its encoding only max_length counts"):
+        convert(tiny_reranker, tmp_path / "other", stated=Stated(normalize=True))
+    assert not (tmp_path / "other").exists()
 
 
 def test_wrong_sources_and_targets_are_refused(tiny_checkpoint, tmp_path):

@@ -12,6 +12,7 @@ import typer
 from corom.cli.console import note, read_passages, say, say_json
 from corom.cli.options import JsonOption, ThreadsOption
 from corom.errors import InputError
+from corom.models.config import Pooling
 
 _MOST_TEXTS = 1000
 
@@ -43,6 +44,26 @@ def command(
             "or -); default: medical texts inside the package.",
         ),
     ] = None,
+    pooling: Annotated[
+        Pooling | None,
+        typer.Option(
+            "--pooling",
+            help="How tokens become a vector; this and the next four take the place of what SRC says, "
+            "or does not say.",
+        ),
+    ] = None,
+    normalize: Annotated[
+        bool | None, typer.Option("--normalize/--no-normalize", help="Vectors of length 1.")
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", help="Tokens that are read of a text, 2 to 512.")
+    ] = None,
+    query_prefix: Annotated[
+        str | None, typer.Option("--query-prefix", help="What is put before every query.")
+    ] = None,
+    passage_prefix: Annotated[
+        str | None, typer.Option("--passage-prefix", help="What is put before every passage.")
+    ] = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -53,12 +74,20 @@ def command(
     from corom.engines.compression import convert_to_int8
     from corom.models.convert import add_safetensors, convert
     from corom.models.int8 import read_fidelity
+    from corom.models.layouts import SILENT, Stated
     from corom.models.names import resolve
 
+    stated = Stated(
+        pooling=pooling,
+        normalize=normalize,
+        max_length=max_length,
+        query_prefix=query_prefix,
+        passage_prefix=passage_prefix,
+    )
     if precision != "int8" and calibrate is not None:
         raise InputError("--calibrate belongs to --precision int8")
-    if out is None and (precision, dtype) != ("full", "float32"):
-        raise InputError("name the folder OUT: --precision and --dtype need a new one")
+    if out is None and (precision, dtype, stated) != ("full", "float32", SILENT):
+        raise InputError("name the folder OUT: all options but --json need a new one")
     folder = resolve(source)
     if out is None:
         made = add_safetensors(folder)
@@ -66,10 +95,16 @@ def command(
         texts = None if calibrate is None else _sample(calibrate)
         with _shown_on_screen() as show:
             made = convert_to_int8(
-                folder, out, dtype=dtype, texts=texts, threads=threads, progress=show
+                folder,
+                out,
+                dtype=dtype,
+                stated=stated,
+                texts=texts,
+                threads=threads,
+                progress=show,
             )
     else:
-        made = convert(folder, out, dtype=dtype)
+        made = convert(folder, out, dtype=dtype, stated=stated)
     fidelity = read_fidelity(made.int8_file) if made.int8_file else None
     if as_json:
         say_json(
@@ -80,8 +115,7 @@ def command(
             }
         )
         return
-    shape = f"{made.shape.layers} layers of {made.shape.hidden}"
-    say(f"{made.folder}: {shape}, {made.encoding.describe()}")
+    say(f"{made.folder}: {made.describe()}, {made.encoding.describe()}")
     if fidelity is not None:
         note(fidelity.advice())
 

@@ -135,14 +135,13 @@ def _model(name: str) -> Facts:
     encoder = Encoder(checkpoint)
     if not np.isfinite(encoder.encode_queries(["上消化道出血手术大约多久"])).all():
         raise ArtifactError(f"{folder} gives vectors that are not finite")
-    shape, encoding = checkpoint.shape, checkpoint.encoding
     fidelity = read_fidelity(checkpoint.int8_file) if checkpoint.int8_file else None
     return {
         "name": name,
         "folder": str(folder),
         "fingerprint": checkpoint.fingerprint,
-        "shape": f"{shape.layers} layers of {shape.hidden}, {shape.vocabulary:,} tokens",
-        "encoding": encoding.describe(),
+        "shape": f"{checkpoint.describe()}, {checkpoint.shape.vocabulary:,} tokens",
+        "encoding": checkpoint.encoding.describe(),
         "runs": f"{encoder.precision} on {encoder.engine}",
         "int8": fidelity.advice() if fidelity else "no int8 form",
         "checksums": "all right" if (folder / MANIFEST).is_file() else "none to check against",

@@ -58,6 +58,11 @@ class Checkpoint:
         """How many numbers a vector has."""
         return self.dense.dim if self.dense else self.shape.hidden
 
+    def describe(self) -> str:
+        """Return its sizes in words."""
+        layers = f"{self.shape.layers} layers of {self.shape.hidden}"
+        return f"{layers}, a Dense to {self.dense.dim}" if self.dense else layers
+
     @property
     def int8_file(self) -> Path | None:
         """The int8 form of the weights in the folder, if there is one."""
