@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from corom import search
 from corom.errors import ArtifactError, InputError
-from corom.index import BM25Index, BM25Options, ExactOptions, IndexSpec, VectorIndex
+from corom.index import BM25Index, BM25Options, ExactOptions, IndexSpec, VectorIndex, Where
 from corom.index.collection import Collection
 from corom.ranking import fuse_rrf, fuse_weighted, rank_hits
 from corom.records import Hit, Passage, Query
@@ -312,3 +312,40 @@ class TestByDocument:
             best = {text: max(s for t, s in scores if t == text) for text, _ in scores}
             truth = rank_hits((Hit(text, score) for text, score in best.items()), k)
             assert [(document_of(hit.id), hit.score) for hit in hits] == truth
+
+
+class TestOnly:
+    WHERE = (Where(column="ward", among=("3",)),)
+
+    def searcher(self, *, keep=("ward",), of=("vectors", "words")):
+        given = [p._replace(fields={"ward": str(n % 4)}) for n, p in enumerate(PASSAGES)]
+        vectors, words = VectorIndex.new(8, fingerprint="characters", keep=("ward",)), None
+        encoder = CharacterEncoder()
+        texts = [passage.content for passage in given]
+        vectors.add(given, encoder.encode_queries(texts, normalize=False, truncate_dim=None))
+        words = BM25Index.new(BM25Options(cut="bigrams"), keep=keep)
+        words.add(given if keep else PASSAGES)
+        if of == ("words",):
+            return Searcher(words=words)
+        if of == ("vectors",):
+            return Searcher(vectors, encoder=encoder)
+        return Searcher(vectors, encoder=encoder, words=words, fusion=Fusion())
+
+    @pytest.mark.parametrize("of", [("vectors",), ("words",), ("vectors", "words")])
+    def test_those_that_match(self, of):
+        searcher = self.searcher(of=of)
+        everything = searcher.search(["糖尿病"], 99)[0]
+        [found] = searcher.only(self.WHERE).search(["糖尿病"], 99)
+        assert {hit.id for hit in found} == {
+            hit.id for hit in everything if hit.fields == {"ward": "3"}
+        }
+        assert [{**hit.fields} for hit in found] == [{"ward": "3"}] * len(found) != []
+        assert searcher.search(["糖尿病"], 99)[0] == everything
+
+    def test_every_index_must_keep_it(self):
+        with pytest.raises(InputError, match="does not keep"):
+            self.searcher(keep=()).only(self.WHERE)
+
+    def test_one_on_a_server_keeps_none(self):
+        with pytest.raises(InputError, match="on a server keeps no columns"):
+            Searcher(Listed(["a"]), encoder=CharacterEncoder()).only(self.WHERE)

@@ -7,21 +7,25 @@ chose (docs/indexes.md has the figures).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
 from corom.errors import ArtifactError, InputError
 from corom.ranking import fuse_rrf, fuse_weighted, rank_hits
-from corom.records import Hit, Query, Run
+from corom.records import Hit, Passage, Query, Run
 from corom.splitting import document_of
 from corom.text import check_texts
 from corom.vectors import Vectors
 
 if TYPE_CHECKING:
+    from corom.index import Where
     from corom.reranker import SecondPass
     from corom.stores import Store, WordStore
+
+AnyIndex = TypeVar("AnyIndex", "Store", "WordStore")
 
 # How many parts of one text are expected among the first hits; the hits held at once.
 _PARTS, _HITS = 4, 1 << 20
@@ -77,6 +81,13 @@ class FoundPassage(NamedTuple):
     score: float
     text: str
     title: str
+    fields: Mapping[str, str] = {}
+    """the columns that the index keeps; never changed"""
+
+    @classmethod
+    def of(cls, hit: Hit, passage: Passage) -> FoundPassage:
+        """Return a hit with the texts of its passage."""
+        return cls(hit.id, hit.score, passage.text, passage.title, passage.fields)
 
 
 class Searcher:
@@ -109,6 +120,18 @@ class Searcher:
         self._first = first
         self._vectors, self._encoder, self._words = vectors, encoder, words
         self._fusion, self._second = fusion, second
+
+    def only(self, where: Iterable[Where]) -> Searcher:
+        """Return what searches the passages that match every filter.
+
+        Raises InputError for a column that an index does not keep; one on a server keeps none.
+        """
+        where, found = list(where), copy(self)
+        found._vectors = None if self._vectors is None else _only(self._vectors, where)
+        found._words = None if self._words is None else _only(self._words, where)
+        first = found._vectors if found._vectors is not None else found._words
+        found._first = self._first if first is None else first
+        return found
 
     def search(
         self, queries: Iterable[str], k: int = 10, *, by_document: bool | None = None
@@ -179,10 +202,7 @@ class Searcher:
 
     def _with_texts(self, hits: list[Hit]) -> list[FoundPassage]:
         passages = self._first.passages([hit.id for hit in hits])
-        return [
-            FoundPassage(hit.id, hit.score, passage.text, passage.title)
-            for hit, passage in zip(hits, passages, strict=True)
-        ]
+        return list(map(FoundPassage.of, hits, passages))
 
 
 def best_parts(hits: Iterable[Hit]) -> list[Hit]:
@@ -219,6 +239,14 @@ def best_documents(
                     undecided.append(number)
         left, depth = undecided, depth * _PARTS
     return found
+
+
+def _only(index: AnyIndex, where: list[Where]) -> AnyIndex:
+    from corom.index import BM25Index, VectorIndex
+
+    if not isinstance(index, VectorIndex | BM25Index):
+        raise InputError("a filter is for an index in a folder; one on a server keeps no columns")
+    return index.only(where)
 
 
 def require_same(index: Store, encoder: QueryEncoder) -> None:

@@ -164,7 +164,7 @@ def test_words_and_both_together(run: Callable, index: Path, corpus: Path, tmp_p
     )
     assert [both] != search(run, index, "高血压", "--words", words, "--fusion", "rrf")
     [weighted] = search(run, index, "高血压", "--words", words, "--weight", 0)
-    assert weighted[0] == {"id": "p2", "score": 1.0, "text": TEXTS[2], "title": ""}
+    assert weighted[0] == {"id": "p2", "score": 1.0, "text": TEXTS[2], "title": "", "fields": {}}
     assert run("search", "-i", words, "头痛", "--words", words).code == 2
     assert run("search", "-i", index, "头痛", "--words", index).code == 2
 

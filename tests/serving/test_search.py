@@ -190,3 +190,79 @@ def test_marks_are_made_off_the_event_loop(
     answer = client.post("/v1/search", json={"query": QUERY, "mode": mode, "marks": True, "k": 3})
     assert all(hit["marks"]["words"] for hit in answer.json()["hits"])
     assert loops == [None] * (3 if mode == "bm25" else 6)
+
+
+class TestWhere:
+    KEPT = (
+        Passage("1", "糖尿病1", fields={"department": "儿科", "date": "2025-01-01"}),
+        Passage("2", "糖尿病2", fields={"department": "内科", "date": "2025-02-01"}),
+        Passage("3", "糖尿病3", fields={"department": "内科", "date": "2025-03-01"}),
+        Passage("4", "糖尿病4", fields={"department": "外科", "date": "2025-04-01"}),
+        Passage("5", "糖尿病"),
+    )
+
+    @pytest.fixture
+    def client(self, serve: Callable[..., TestClient], encoder: Encoder) -> TestClient:
+        keep = ("department", "date")
+        vectors = VectorIndex.new(encoder.dim, fingerprint=encoder.fingerprint, keep=keep)
+        vectors.add(self.KEPT, encoder.encode_passages(each.text for each in self.KEPT))
+        words = BM25Index.new(BM25Options(cut="bigrams"), keep=keep)
+        words.add(self.KEPT)
+        return serve(collection=Collection("kept", vectors=vectors, words=words))
+
+    @pytest.mark.parametrize("mode", ["dense", "bm25", "both"])
+    @pytest.mark.parametrize(
+        ("where", "wanted"),
+        [
+            ({}, {"1", "2", "3", "4", "5"}),
+            ({"department": ["儿科", "外科"]}, {"1", "4"}),
+            ({"date": {"gte": "2025-02-01", "lt": "2025-04-01"}}, {"2", "3"}),
+            ({"date": {"gt": "2025-02-01"}, "department": ["内科"]}, {"3"}),
+            ({"department": ["没有的科"]}, set()),
+        ],
+    )
+    def test_those_that_match(
+        self, client: TestClient, mode: str, where: dict[str, Any], wanted: set[str]
+    ) -> None:
+        answer = post(client, mode=mode, where=where)
+        assert {hit["id"] for hit in answer["hits"]} == wanted
+        assert answer["passages"] == 5
+        for hit in answer["hits"]:
+            assert hit["fields"] == self.KEPT[int(hit["id"]) - 1].fields
+        assert len(post(client, mode=mode, where=where, k=1)["hits"]) == min(1, len(wanted))
+
+    @pytest.mark.parametrize(
+        ("where", "status"),
+        [
+            ({"张三": ["李四"]}, 400),
+            ({"date": {}}, 400),
+            ({"张三": "李四"}, 422),
+            ({"张三": []}, 422),
+            ({"张三": [3]}, 422),
+            ({"张三": {"李四": "3"}}, 422),
+            ({"张三": {"gte": 3}}, 422),
+            ({"张三": [""]}, 422),
+            (["张三"], 422),
+            ({f"张三{n}": ["a"] for n in range(21)}, 422),
+        ],
+    )
+    def test_wrong_ones(self, client: TestClient, where: object, status: int) -> None:
+        answer = client.post("/v1/search", json={"query": QUERY, "where": where})
+        told = answer.json()["error"]
+        assert (answer.status_code, told["param"]) == (status, "where")
+        assert not {*"张三李四"} & {*told["message"]}
+        if status == 400 and "date" not in where:
+            assert "it keeps department, date" in told["message"]
+
+    def test_a_column_that_only_one_index_keeps(
+        self, serve: Callable[..., TestClient], client: TestClient
+    ) -> None:
+        words = BM25Index.new(BM25Options(cut="bigrams"))
+        words.add([each._replace(fields={}) for each in self.KEPT])
+        vectors = client.service.collection.vectors  # type: ignore[attr-defined]
+        client = serve(collection=Collection("kept", vectors=vectors, words=words))
+        where = {"department": ["儿科"]}
+        assert ids(client, mode="dense", where=where) == ["1"]
+        for mode in ("bm25", "both"):
+            body = {"query": QUERY, "mode": mode, "where": where}
+            assert client.post("/v1/search", json=body).status_code == 400

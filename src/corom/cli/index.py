@@ -106,6 +106,15 @@ def command(
             "below 1; 0.5 where some texts are answers and some long.",
         ),
     ] = 0.0,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep",
+            metavar="COLUMN,…",
+            help="Columns of a .csv, .xlsx or .jsonl to keep beside id, title and text: hits show "
+            "them, and corom search --where filters by them. No other is written.",
+        ),
+    ] = None,
     update: Annotated[
         bool,
         typer.Option(
@@ -140,8 +149,8 @@ def command(
     from corom.readers import Layout
     from corom.sharding.folder import holds_vectors
 
-    options = _options(kind, scan)
-    layout = Layout(text=text, id=id_, title=title, encoding=encoding)
+    options, columns = _options(kind, scan), _columns(keep, to)
+    layout = Layout(text=text, id=id_, title=title, encoding=encoding, keep=columns)
     if str(source) == STDIN:
         raise InputError("a corpus is read twice, standard input only once; write it to a file")
     if erase and not update:
@@ -154,7 +163,8 @@ def command(
         _from_shards(source, to, options, store=store, as_json=as_json)
         return
     cut = part_tokens or 0
-    encoder, spec = None, IndexSpec(options=BM25Options(), model=BM25, part_tokens=cut)
+    encoder = None
+    spec = IndexSpec(options=BM25Options(), model=BM25, part_tokens=cut, keep=columns)
     if model != BM25:
         encoder = load_encoder(
             model,
@@ -173,6 +183,7 @@ def command(
             vector_type=store,
             part_tokens=cut,
             whole_share=whole_share,
+            keep=columns,
         )
     splitter = None
     if part_tokens is not None:
@@ -188,6 +199,19 @@ def command(
         _update(to, spec, read, erase=erase, as_json=as_json, **makers)
     else:
         _build(to, spec, read, as_json=as_json, **makers)
+
+
+def _columns(keep: str | None, to: str) -> tuple[str, ...]:
+    from corom.index.spec import check_columns
+    from corom.stores import is_uri
+
+    if keep is None:
+        return ()
+    if is_uri(to):
+        raise InputError("--keep is for an index in a folder; a server's keeps no columns")
+    columns = tuple(name.strip() for name in keep.split(","))
+    check_columns(columns)
+    return columns
 
 
 def _dim(encoder: Encoder, dim: int | None, *, model: str) -> int:

@@ -77,6 +77,16 @@ def command(
             "the index was made with --part-tokens.",
         ),
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="FILTER",
+            help="Only passages whose kept column (corom index --keep) is one of some values, "
+            "'department=儿科,内科', or within bounds, compared as text: 'date>=2025-03-01'. "
+            "Several must all hold.",
+        ),
+    ] = None,
     words: Annotated[
         str | None,
         typer.Option("--words", help="An index of words besides: the two rankings become one."),
@@ -118,12 +128,14 @@ def command(
     is underlined. With --json there is a line for each query: the list of its hits, or, with
     --file, an object of query_id and hits.
     """
+    from corom.index import parse_where
     from corom.readers import Layout
     from corom.records import Query
     from corom.search import Fusion
     from corom.stores import open_any
 
     _check_flags(queries or [], file, words=words, fusion=fusion, weight=weight)
+    filters = list(map(parse_where, where or []))
     layout = Layout(text=text, id=id_, encoding=encoding)
     if file is None:
         layout.refuse("without --file")
@@ -140,6 +152,8 @@ def command(
         searcher, encoder = _both(
             index, words, opened, model=model, load=load, fusion=both, second=second
         )
+    if filters:
+        searcher = searcher.only(filters)
     asked = iter([Query("", text) for text in queries or []])
     if file is not None:
         asked = read_queries(file, layout)
@@ -255,6 +269,8 @@ def _show(query: Query, hits: list[FoundPassage], encoder: Encoder | None) -> No
         part = snippet(query.text, hit.text, max_chars=_SHOWN, sentence_scores=of_hit)
         title = f"{hit.title}  " if hit.title else ""
         say(f"{rank:>3}  {hit.score:.4f}  [{hit.id}]  {title}{_marked(hit.text, part)}")
+        if hit.fields:
+            say(f"     {_dim('  '.join(map(' '.join, hit.fields.items())))}")
 
 
 def _sentence_scores(
@@ -279,6 +295,12 @@ def _sentence_scores(
         [*islice(scores, len(each)), *[-inf] * (len(own) - len(each))]
         for each, own in zip(read, spans, strict=True)
     ]
+
+
+def _dim(text: str) -> str:
+    """Return the text in one line, dim if this is a screen."""
+    line = " ".join(text.splitlines())
+    return typer.style(line, dim=True) if sys.stdout.isatty() else line
 
 
 def _marked(text: str, part: Snippet) -> str:

@@ -58,7 +58,9 @@ class Neighbours:
         if len(collection) < collection.rows:
             bits = np.packbits(collection.alive, bitorder="little")
             selector = self._faiss.IDSelectorBitmap(bits)
-        wanted, parameters = self._parameters(k, selector, collection.rows / len(collection))
+        # Of fewer the nearest lie farther away, among more that do not count.
+        farther = collection.rows / len(collection)
+        wanted, parameters = self._parameters(k, selector, farther)
         _, found = self._index.search(queries, min(wanted, len(collection)), params=parameters)
         return np.sort(found, axis=1)
 
@@ -70,11 +72,10 @@ class Neighbours:
     def _parameters(self, k: int, selector: Faiss, farther: float) -> tuple[int, Faiss]:
         if isinstance(self._options, HnswOptions):
             wanted = k + max(_MORE, k // 10)
-            # Of fewer the nearest lie farther away, among more that were removed.
             effort = ceil(farther * max(self._options.search_effort, wanted))
             return wanted, self._faiss.SearchParametersHNSW(efSearch=effort, sel=selector)
         return self._options.candidates * k, self._faiss.SearchParametersIVF(
-            nprobe=self._options.probes, sel=selector
+            nprobe=ceil(farther * self._options.probes), sel=selector
         )
 
     def _read(self, path: Path, collection: Collection) -> Faiss:

@@ -122,6 +122,9 @@ def _invalid(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     if kind == "extra_forbidden":
         # The name of an unknown field is the user's own text.
         place, message = place[:-1], "there is a field that is not known; see /openapi.json"
+    if place[:1] == ("where",):  # further in are the names of columns as they were sent
+        place = place[:1]
+        message = "not columns with a list of texts, or with gte, gt, lte and lt, texts, each"
     param = ".".join(str(part) for part in place) or None
     where = f"{param}: " if param else "the body: "
     return ApiError(422, where + message, code="invalid_value", param=param)

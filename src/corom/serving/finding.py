@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from fastapi import Request
 
+from corom.errors import InputError
 from corom.highlight import MAX_SENTENCES, sentences, snippet
+from corom.index import Where
 from corom.records import Hit, Passage
 from corom.search import FoundPassage, Fusion
 from corom.serving.collection import Collection
@@ -40,10 +42,12 @@ async def find(
 ) -> Found:
     """Return the best passages, in the order of the reranker if there is a `second` pass.
 
-    Raises ApiError for a weight where nothing is weighed.
+    Raises ApiError for a weight where nothing is weighed, or a column that is not kept.
     """
     if body.weight is not None and body.mode != "both":
         raise ApiError(400, "weight belongs to mode both", code="invalid_value", param="weight")
+    if body.where:
+        collection = await asyncio.to_thread(_filtered, collection, body)
     once = collection.holds_parts if body.by_document is None else body.by_document
     k = body.k if second is None else max(body.k, second.rules.depth)
     if body.mode == "bm25":
@@ -62,6 +66,20 @@ async def find(
         return found
     passages = await _reordered(service, request, body.query, found.passages, second)
     return found._replace(passages=passages[: body.k])
+
+
+def _filtered(collection: Collection, body: SearchRequest) -> Collection:
+    """Return the passages that the request wants searched."""
+    try:
+        where = [
+            Where(column=column, among=tuple(asked))
+            if isinstance(asked, list)
+            else Where(column=column, **asked.model_dump())
+            for column, asked in body.where.items()
+        ]
+        return collection.only(where, body.mode)
+    except InputError as error:
+        raise ApiError(400, f"where: {error}", code="invalid_value", param="where") from None
 
 
 async def _reordered(

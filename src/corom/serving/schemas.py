@@ -260,6 +260,19 @@ Span = tuple[int, int]
 """First character and the one behind the last."""
 
 
+Value = Annotated[str, Field(min_length=1, max_length=1000)]
+Values = Annotated[list[Value], Field(min_length=1, max_length=1000)]
+
+
+class Bounds(Request):
+    """What a value is at least, above, at most, below; compared as text."""
+
+    gte: Value | None = None
+    gt: Value | None = None
+    lte: Value | None = None
+    lt: Value | None = None
+
+
 class SearchRequest(Request):
     """POST /v1/search."""
 
@@ -271,6 +284,12 @@ class SearchRequest(Request):
         ge=0,
         le=1,
         description=f"with mode both: what dense counts, bm25 the rest; default {Fusion.vectors}",
+    )
+    where: dict[str, Values | Bounds] = Field(
+        {},
+        max_length=20,
+        description="only passages whose kept column (corom index --keep) is one of some values, "
+        "or within bounds; of several columns all",
     )
     rerank: bool | None = Field(
         None, description="have the reranker read the first hits; default: if there is one"
@@ -305,6 +324,7 @@ class SearchHit(BaseModel):
     )
     title: str
     text: str
+    fields: dict[str, str] = Field(description="the columns that the index keeps")
     marks: Marks | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+from corom.errors import InputError
 from corom.index import open_index, open_writer
 from corom.index.building import Writer
 from corom.index.spec import BM25Options, IndexSpec
@@ -37,6 +38,8 @@ def open_loader(uri: str, spec: IndexSpec, *, deadline: float = 300.0) -> Writer
     when the server does not answer in time.
     """
     address = parse_uri(uri)
+    if spec.keep:
+        raise InputError("an index on a server keeps no columns; make the spec without keep")
     if address.kind == "milvus":
         from corom.stores.milvus_loading import MilvusLoader
 
