@@ -20,6 +20,8 @@ def test_the_python_examples_run(
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     for block in blocks:
         exec(compile(block, "docs/indexes.md", "exec"), names)  # noqa: S102
-    assert len(blocks) == 2
-    assert capsys.readouterr().out.startswith("1 ")  # the passage about diabetes
+    assert len(blocks) == 3
+    said = capsys.readouterr().out
+    assert said.startswith("1 ")  # the passage about diabetes
+    assert said.endswith("{'department': '儿科', 'date': '2025-03-02'}\n")
     assert len(open_index("my-index")) == 3
