@@ -12,8 +12,11 @@ import time
 import numpy as np
 import pytest
 
-from corom import Encoder, Passage, Reranker
+from corom import Encoder, Passage, Reranker, open_index
 from corom.errors import InputError
+from corom.index import ExactOptions, IndexSpec
+from corom.index.building import build_index
+from corom.search import Searcher
 
 TEXTS = ["头痛发热吃什么药", "糖尿病", "血" * 300, "头痛发热吃什么药"]
 
@@ -186,6 +189,67 @@ def test_haystack_ranker(reranker, tiny_reranker):
     found = titled.run(query=TEXTS[0], documents=documents)["documents"]
     truth = ranked(reranker, [f"高血压 {text}" for text in TEXTS], 4)
     assert [document.id for document in found] == [hit.id for hit in truth]
+
+
+@pytest.fixture
+def index(encoder, checkpoint, tmp_path):
+    spec = IndexSpec(
+        options=ExactOptions(),
+        dim=encoder.dim,
+        fingerprint=encoder.fingerprint,
+        normalized=True,
+        model=str(checkpoint.folder),
+    )
+    titles = ["高血压", "", ""]
+    build_index(tmp_path / "index", map(Passage, "abc", TEXTS, titles), spec=spec, encoder=encoder)
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def searcher(index, encoder):
+    return Searcher(open_index(index), encoder=encoder)
+
+
+def test_langchain_retriever(searcher):
+    pytest.importorskip("langchain_core", reason="make test-adapters installs it")
+    from corom.adapters.langchain import CoromRetriever
+
+    [truth] = searcher.search(TEXTS[:1], 2)
+    found = CoromRetriever(searcher=searcher, k=2).invoke(TEXTS[0])
+    assert [(one.id, one.page_content) for one in found] == [(one.id, one.text) for one in truth]
+    for one, hit in zip(found, truth, strict=True):
+        own = {"title": hit.title} if hit.title else {}
+        assert one.metadata == {**own, "relevance_score": hit.score}
+    assert len(asyncio.run(CoromRetriever(searcher=searcher).ainvoke(TEXTS[0]))) == 3
+    with pytest.raises(ValueError, match="k"):
+        CoromRetriever(searcher=searcher, k=0)
+
+
+def test_llamaindex_retriever(searcher):
+    pytest.importorskip("llama_index.core", reason="make test-adapters installs it")
+    from corom.adapters.llamaindex import CoromRetriever
+
+    [truth] = searcher.search(TEXTS[:1], 2)
+    found = CoromRetriever(searcher, k=2).retrieve(TEXTS[0])
+    assert [(one.node.node_id, one.node.text, one.score) for one in found] == [
+        (one.id, one.text, one.score) for one in truth
+    ]
+    titled = next(one for one in CoromRetriever(searcher).retrieve("头") if one.node.node_id == "a")
+    assert titled.node.metadata == {"title": "高血压"}
+
+
+def test_haystack_retriever(searcher, index, tmp_path):
+    pytest.importorskip("haystack", reason="make test-adapters installs it")
+    from corom.adapters.haystack import CoromRetriever
+
+    [truth] = searcher.search(TEXTS[:1], 2)
+    retriever = written_and_read(CoromRetriever(str(index), precision="fp32", top_k=2))
+    retriever.warm_up()
+    found = retriever.run(query=TEXTS[0])["documents"]
+    assert [(one.id, one.content) for one in found] == [(one.id, one.text) for one in truth]
+    same([one.score for one in found], [one.score for one in truth])
+    every = retriever.run(query=TEXTS[0], top_k=9)["documents"]
+    assert {one.id: one.meta for one in every} == {"a": {"title": "高血压"}, "b": {}, "c": {}}
 
 
 @pytest.fixture

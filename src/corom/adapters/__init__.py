@@ -2,10 +2,12 @@
 
 | framework | import from | classes |
 |---|---|---|
-| LangChain | `corom.adapters.langchain` | `CoromEmbeddings`, `CoromReranker`, `CoromSplitter` |
-| LlamaIndex | `corom.adapters.llamaindex` | `CoromEmbedding`, `CoromReranker`, `CoromSplitter` |
-| Haystack | `corom.adapters.haystack` | `CoromTextEmbedder`, `CoromDocumentEmbedder` |
-| | `corom.adapters.haystack` | `CoromRanker`, `CoromSplitter` |
+| LangChain | `corom.adapters.langchain` | `CoromEmbeddings`, `CoromRetriever`, |
+| | | `CoromReranker`, `CoromSplitter` |
+| LlamaIndex | `corom.adapters.llamaindex` | `CoromEmbedding`, `CoromRetriever`, |
+| | | `CoromReranker`, `CoromSplitter` |
+| Haystack | `corom.adapters.haystack` | `CoromTextEmbedder`, `CoromDocumentEmbedder`, |
+| | | `CoromRetriever`, `CoromRanker`, `CoromSplitter` |
 | MTEB | `corom.adapters.mteb` | `MtebEncoder` |
 
 They run the model in your process. For a model behind `corom serve` use the framework's own OpenAI

@@ -1,4 +1,4 @@
-"""Haystack: components that cut and embed documents, embed queries, and rank documents anew.
+"""Haystack: components that cut and embed documents, embed queries, search, and rank anew.
 
 Pipelines are written to files, so the components take a model's name, and load it on first use
 (or in `warm_up`, which pipelines call). Haystack writes and reads a component by the options of
@@ -13,12 +13,15 @@ from functools import cached_property
 
 from haystack import Document, component
 
+from corom.adapters.hits import metadata_of
 from corom.adapters.parts import parts_of
 from corom.encoder import EMBEDDED, Encoder
 from corom.engines.base import Precision
 from corom.records import Passage
 from corom.reranker import Reranker
+from corom.search import Searcher
 from corom.splitting import Part, Splitter
+from corom.stores import by_kind, open_any
 
 
 @dataclass(eq=False)
@@ -107,6 +110,49 @@ class CoromSplitter:
                 _part(document, part, number)
                 for document, own in zip(documents, parts, strict=True)
                 for number, part in enumerate(own)
+            ]
+        }
+
+
+@component
+@dataclass(eq=False)
+class CoromRetriever:
+    """A query in, the best `top_k` passages of an index out, by vectors or by words.
+
+    `index` is what `corom index` made, a folder or a server's URI; `model` where its model is now,
+    by default what the index says. A document's meta has the title and the columns that the index
+    keeps.
+    """
+
+    index: str
+    _: KW_ONLY
+    model: str | None = None
+    precision: Precision = "auto"
+    max_length: int | None = None
+    top_k: int = 10
+
+    @cached_property
+    def _searcher(self) -> Searcher:
+        vectors, words = by_kind(open_any(self.index))
+        if vectors is None:
+            return Searcher(words=words)
+        encoder = Encoder.load(
+            self.model or vectors.spec.model, precision=self.precision, max_length=self.max_length
+        )
+        return Searcher(vectors, encoder=encoder)
+
+    def warm_up(self) -> None:
+        """Open the index and load its model, once."""
+        _ = self._searcher
+
+    @component.output_types(documents=list[Document])
+    def run(self, query: str, top_k: int | None = None) -> dict[str, list[Document]]:
+        """Return `{"documents": …}`, best first; `top_k` here goes before that of the component."""
+        [hits] = self._searcher.search([query], self.top_k if top_k is None else top_k)
+        return {
+            "documents": [
+                Document(id=hit.id, content=hit.text, meta=metadata_of(hit), score=hit.score)
+                for hit in hits
             ]
         }
 

@@ -1,20 +1,23 @@
-"""LangChain: what embeds (an Encoder), ranks (a Reranker) and cuts long texts (a Splitter)."""
+"""LangChain: what embeds (an Encoder), finds (a Searcher), ranks and cuts long texts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from langchain_core.callbacks import Callbacks
+from langchain_core.callbacks import CallbackManagerForRetrieverRun, Callbacks
 from langchain_core.documents import BaseDocumentCompressor, BaseDocumentTransformer, Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, PositiveInt
 
+from corom.adapters.hits import metadata_of
 from corom.adapters.parts import parts_of
 from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.records import Passage
 from corom.reranker import Reranker
+from corom.search import Searcher
 from corom.splitting import Part, Splitter
 
 
@@ -44,6 +47,35 @@ class CoromEmbeddings(Embeddings):
         )
         numbers: list[float] = vectors[0].tolist()
         return numbers
+
+
+class CoromRetriever(BaseRetriever):
+    """Finds the best `k` passages of an index: whatever a `Searcher` does, filters included.
+
+    A document's metadata has the title, the columns that the index keeps, and the score as
+    `relevance_score`, LangChain's name for it.
+    """
+
+    searcher: Searcher
+    k: PositiveInt = 10
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - LangChain's signature
+    ) -> list[Document]:
+        [hits] = self.searcher.search([query], self.k)
+        return [
+            Document(
+                id=hit.id,
+                page_content=hit.text,
+                metadata={**metadata_of(hit), "relevance_score": hit.score},
+            )
+            for hit in hits
+        ]
 
 
 class CoromReranker(BaseDocumentCompressor):

@@ -1,20 +1,23 @@
-"""LlamaIndex: what embeds (an Encoder), ranks (a Reranker) and cuts long texts (a Splitter)."""
+"""LlamaIndex: what embeds (an Encoder), finds (a Searcher), ranks and cuts long texts."""
 
 from __future__ import annotations
 
 import asyncio
 
+from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.node_parser.interface import MetadataAwareTextSplitter
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
 
+from corom.adapters.hits import metadata_of
 from corom.adapters.parts import parts_of
 from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.records import Passage
 from corom.reranker import Reranker
+from corom.search import Searcher
 from corom.splitting import Splitter
 
 # One call encodes so many texts: enough for full batches of equal length.
@@ -64,6 +67,27 @@ class CoromEmbedding(BaseEmbedding):
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         return await asyncio.to_thread(self._get_text_embeddings, texts)
+
+
+class CoromRetriever(BaseRetriever):
+    """Finds the best `k` passages of an index: whatever a `Searcher` does, filters included.
+
+    A node's metadata has the title and the columns that the index keeps.
+    """
+
+    def __init__(self, searcher: Searcher, *, k: int = 10) -> None:
+        super().__init__()
+        self._searcher, self._k = searcher, k
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        [hits] = self._searcher.search([query_bundle.query_str], self._k)
+        return [
+            NodeWithScore(
+                node=TextNode(id_=hit.id, text=hit.text, metadata=metadata_of(hit)),
+                score=hit.score,
+            )
+            for hit in hits
+        ]
 
 
 class CoromReranker(BaseNodePostprocessor):
