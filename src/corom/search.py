@@ -129,8 +129,6 @@ class Searcher:
         where, found = list(where), copy(self)
         found._vectors = None if self._vectors is None else _only(self._vectors, where)
         found._words = None if self._words is None else _only(self._words, where)
-        first = found._vectors if found._vectors is not None else found._words
-        found._first = self._first if first is None else first
         return found
 
     def search(

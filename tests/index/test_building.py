@@ -9,7 +9,7 @@ import pytest
 
 from corom.encoder import Encoder
 from corom.errors import InputError
-from corom.index import BM25Options, ExactOptions, IndexSpec, building, open_index
+from corom.index import BM25Options, ExactOptions, IndexSpec, Where, building, open_index
 from corom.index.building import build_index
 from corom.records import Passage, Query
 from corom.search import Searcher
@@ -199,6 +199,18 @@ class TestParts:
         assert size == len(list(splitter.split(self.TEXTS)))
         found = Searcher(words=open_index(tmp_path / "index")).search(["咳嗽"])[0]
         assert [hit.id for hit in found] == ["b"]
+
+    def test_parts_have_the_fields_of_their_text(self, splitter, tmp_path):
+        pytest.importorskip("tantivy")
+        texts = [text._replace(fields={"department": text.id}) for text in self.TEXTS]
+        spec = IndexSpec(options=BM25Options(cut="bigrams"), part_tokens=16, keep=("department",))
+        size = build_index(tmp_path / "index", texts, spec=spec, splitter=splitter)
+        index = open_index(tmp_path / "index")
+        for text in texts:
+            some = index.only([Where(column="department", among=(text.id,))])
+            found = [hit.id for hit in some.search([text.text], size)[0]]
+            parts = [part.passage.id for part in splitter.split([text])]
+            assert sorted(found) == sorted(parts)
 
     def test_a_splitter_too_many_or_another(self, checkpoint, encoder, splitter, tmp_path):
         made = {"encoder": encoder, "splitter": splitter}

@@ -266,3 +266,13 @@ class TestWhere:
         for mode in ("bm25", "both"):
             body = {"query": QUERY, "mode": mode, "where": where}
             assert client.post("/v1/search", json=body).status_code == 400
+
+    def test_indexes_that_keep_other_values(
+        self, serve: Callable[..., TestClient], client: TestClient
+    ) -> None:
+        words = BM25Index.new(BM25Options(cut="bigrams"), keep=("department",))
+        words.add([each._replace(fields={"department": "内科"}) for each in self.KEPT])
+        vectors = client.service.collection.vectors  # type: ignore[attr-defined]
+        client = serve(collection=Collection("kept", vectors=vectors, words=words))
+        found = ids(client, mode="both", where={"department": ["内科"]})
+        assert {*found} == {"1", "2", "3", "4", "5"}

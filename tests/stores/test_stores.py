@@ -238,3 +238,9 @@ def test_a_collection_of_somebody_else_is_left_alone(lite: str, tmp_path: Path) 
     for action in (lambda: open_store(uri), lambda: open_loader(uri, spec_of())):
         with pytest.raises(ArtifactError, match="did not make"):
             action()
+
+
+@pytest.mark.parametrize("uri", ["milvus://127.0.0.1:1/a", "postgresql://u@127.0.0.1:1/d/a"])
+def test_no_columns_are_kept(uri: str) -> None:
+    with pytest.raises(InputError, match="keeps no columns"):
+        open_loader(uri, spec_of(keep=("department",)))

@@ -49,7 +49,8 @@ class Collection:
         self._ranks, self._settled = ranks, settled
         self._order: NDArray[np.int64] | None = None
         self._hashes: NDArray[np.int64] | None = None
-        self._columns, self._filtered = columns, False
+        self._columns = columns
+        self._unfiltered: NDArray[np.bool_] | None = None
 
     @property
     def rows(self) -> int:
@@ -83,7 +84,7 @@ class Collection:
         self._settled, self._columns = False, None
 
     def only(self, where: Iterable[Where]) -> Self:
-        """Return the rows that match every filter, to be searched; the others count as removed.
+        """Return the rows that match every filter, to be searched; all can be looked up by id.
 
         Costs a moment, and a byte a row. Raises InputError for a column that is not kept.
         """
@@ -94,7 +95,7 @@ class Collection:
         mask = matching(where, names=self.spec.keep, columns=self._columns)
         self._ascending()  # once, for all that is made of this
         found = copy(self)
-        found.alive, found._filtered = self.alive & mask, True
+        found.alive, found._unfiltered = self.alive & mask, self._held
         return found
 
     def replace(self, run: slice, segment: Segment) -> None:
@@ -155,8 +156,13 @@ class Collection:
         order = self._ascending()
         return ranks if order is None else order[ranks]
 
+    @property
+    def _held(self) -> NDArray[np.bool_]:
+        """Which rows were not removed, whatever a filter leaves."""
+        return self.alive if self._unfiltered is None else self._unfiltered
+
     def _require_all(self) -> None:
-        if self._filtered:
+        if self._unfiltered is not None:
             raise InputError("an index under a filter is to be searched; change the one it is of")
 
     def _settle(self) -> None:
@@ -200,7 +206,7 @@ class Collection:
 
         rank = bisect_left(range(self.rows), id_key(id_), key=lambda r: id_key(id_at(r)))
         while rank < self.rows and id_at(rank) == id_:
-            if self.alive[row := row_at(rank)]:
+            if self._held[row := row_at(rank)]:
                 return row
             rank += 1
         raise InputError(f"id {id_!r} is not in the index")
