@@ -28,16 +28,22 @@ class InputError(CoromError, ValueError):
 
 
 class FormatError(CoromError):
-    """A data file does not have the form it should; `path` and `line` (from 1) say where."""
+    """A data file does not have the form it should; `path` and `line` (from 1) say where.
 
-    def __init__(self, message: str, *, path: Path | str, line: int | None = None) -> None:
+    `reason` is the short name that a bad record is counted under.
+    """
+
+    def __init__(
+        self, message: str, *, path: Path | str, line: int | None = None, reason: str | None = None
+    ) -> None:
         self.path = Path(path)
         self.line = line
-        self._given = message, path, line
+        self.reason = reason
+        self._given = message, path, line, reason
         place = f"{path}" if line is None else f"{path}, line {line}"
         super().__init__(f"{place}: {message}")
 
-    def __reduce__(self) -> tuple[Callable[..., FormatError], tuple[str, Path | str, int | None]]:
+    def __reduce__(self) -> tuple[Callable[..., FormatError], tuple[object, ...]]:
         # Worker processes send their errors home; what Exception does by itself loses the place.
         return _format_error, self._given
 
@@ -62,5 +68,7 @@ class ServiceError(CoromError):
     """The server cannot answer this request now."""
 
 
-def _format_error(message: str, path: Path | str, line: int | None) -> FormatError:
-    return FormatError(message, path=path, line=line)
+def _format_error(
+    message: str, path: Path | str, line: int | None, reason: str | None
+) -> FormatError:
+    return FormatError(message, path=path, line=line, reason=reason)

@@ -74,7 +74,7 @@ def test_standard_input_and_nothing_at_all(run: Callable, model: Path, tmp_path:
     assert out.with_suffix(".ids.txt").read_text() == ""
 
 
-@pytest.mark.parametrize(("stdin", "what"), [(b"a\n\n", "is empty"), (b"a\n\xff\n", "UTF-8")])
+@pytest.mark.parametrize(("stdin", "what"), [(b"a\n\n", "empty text"), (b"a\n\xff\n", "UTF-8")])
 def test_bad_lines_of_standard_input(
     run: Callable, model: Path, tmp_path: Path, stdin: bytes, what: str
 ) -> None:

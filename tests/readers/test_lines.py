@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import itertools
 import lzma
@@ -179,7 +180,8 @@ def test_bad_records_raise_with_file_and_line_or_are_counted(tmp_path: Path) -> 
     path.write_bytes("头痛\n".encode() + b"x\n" + b"\xff\xfe\n" + "咳嗽".encode())
     with pytest.raises(FormatError, match="line 2: is short") as caught:
         list(read_records([path], refuse_short, skips=None))
-    assert (caught.value.path, caught.value.line) == (path, 2)
+    for error in (caught.value, copy.copy(caught.value)):  # workers send copies of theirs
+        assert (error.path, error.line, error.reason) == (path, 2, "short")
     skips = SkipReport()
     for _ in range(2):  # read twice, counted once
         assert list(read_records([path], refuse_short, skips=skips)) == ["头痛", "咳嗽"]

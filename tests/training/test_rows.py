@@ -142,7 +142,7 @@ def test_a_query_without_its_passage_raises_or_is_counted(dataset):
     assert len(found.rows) == 60
     assert found.skips.counts == {"no relevant passage": 1}
     assert "60 rows" in found.describe()
-    assert "1 records were left out" in found.describe()
+    assert "1 record was left out" in found.describe()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from corom.cli.console import (
     load_encoder,
     note,
     progress_bar,
-    read_passages,
     say,
     say_json,
 )
@@ -24,10 +23,13 @@ from corom.cli.options import (
     JsonOption,
     LengthOption,
     ModelOption,
+    NoHeaderOption,
     PrecisionOption,
+    SkipBadOption,
     TextOption,
     TitleOption,
 )
+from corom.cli.texts import Texts
 from corom.errors import InputError
 from corom.extras import need
 
@@ -69,6 +71,8 @@ def command(
     id_: IdOption = None,
     title: TitleOption = None,
     encoding: EncodingOption = "utf-8",
+    no_header: NoHeaderOption = False,
+    skip_bad: SkipBadOption = False,
     model: ModelOption = "corom-medical",
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
@@ -87,8 +91,8 @@ def command(
     need("sklearn", extra="cluster")  # before the long work, not after it
     if out is not None:
         check_table(out, source)
-    layout = Layout(text=text, id=id_, title=title, encoding=encoding)
-    passages = list(read_passages(source, layout))
+    layout = Layout(text=text, id=id_, title=title, encoding=encoding, header=not no_header)
+    passages = list(Texts(source, layout, skip_bad=skip_bad).passages())
     texts = [passage.content for passage in passages]
     encoder = load_encoder(model, precision=precision, device=device, max_length=max_length)
     with progress_bar(len(texts)) as meter:

@@ -20,8 +20,7 @@ import typer
 if TYPE_CHECKING:
     from corom.cli.options import EngineName, Precision
     from corom.encoder import Encoder, Progress
-    from corom.readers import Layout
-    from corom.records import Passage, Query
+    from corom.records import Passage
     from corom.reranker import Reranker, SecondPass
     from corom.splitting import Splitter
 
@@ -124,69 +123,6 @@ def _warnings_noted() -> Iterator[None]:
         note(str(warning.message))
 
 
-def read_passages(source: str, layout: Layout | None = None) -> Iterator[Passage]:
-    """Return the passages of a file or folder, or of standard input (`-`), a text a line."""
-    from corom.readers import open_passages
-    from corom.readers.layout import FIXED
-    from corom.records import Passage
-
-    layout = layout or FIXED
-    if source == STDIN:
-        layout.refuse("standard input")
-        return (Passage(*line) for line in _read_stdin())
-    return open_passages(Path(source), layout=layout)
-
-
-def read_queries(source: str, layout: Layout) -> Iterator[Query]:
-    """Return the queries of a file, or of standard input (`-`), a query a line."""
-    from corom.readers import open_queries
-    from corom.records import Query
-
-    if source == STDIN:
-        layout.refuse("standard input")
-        return (Query(*line) for line in _read_stdin())
-    return open_queries(Path(source), layout=layout)
-
-
-def _read_stdin() -> Iterator[tuple[str, str]]:
-    """Yield number and text of each line."""
-    from corom.errors import FormatError
-
-    for number, raw in enumerate(sys.stdin.buffer, 1):
-        text = stdin_line(raw, number)
-        if not text.strip():
-            raise FormatError("is empty", path="standard input", line=number)
-        yield str(number), text
-
-
-def stdin_text(number: int) -> str | None:
-    """Return the next line, None at the end: as the terminal writes it, or from a pipe in UTF-8."""
-    from corom.errors import FormatError
-
-    if not sys.stdin.isatty():
-        raw = sys.stdin.buffer.readline()
-        return stdin_line(raw, number) if raw else None
-    try:
-        return sys.stdin.readline() or None
-    except UnicodeDecodeError:
-        raise FormatError(
-            f"is not {sys.stdin.encoding}, which the terminal is said to write",
-            path="standard input",
-            line=number,
-        ) from None
-
-
-def stdin_line(raw: bytes, number: int) -> str:
-    """Return the text of a line of standard input; FormatError if it is not UTF-8."""
-    from corom.errors import FormatError
-    from corom.readers.lines import TO_UTF8, line_content
-
-    try:
-        return line_content(raw, first=number == 1).decode("utf-8").strip("\r\n")
-    except UnicodeDecodeError:
-        raise FormatError(f"is not UTF-8; {TO_UTF8}", path="standard input", line=number) from None
-
-
 def check_output(out: Path, source: str | Path = STDIN) -> None:
     """Raise InputError, before hours pass, if `out` cannot be written or is the input itself."""
     from corom.errors import InputError
@@ -235,11 +171,6 @@ def _files_of(source: str) -> list[Path]:
         return [path for path in where.iterdir() if path.suffix in (".tsv", ".txt", ".md")]
 
 
-def count_passages(source: str, layout: Layout) -> int | None:
-    """Return how many passages there are, checking all of them; None for standard input."""
-    return None if source == STDIN else sum(1 for _ in read_passages(source, layout))
-
-
 class Meter:
     """What an encoder reports its progress to: a bar on the screen, and the figures at the end."""
 
@@ -283,7 +214,7 @@ class Meter:
 
 
 @contextmanager
-def progress_bar(total: int | Callable[[], int] | None) -> Iterator[Meter]:
+def progress_bar(total: int | Callable[[], int | None] | None) -> Iterator[Meter]:
     """Yield a meter with a bar on standard error, if that is a screen.
 
     A `total` that must be counted first is counted for a screen only.

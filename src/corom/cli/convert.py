@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from corom.cli.console import note, read_passages, say, say_json
+from corom.cli.console import note, say, say_json
 from corom.cli.options import JsonOption, ThreadsOption
+from corom.cli.texts import read_passages
 from corom.errors import InputError
 from corom.models.config import Pooling
 
@@ -48,8 +49,8 @@ def command(
         Pooling | None,
         typer.Option(
             "--pooling",
-            help="How tokens become a vector; this and the next four take the place of what SRC says, "
-            "or does not say.",
+            help="How tokens become a vector; this and the next four take the place of what SRC "
+            "says, or does not say.",
         ),
     ] = None,
     normalize: Annotated[

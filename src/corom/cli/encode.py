@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from corom.cli.console import STDIN, count_passages, load_encoder
+from corom.cli.console import STDIN, load_encoder
 from corom.cli.encode_file import Side, encode_file
 from corom.cli.encode_shards import encode_folder
 from corom.cli.options import (
@@ -19,12 +19,15 @@ from corom.cli.options import (
     JsonOption,
     LengthOption,
     ModelOption,
+    NoHeaderOption,
     NormalizeOption,
     PrecisionOption,
+    SkipBadOption,
     TextOption,
     ThreadsOption,
     TitleOption,
 )
+from corom.cli.texts import Texts
 from corom.errors import InputError
 
 
@@ -54,6 +57,8 @@ def command(
     id_: IdOption = None,
     title: TitleOption = None,
     encoding: EncodingOption = "utf-8",
+    no_header: NoHeaderOption = False,
+    skip_bad: SkipBadOption = False,
     normalize: NormalizeOption = None,
     dim: DimOption = None,
     model: ModelOption = "corom-medical",
@@ -89,13 +94,14 @@ def command(
     """
     from corom.readers import Layout
 
-    layout = Layout(text=text, id=id_, title=title, encoding=encoding)
+    layout = Layout(text=text, id=id_, title=title, encoding=encoding, header=not no_header)
+    texts = Texts(source, layout, skip_bad=skip_bad)
     shards = {"rows": shard_rows, "container": container, "vector_type": store}
     given = {name: value for name, value in shards.items() if value is not None}
     one_file = _is_one_file(source, out, for_shards=bool(given or workers or ray))
     if not one_file:
-        layout.refuse(f"shards of {source}")
-    total = count_passages(source, layout) if one_file else None
+        texts.refuse(f"shards of {source}")
+    total = texts.count() if one_file else None
     encoder = load_encoder(
         model,
         engine=engine,
@@ -107,7 +113,7 @@ def command(
     how: dict[str, Any] = {"side": side, "normalize": normalize, "truncate_dim": dim}
     how["as_json"] = as_json
     if one_file:
-        encode_file(source, out, encoder, layout=layout, total=total, **how)
+        encode_file(source, out, encoder, texts=texts, total=total, **how)
         return
     how |= {"device": device, "workers": workers, "ray": ray, "model": model, **given}
     encode_folder(source, out, encoder, threads=threads or 1, **how)

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
-from corom.cli.console import check_output, note, progress_bar, read_passages, say, say_json
+from corom.cli.console import check_output, note, progress_bar, say, say_json
 from corom.errors import InputError
 
 if TYPE_CHECKING:
+    from corom.cli.texts import Texts
     from corom.encoder import Encoder
-    from corom.readers import Layout
     from corom.vectors import Vectors
 
 Side: TypeAlias = Literal["passage", "query"]
@@ -25,7 +25,7 @@ def encode_file(
     out: Path,
     encoder: Encoder,
     *,
-    layout: Layout,
+    texts: Texts,
     side: Side,
     total: int | None,
     as_json: bool,
@@ -36,11 +36,11 @@ def encode_file(
     for file in (out, _ids_of(out)) if out.suffix == ".npy" else (out,):
         check_output(file, source)
     with progress_bar(total) as meter:
-        texts, options = _texts(source, layout, ids), {**options, "progress": meter}
+        contents, options = _contents(texts, ids), {**options, "progress": meter}
         if side == "query":
-            chunks = iter([encoder.encode_queries(texts, **options)])
+            chunks = iter([encoder.encode_queries(contents, **options)])
         else:
-            chunks = encoder.stream_passages(texts, **options)
+            chunks = encoder.stream_passages(contents, **options)
         write = _write_npy if out.suffix == ".npy" else _write_jsonl
         shape = write(out, ids, chunks)
     if as_json:
@@ -51,8 +51,8 @@ def encode_file(
         say(f"{out}: {shape[0]:,} x {shape[1]} float32")
 
 
-def _texts(source: str, layout: Layout, ids: deque[str]) -> Iterator[str]:
-    for passage in read_passages(source, layout):
+def _contents(texts: Texts, ids: deque[str]) -> Iterator[str]:
+    for passage in texts.passages():
         ids.append(passage.id)
         yield passage.content
 

@@ -16,7 +16,6 @@ from corom.cli.console import (
     nameable,
     note,
     progress_bar,
-    read_passages,
     say,
     say_json,
 )
@@ -28,12 +27,15 @@ from corom.cli.options import (
     IdOption,
     JsonOption,
     LengthOption,
+    NoHeaderOption,
     NormalizeOption,
     PrecisionOption,
+    SkipBadOption,
     TextOption,
     ThreadsOption,
     TitleOption,
 )
+from corom.cli.texts import Texts
 from corom.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ def command(
     id_: IdOption = None,
     title: TitleOption = None,
     encoding: EncodingOption = "utf-8",
+    no_header: NoHeaderOption = False,
+    skip_bad: SkipBadOption = False,
     kind: Annotated[
         Literal["exact", "hnsw", "ivfpq"],
         typer.Option("--kind", help="How vectors are searched; the last two: extra index."),
@@ -150,7 +154,10 @@ def command(
     from corom.sharding.folder import holds_vectors
 
     options, columns = _options(kind, scan), _columns(keep, to)
-    layout = Layout(text=text, id=id_, title=title, encoding=encoding, keep=columns)
+    layout = Layout(
+        text=text, id=id_, title=title, encoding=encoding, header=not no_header, keep=columns
+    )
+    texts = Texts(str(source), layout, skip_bad=skip_bad)
     if str(source) == STDIN:
         raise InputError("a corpus is read twice, standard input only once; write it to a file")
     if erase and not update:
@@ -158,7 +165,7 @@ def command(
     if whole_share and (part_tokens is None or model == BM25):
         raise InputError("--whole-share belongs to --part-tokens, and to vectors")
     if holds_vectors(source):
-        layout.refuse(source)
+        texts.refuse(source)
         _refuse_for_shards({"--part-tokens": part_tokens is not None, "--update": update})
         _from_shards(source, to, options, store=store, as_json=as_json)
         return
@@ -191,7 +198,7 @@ def command(
         splitter = load_splitter(model, part_tokens=part_tokens, reads=reads)
 
     def read() -> Iterator[Passage]:
-        passages = read_passages(str(source), layout)
+        passages = texts.passages()
         return passages if splitter is None else nameable(passages)
 
     makers: dict[str, Any] = {"encoder": encoder, "splitter": splitter}

@@ -77,6 +77,21 @@ EncodingOption = Annotated[
         "--encoding", help="Of a file of texts; gb18030 reads GBK, a Chinese Excel's plain csv."
     ),
 ]
+NoHeaderOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-header",
+        help="Of a .csv or .xlsx: the first row is a text, too; columns go by number only.",
+    ),
+]
+SkipBadOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad",
+        help="Leave out what cannot be read, such as rows without a text, and say how many for "
+        "which reason; else the first stops the command.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 NormalizeOption = Annotated[
     bool | None,

@@ -10,7 +10,6 @@ from corom.cli.console import (
     load_encoder,
     load_reranker,
     load_second_pass,
-    read_passages,
     say,
     say_json,
 )
@@ -20,11 +19,14 @@ from corom.cli.options import (
     JsonOption,
     LengthOption,
     ModelOption,
+    NoHeaderOption,
     PrecisionOption,
     RerankShareOption,
+    SkipBadOption,
     TextOption,
     TitleOption,
 )
+from corom.cli.texts import Texts
 
 
 def command(
@@ -44,6 +46,8 @@ def command(
     id_: IdOption = None,
     title: TitleOption = None,
     encoding: EncodingOption = "utf-8",
+    no_header: NoHeaderOption = False,
+    skip_bad: SkipBadOption = False,
     k: Annotated[int | None, typer.Option("-k", help="Show the best K only.")] = None,
     model: ModelOption = "corom-medical",
     reranker: Annotated[
@@ -72,11 +76,9 @@ def command(
 
     if bool(passages) == (file is not None):
         raise InputError("name passages, or a file of passages with --file (one of the two)")
-    layout = Layout(text=text, id=id_, title=title, encoding=encoding)
-    if file is not None:
-        candidates = list(read_passages(file, layout))
-    else:
-        layout.refuse("without --file")
+    layout = Layout(text=text, id=id_, title=title, encoding=encoding, header=not no_header)
+    candidates = list(Texts(file, layout, skip_bad=skip_bad).passages())
+    if file is None:
         candidates = [Passage(str(n), text) for n, text in enumerate(passages or [], 1)]
     if reranker is None and rerank_share is not None:
         raise InputError("--rerank-share belongs to --reranker")

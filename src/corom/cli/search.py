@@ -13,23 +13,24 @@ import typer
 
 from corom.cli.console import (
     load_encoder,
-    read_queries,
     say,
     say_json,
     second_pass,
-    stdin_text,
 )
 from corom.cli.options import (
     EncodingOption,
     IdOption,
     JsonOption,
+    NoHeaderOption,
     PrecisionOption,
     RerankDepthOption,
     RerankOption,
     RerankShareOption,
+    SkipBadOption,
     TextOption,
     ThreadsOption,
 )
+from corom.cli.texts import Texts, stdin_text
 from corom.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def command(
     text: TextOption = None,
     id_: IdOption = None,
     encoding: EncodingOption = "utf-8",
+    no_header: NoHeaderOption = False,
+    skip_bad: SkipBadOption = False,
     k: Annotated[int, typer.Option("-k", help="Passages for each query.")] = 10,
     by_document: Annotated[
         bool | None,
@@ -136,9 +139,8 @@ def command(
 
     _check_flags(queries or [], file, words=words, fusion=fusion, weight=weight)
     filters = list(map(parse_where, where or []))
-    layout = Layout(text=text, id=id_, encoding=encoding)
-    if file is None:
-        layout.refuse("without --file")
+    layout = Layout(text=text, id=id_, encoding=encoding, header=not no_header)
+    texts = Texts(file, layout, skip_bad=skip_bad)
     on: dict[str, Any] = {"precision": precision, "threads": threads}
     load = partial(load_encoder, max_length=max_length, **on)
     reads = second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
@@ -156,7 +158,7 @@ def command(
         searcher = searcher.only(filters)
     asked = iter([Query("", text) for text in queries or []])
     if file is not None:
-        asked = read_queries(file, layout)
+        asked = texts.queries()
     elif not queries:
         asked = _ask()
     # One at a time where someone waits for the answer.

@@ -11,7 +11,6 @@ from corom.cli.console import (
     check_table,
     load_encoder,
     note,
-    read_passages,
     say,
     say_json,
 )
@@ -22,10 +21,13 @@ from corom.cli.options import (
     JsonOption,
     LengthOption,
     ModelOption,
+    NoHeaderOption,
     PrecisionOption,
+    SkipBadOption,
     TextOption,
     TitleOption,
 )
+from corom.cli.texts import Texts
 
 MOST = 4000
 
@@ -76,6 +78,8 @@ def command(
     id_: IdOption = None,
     title: TitleOption = None,
     encoding: EncodingOption = "utf-8",
+    no_header: NoHeaderOption = False,
+    skip_bad: SkipBadOption = False,
     model: ModelOption = "corom-medical",
     precision: PrecisionOption = "auto",
     max_length: LengthOption = None,
@@ -94,10 +98,8 @@ def command(
     if sum((bool(texts), file is not None, pairs is not None)) != 1:
         raise InputError("give texts, --file or --pairs (one of the three)")
     both = [(pair.query, pair.positive) for pair in read_pairs(pairs)] if pairs else []
-    layout = Layout(text=column, id=id_, title=title, encoding=encoding)
-    if file is None:
-        layout.refuse("without --file")
-    passages = [] if file is None else list(read_passages(file, layout))
+    layout = Layout(text=column, id=id_, title=title, encoding=encoding, header=not no_header)
+    passages = list(Texts(file, layout, skip_bad=skip_bad).passages())
     texts = texts or [passage.content for passage in passages]
     if above is None and len(texts) > MOST:
         raise InputError(

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from corom.cli.console import (
-    STDIN,
     check_output,
     note,
     progress_bar,
-    read_passages,
     say,
     say_json,
 )
@@ -24,14 +21,16 @@ from corom.cli.options import (
     IdOption,
     JsonOption,
     ModelOption,
+    NoHeaderOption,
+    SkipBadOption,
     TextOption,
     TitleOption,
 )
+from corom.cli.texts import Texts
 from corom.errors import FormatError, InputError
 
 if TYPE_CHECKING:
     from corom.encoder import Progress
-    from corom.readers import Layout
     from corom.records import Passage
     from corom.splitting import Part
 
@@ -65,6 +64,8 @@ def command(
     id_: IdOption = None,
     title: TitleOption = None,
     encoding: EncodingOption = "utf-8",
+    no_header: NoHeaderOption = False,
+    skip_bad: SkipBadOption = False,
     max_tokens: Annotated[
         int | None,
         typer.Option(
@@ -86,7 +87,7 @@ def command(
     Where a paragraph ends, else a sentence, a clause, a word. A text that fits stays as it is;
     parts are called ID#1, ID#2 and so on. corom search --by-document finds each text once.
     """
-    from corom.readers import Layout, open_documents
+    from corom.readers import Layout
     from corom.readers.documents import other_files
     from corom.readers.lines import plain_name
     from corom.splitting import Splitter, write_parts
@@ -94,15 +95,13 @@ def command(
     if not plain_name(out.name).endswith(".jsonl"):
         raise InputError(f"{out} cannot hold parts; name it .jsonl")
     check_output(out, source)
-    layout = Layout(text=text, id=id_, title=title, encoding=encoding)
-    if files:
-        layout.refuse_columns(source)
+    layout = Layout(text=text, id=id_, title=title, encoding=encoding, header=not no_header)
+    texts = Texts(source, layout, skip_bad=skip_bad)
+    read = texts.documents() if files else _passages(texts, source)
     splitter = Splitter.load(model, max_tokens=max_tokens, overlap=overlap)
-    texts = open_documents(source, encoding=encoding) if files else _passages(source, layout)
     count = _Count()
-    unknown = files or source == STDIN
-    with progress_bar(None if unknown else partial(_number, source, layout)) as meter:
-        write_parts(out, count.watched(splitter.split(texts), meter))
+    with progress_bar(None if files else texts.count) as meter:
+        write_parts(out, count.watched(splitter.split(read), meter))
     if files and (others := other_files(source)):
         kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
         note(f"{others.total()} other files were left out ({kinds}); .txt and .md are read")
@@ -120,18 +119,14 @@ def command(
     )
 
 
-def _passages(source: str, layout: Layout) -> Iterator[Passage]:
+def _passages(texts: Texts, source: str) -> Iterator[Passage]:
     """Return the passages of the input; who gives a folder of texts is told of --files."""
     try:
-        return read_passages(source, layout)
+        return texts.passages()
     except FormatError as error:
         if Path(source).is_dir():
             raise InputError(f"give --files if each file in it is a text; {error}") from None
         raise
-
-
-def _number(source: str, layout: Layout) -> int:
-    return sum(1 for _ in read_passages(source, layout))
 
 
 @dataclass

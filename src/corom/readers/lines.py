@@ -77,7 +77,8 @@ class SkipReport:
         if not self.counts:
             return "nothing was left out"
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts.most_common())
-        return f"{self.total} records were left out ({reasons}); the first: {self.first[0]}"
+        left_out = "1 record was" if self.total == 1 else f"{self.total} records were"
+        return f"{left_out} left out ({reasons}); the first: {self.first[0]}"
 
 
 def plain_name(name: str) -> str:
@@ -258,7 +259,7 @@ def read_records(
 
 def leave_out(bad: BadRecordError, path: Path, line: int | None, skips: SkipReport | None) -> None:
     """Count a bad record in `skips`, or raise it as a FormatError when there is none."""
-    error = FormatError(str(bad), path=path, line=line)
+    error = FormatError(str(bad), path=path, line=line, reason=bad.reason)
     if skips is None:
         raise error from None
     skips.add(error, reason=bad.reason)
