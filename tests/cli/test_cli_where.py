@@ -70,6 +70,7 @@ def test_hits_show_what_is_kept(
     [hit] = json.loads(run(*asked, "--json").out)
     assert hit["fields"] == {"科室": "内科", "date": "2025-03-01"}
     assert "\n     科室 内科  date 2025-03-01\n" in run(*asked).out
+    assert "keeps: 科室, date" in run("doctor", "-i", index).out
     monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
     assert "\x1b[2m科室 内科" in run(*asked).out  # dim
 

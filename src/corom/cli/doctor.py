@@ -156,6 +156,7 @@ def _index(name: str) -> Facts:
         "name": name,
         "passages": f"{len(index):,}",
         "kind": index.spec.options.kind,
+        "keeps": ", ".join(index.spec.keep) or "no other columns",
         "model": index.spec.model,
         "fingerprint": index.spec.fingerprint or "words have none",
         "checksums": "all right",
