@@ -19,9 +19,10 @@ _BROKEN = (zipfile.BadZipFile, ParseError, KeyError, ValueError, IndexError, Att
 
 
 def xlsx_rows(path: Path, *, width: int | None = None) -> Iterator[NumberedRow]:
-    """Yield the rows that are not blank, the header first, each as long as the header or longer.
+    """Yield the rows that are not blank, the header first, each as long as the header.
 
-    Where there is no header a `width` says how long they are to be: the first may end early.
+    What stands to the right of the header is not read. Where there is none a `width` says how long
+    rows are to be: the first may end early.
     Cells become texts: 7 where a number is whole, days as 2026-01-31. Raises FormatError for what
     is no workbook, one with a password included.
     """
@@ -52,11 +53,9 @@ def _rows(sheet: Any) -> Iterator[NumberedRow]:  # noqa: ANN401 - a sheet of ope
 
 
 def _filled(rows: Iterator[NumberedRow], width: int | None) -> Iterator[NumberedRow]:
-    """Yield the rows with empty cells where they end early; cut, if there is a `width`."""
-    least = width
     for number, cells in rows:
-        least = least or len(cells)
-        yield number, [*cells, *[""] * (least - len(cells))][:width]
+        width = width or len(cells)
+        yield number, [*cells, *[""] * (width - len(cells))][:width]
 
 
 def _text(value: object) -> str:
