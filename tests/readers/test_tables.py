@@ -329,6 +329,11 @@ class TestKept:
         ]
         assert [p.fields for p in open_passages(path)] == [{}, {}]
 
+    def test_the_text_is_the_one_that_was_named(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "text,id,问题\n门诊,7,头痛\n")
+        layout = Layout(text="问题", keep=("text", "id"))
+        assert [each[:2] for each in open_passages(path, layout=layout)] == [("7", "头痛")]
+
     def test_one_that_is_not_there(self, tmp_path: Path) -> None:
         path = written(tmp_path, self.TABLE)
         with pytest.raises(FormatError, match=r"line 1: .* none of them 'dtae'; give --keep"):

@@ -116,7 +116,7 @@ def find_columns(header: list[str], names: Names, layout: Layout) -> dict[str, i
             "wrong columns",
             f"its header lacks {what}; it has {_count(header)}{way if layout != FIXED else ''}",
         )
-    return found | {name: _chosen(header, "keep", name) for name in layout.keep}
+    return {name: _chosen(header, "keep", name) for name in layout.keep} | found
 
 
 def _column(header: list[str], role: str, usual: tuple[str, ...], chosen: str | None) -> int | None:
