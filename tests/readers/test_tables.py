@@ -86,9 +86,14 @@ def test_long_cells_and_blank_lines(tmp_path: Path) -> None:
         list(open_passages(written(tmp_path, "text\n\n头痛\n\n\n发热,咳嗽\n")))
 
 
+def test_rows_of_blank_cells_count_for_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path, ",,\nid,text,\n7,头痛,\n , ,\n,,\n8,发热,\n,,\n,,\n")
+    assert list(open_passages(path)) == [Passage("7", "头痛"), Passage("8", "发热")]
+
+
 def test_bad_rows_are_counted(tmp_path: Path) -> None:
     skips = SkipReport()
-    path = written(tmp_path, "text\n头痛\na,b\n \n发热\n")
+    path = written(tmp_path, "text,note\n头痛,\na\n ,b\n发热,\n")
     assert [passage.id for passage in open_passages(path, skips=skips)] == ["1", "4"]
     assert skips.counts == {"wrong columns": 1, "empty text": 1}
 

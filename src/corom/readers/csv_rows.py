@@ -1,7 +1,8 @@
 """Rows of csv files, as spreadsheets write them.
 
 A cell in quotes may hold separators, quotes (twice) and line breaks; one whose quotes do not end
-is refused, and would else take in all rows that follow. Blank lines count for nothing.
+is refused, and would else take in all rows that follow. Rows that are blank, or have blank cells
+only, count for nothing: Excel writes some after the last.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def csv_rows(
         start = 1
         try:
             for row in reader:
-                if row:
+                if any(cell.strip() for cell in row):
                     yield start, row
                 start = reader.line_num + 1
         except csv.Error as error:
