@@ -147,6 +147,7 @@ def test_what_another_system_found(
     for wrong, said in (
         (("-s", "test"), "name one --split"),
         (("--json", words), "is the input itself"),
+        (("--runs", out / ".." / "out"), "where --runs writes"),
     ):
         done = run(*asked, "-m", "./none", "--run", words, *wrong)
         assert (done.code, said in done.err) == (2, True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from corom.errors import FormatError, InputError
-from corom.evaluation import Dense, Given, evaluate, reranked, run_name
+from corom.evaluation import Dense, Given, evaluate, reranked, run_name, to_text
 from corom.readers import Dataset
 from corom.records import Hit, Passage, Query
 from corom.reranker import Reranker, SecondPass
@@ -46,6 +46,16 @@ def test_what_is_of_another_data_set_is_refused(tmp_path: Path) -> None:
         Given(written(path, "1 a"), QUERIES)
     with pytest.raises(InputError, match="not a file"):
         Given(tmp_path / "none", QUERIES)
+
+
+def test_queries_without_hits_are_said(data: Dataset, tmp_path: Path) -> None:
+    queries = list(data.queries("dev"))
+    path = written(tmp_path / "run", f"{queries[0].id} Q0 {next(data.passages()).id} 1 1 t")
+    report = evaluate(data, [Given(path, queries)], splits=["dev"])
+    [result] = report.results
+    lacking = result.evaluation.queries - 1
+    assert result.evaluation.missing == lacking > 0
+    assert f"run has no hits for {lacking} judged queries of dev, which count 0" in to_text(report)
 
 
 @pytest.mark.parametrize("form", ["trec", "ms marco"])

@@ -106,6 +106,8 @@ def command(
         )
     for read in (source, *(run or [])):
         outputs.check(read)
+    if runs is not None and any(path.resolve().parent == runs.resolve() for path in run or []):
+        raise InputError(f"--run lies in {runs}, where --runs writes; name another folder")
     if part_tokens and not names:
         raise InputError("--part-tokens is for models; --index holds what it was made of")
     if fuse and not set(names) - {BM25}:

@@ -63,9 +63,10 @@ def measure(
             started = time.perf_counter()
             hits = index.search(block, depth)
             seconds += time.perf_counter() - started
-            run = dict(zip((query.id for query in block), hits, strict=True))
-            ignored += sum(query_id not in judged for query_id in run)
-            if rows := [row for query_id in run for row in left.pop(query_id, ())]:
+            ignored += sum(query.id not in judged for query in block)
+            # A query for which nothing was found is none of the run, as in a file.
+            run = {query.id: found for query, found in zip(block, hits, strict=True) if found}
+            if rows := [row for query in block for row in left.pop(query.id, ())]:
                 parts.append(evaluate_run(run, rows, measures=measures))
             yield run
 
