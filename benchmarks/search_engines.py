@@ -172,7 +172,7 @@ def _answer(connection: Connection, name: str, vectors: Path, queries: Path) -> 
 def _filled(
     vectors: NDArray[np.float32], options: ExactOptions | HnswOptions | IvfPqOptions
 ) -> VectorIndex:
-    index = VectorIndex.new(vectors.shape[1], options)
+    index = VectorIndex.new(vectors.shape[1], options, normalized=True)
     for start in range(0, len(vectors), _CHUNK):
         part = vectors[start : start + _CHUNK]
         index.add(Numbered(range(start, start + len(part))), part)

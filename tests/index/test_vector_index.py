@@ -262,6 +262,39 @@ def test_neighbours_grow_and_shrink():
     assert not {hit.id for hits in found for hit in hits} & {"new", *ids[:200]}
 
 
+def near_twins():
+    """Unit vectors around 5 centres, with a cosine of 0.997 within a group."""
+    rng = np.random.default_rng(0)
+    found = rng.normal(size=(5, 64))[rng.integers(0, 5, 3000)]
+    found += rng.normal(size=found.shape) * 0.05
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_near_twins_are_told_apart_in_one_byte_per_number():
+    pytest.importorskip("faiss")
+    given = near_twins()
+    index = VectorIndex.new(64, HnswOptions(), normalized=True)
+    index.add(passages(len(given)), given)
+    truth = VectorIndex.new(64, normalized=True)
+    truth.add(passages(len(given)), given)
+    found, wanted = (one.top_k(given[:50], 10).positions for one in (index, truth))
+    shared = [len(np.intersect1d(mine, true)) for mine, true in zip(found, wanted, strict=True)]
+    assert np.mean(shared) > 9.5
+
+
+def test_a_graph_that_was_made_with_products_is_still_opened(tmp_path, monkeypatch):
+    faiss = pytest.importorskip("faiss")
+    given = near_twins()[:800]
+    index = VectorIndex.new(64, HnswOptions(), normalized=True)
+    index.add(passages(800), given)
+    with monkeypatch.context() as patch:
+        patch.setattr(faiss, "METRIC_L2", faiss.METRIC_INNER_PRODUCT)
+        index.save(tmp_path / "old")
+    old = open_index(tmp_path / "old")
+    assert len(old.search(given[:5], 10)[0]) == 10
+    assert old._first._neighbours._index.metric_type == faiss.METRIC_INNER_PRODUCT
+
+
 @pytest.mark.parametrize("options", [EXACT[0], EXACT[2], EXACT[3], HnswOptions()])
 def test_save_and_open(options, tmp_path):
     index, ids, _ = filled(options)

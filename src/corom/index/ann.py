@@ -18,7 +18,7 @@ from corom.errors import ArtifactError, InputError
 from corom.extras import need
 from corom.files import atomic_write
 from corom.index.collection import Collection
-from corom.index.spec import HnswOptions, IvfPqOptions
+from corom.index.spec import HnswOptions, IndexSpec, IvfPqOptions
 from corom.vectors import Vectors
 
 Faiss: TypeAlias = Any  # faiss's own types are not exported
@@ -90,7 +90,7 @@ class Neighbours:
     def _trained(self, collection: Collection) -> Faiss:
         dim, product = collection.spec.dim, self._faiss.METRIC_INNER_PRODUCT
         if isinstance(self._options, HnswOptions):
-            index = self._graph(dim, self._options, product)
+            index = self._graph(collection.spec, self._options)
             training = _TRAINING_FOR_CODES
         else:
             lists = self._options.lists or round(4 * sqrt(len(collection)))
@@ -108,12 +108,16 @@ class Neighbours:
         index.train(_floats(collection, living[::step]))
         return index
 
-    def _graph(self, dim: int, options: HnswOptions, metric: int) -> Faiss:
+    def _graph(self, spec: IndexSpec, options: HnswOptions) -> Faiss:
+        product = self._faiss.METRIC_INNER_PRODUCT
         if options.storage == "sq8":
             eight_bits = self._faiss.ScalarQuantizer.QT_8bit
-            index = self._faiss.IndexHNSWSQ(dim, eight_bits, options.links, metric)
+            # Rounding changes lengths, and by them products, more than near twins differ: where
+            # all lengths are 1, distances rank as products do and do not suffer so.
+            metric = self._faiss.METRIC_L2 if spec.normalized else product
+            index = self._faiss.IndexHNSWSQ(spec.dim, eight_bits, options.links, metric)
         else:
-            index = self._faiss.IndexHNSWFlat(dim, options.links, metric)
+            index = self._faiss.IndexHNSWFlat(spec.dim, options.links, product)
         index.hnsw.efConstruction = options.build_effort
         return index
 
