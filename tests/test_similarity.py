@@ -125,7 +125,7 @@ class TestClosePairs:
         monkeypatch.setattr(similarity, "_BLOCK", block)
         vectors = RNG.normal(size=(50, 8)).astype(np.float32)
         matrix = score_matrix(vectors, vectors, score=score)
-        found = close_pairs(vectors, above=0.5, score=score)
+        found = close_pairs(vectors, above=np.float64(0.5), score=score)
         rows = np.argwhere(np.triu(matrix >= 0.5, k=1))
         assert sorted(map(tuple, found.rows.tolist())) == list(map(tuple, rows.tolist()))
         np.testing.assert_allclose(found.scores, matrix[*found.rows.T], rtol=1e-5)
@@ -163,7 +163,7 @@ class TestClosePairs:
             with pytest.raises(InputError, match=f"above is {above!r}; it must be a finite"):
                 close_pairs(LEFT, above=above)
         with pytest.raises(InputError, match="a cosine is at most 1"):
-            close_pairs(LEFT, above=1.5)
+            close_pairs(LEFT, above=np.float32(1.5))
         with pytest.raises(InputError, match="NaN"):
             close_pairs(np.full((2, 2), np.nan, np.float32), above=0)
         with pytest.raises(InputError, match="must be"):
@@ -214,3 +214,5 @@ class TestGroupPairs:
         assert group_pairs(self.pairs(), []) == group_pairs(self.pairs(), [["1"]]) == []
         with pytest.raises(InputError, match="ids are lists"):
             group_pairs(self.pairs((0, 1)), ["q1", "q2"])
+        with pytest.raises(InputError, match="2 lists of ids are fewer"):
+            group_pairs(self.pairs((0, 2)), [["q1"], ["q2"]])

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
+from numbers import Real
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -118,6 +119,8 @@ def group_pairs(pairs: ClosePairs, ids: Sequence[Sequence[str]]) -> list[list[st
     """
     if any(isinstance(same, str) for same in ids):
         raise InputError("ids are lists: of each row those of all texts it stands for")
+    if pairs.rows.max(initial=-1) >= len(ids):
+        raise InputError(f"{len(ids)} lists of ids are fewer than the rows that were compared")
     counts = np.array([len(same) for same in ids], np.int64)
     neighbours = counts - 1
     leader = list(range(len(ids)))
@@ -145,7 +148,7 @@ def check_above(above: float, *, score: Score) -> None:
     """Raise InputError for what `close_pairs` cannot look for: no number, l2, a cosine over 1."""
     if score == "l2":
         raise InputError("score 'l2' is lower where texts are closer; use cosine or dot")
-    if type(above) not in (int, float) or not isfinite(above):
+    if isinstance(above, bool) or not isinstance(above, Real) or not isfinite(above):
         raise InputError(f"above is {above!r}; it must be a finite number")
     if score == "cosine" and above > 1:
         raise InputError(f"above is {above}; a cosine is at most 1")

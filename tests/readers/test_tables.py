@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from corom.errors import FormatError, InputError
-from corom.readers import SkipReport, open_passages, open_queries
+from corom.readers import SkipReport, open_documents, open_passages, open_queries
 from corom.readers.layout import Layout
 from corom.readers.lines import Encoding
 from corom.records import Passage, Query
@@ -244,6 +244,21 @@ def test_what_has_no_columns_to_choose(tmp_path: Path) -> None:
     for layout in (Layout(text="1"), Layout(encoding="gb18030")):
         with pytest.raises(InputError, match=r"name columns|is for a file"):
             open_passages(tmp_path, layout=layout)
+
+
+@pytest.mark.parametrize("chosen", [{"text": 2}, {"id": b"1"}, {"keep": (3,)}, {"keep": "date"}])
+def test_columns_go_by_texts(chosen: dict) -> None:
+    with pytest.raises(InputError, match=r"a column goes by a text|give a tuple of columns"):
+        Layout(**chosen)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.tsv", "a.jsonl"])
+def test_an_encoding_that_is_not_known(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, "text\n头痛\n".encode("gbk"), name)
+    with pytest.raises(InputError, match="'gbk' is none of utf-8, gb18030, which reads GBK"):
+        list(open_passages(path, layout=Layout(encoding="gbk")))
+    with pytest.raises(InputError, match="'gbk' is none of"):
+        list(open_documents(written(tmp_path, "a", "b.txt").parent, encoding="gbk"))
 
 
 class TestWithoutHeader:

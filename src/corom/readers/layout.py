@@ -32,8 +32,8 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,4}")
 class Layout:
     """Which columns of a table, or fields of jsonl, hold what; None: those of the usual names.
 
-    A column of a table goes by its name or, if none is called so, by its number from 1. Raises
-    InputError for names of columns without a header.
+    A column of a table goes by its name or, if none is called so, by its number from 1, "2" being
+    the second. Raises InputError for names of columns without a header, and what is no text.
     """
 
     text: str | None = None
@@ -47,6 +47,11 @@ class Layout:
     """whether a table begins with the names of its columns; else they go by number only"""
 
     def __post_init__(self) -> None:
+        if isinstance(self.keep, str):
+            raise InputError(f"keep is {self.keep!r}; give a tuple of columns")
+        for name in (*self.chosen.values(), *self.keep):
+            if not isinstance(name, str):
+                raise InputError(f"a column goes by a text, its number, too, not by {name!r}")
         if self.header:
             return
         if self.keep:

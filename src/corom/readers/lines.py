@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias, TypeVar, cast
+from typing import IO, Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 from corom.errors import FormatError, InputError
 from corom.extras import need
@@ -109,8 +109,12 @@ def open_bytes(path: Path | str) -> Iterator[IO[bytes]]:
 def open_text(path: Path | str, encoding: Encoding | None = None) -> Iterator[IO[bytes]]:
     """Yield the uncompressed bytes of a file of text; one that begins as UTF-16 is in `encoding`.
 
-    As Excel's "Unicode text" does, and Notepad's "Unicode". Raises as `open_bytes` does.
+    As Excel's "Unicode text" does, and Notepad's "Unicode". Raises as `open_bytes` does, and
+    InputError for another encoding.
     """
+    if encoding not in (None, *get_args(Encoding)):
+        known = ", ".join(get_args(Encoding))
+        raise InputError(f"encoding {encoding!r} is none of {known}, which reads GBK, too")
     with open_bytes(path) as file:
         # No text in UTF-8 or GB18030 begins so.
         if cast("io.BufferedReader", file).peek(2)[:2] in _UTF16:
