@@ -70,6 +70,8 @@ def test_what_cannot_be_read_is_left_out_and_counted(
     assert done.err.count("left out") == 1
     assert f"{LEFT_OUT}{table}, line 3: has an empty text\n" in done.err
     assert CANARY not in done.err
+    table.write_text("id,问题\n1,头痛\n,发热\n", encoding="utf-8")  # as of merged cells
+    assert "line 3: has an empty id; --skip-bad leaves such records" in run(*verb, *TEXT).err
 
 
 @pytest.mark.parametrize("name", ["rank", "similarity", "encode", "split", "cluster"])
@@ -138,6 +140,7 @@ def test_files_of_a_folder(run: Callable, model: Path, tmp_path: Path) -> None:
 def test_where_there_is_no_file(run: Callable, verb: tuple[object, ...]) -> None:
     done = run(*verb, SKIP)
     assert (done.code, "--skip-bad is for a file of texts" in done.err) == (2, True)
+    assert ("shards is to be a folder of shards" in done.err) == (verb[0] == "encode")
 
 
 class TestIndex:

@@ -100,7 +100,7 @@ def command(
     given = {name: value for name, value in shards.items() if value is not None}
     one_file = _is_one_file(source, out, for_shards=bool(given or workers or ray))
     if not one_file:
-        texts.refuse(f"shards of {source}")
+        texts.refuse(f"{out} is to be a folder of shards, not a .npy or .jsonl")
     total = texts.count() if one_file else None
     encoder = load_encoder(
         model,

@@ -72,7 +72,7 @@ class Texts:
                 left += 1
                 yield record
         except FormatError as error:
-            if error.reason != "empty text":
+            if error.reason not in ("empty text", "empty id"):
                 raise
             raise InputError(f"{error}; --skip-bad leaves such records out") from None
         if self._skips is None or not self._skips.total or self._told:
