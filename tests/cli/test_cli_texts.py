@@ -98,7 +98,7 @@ def test_only_the_error_for_an_empty_text_names_the_flag(
 
 
 def test_nothing_is_left(run: Callable, verbs: dict, table: Path) -> None:
-    table.write_text(f'text\n""\n{CANARY},\n', encoding="utf-8")
+    table.write_text(f"text,\n,7\n{CANARY}\n", encoding="utf-8")
     for verb in ("rank", "encode"):
         done = run(*verbs[verb][0], SKIP)
         assert (done.code, CANARY in done.err) == (2, False)
