@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from corom.encoder import Encoder
 from corom.errors import InputError
+from corom.files import MANIFEST
 from corom.index import BM25Options, ExactOptions, IndexSpec, open_writer
 from corom.index.building import build_index
 from corom.index.updating import update_index
@@ -127,6 +128,38 @@ def test_a_shorter_dimension_is_followed(serve: Callable, index: Path, encoder: 
     spec = IndexSpec(options=ExactOptions(), dim=8, fingerprint=encoder.fingerprint)
     build_index(index, [NEW], spec=spec, encoder=encoder)
     until(lambda: ids(client) == {"new"})
+
+
+def test_a_folder_that_is_being_copied_is_tried_again(
+    serve: Callable, index: Path, encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = serve_folders(serve, index)
+    spec = IndexSpec(options=ExactOptions(), dim=encoder.dim, fingerprint=encoder.fingerprint)
+    build_index(index.with_name("new"), [NEW, *CORPUS], spec=spec, encoder=encoder)
+    for name in [MANIFEST, *(path.name for path in index.with_name("new").iterdir())]:
+        shutil.copy(index.with_name("new") / name, index / "copied")  # as rsync does
+        (index / "copied").replace(index / name)
+        until(lambda: "is not taken up" in caplog.text)
+    until(lambda: passages(client) == 4)
+    assert "corom_index_stale 0.0" in client.get("/metrics").text
+
+
+def test_whatever_goes_wrong_it_looks_again(
+    serve: Callable,
+    index: Path,
+    encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = serve_folders(serve, index)
+    with monkeypatch.context() as broken:
+        broken.setattr(Folders, "changed", lambda _: {}["a text"])
+        until(lambda: "is not taken up: KeyError at " in caplog.text)
+    assert "corom_index_stale 1.0" in client.get("/metrics").text
+    update_index(index, lambda: [*CORPUS, NEW], encoder=encoder)
+    until(lambda: passages(client) == 4)
+    assert caplog.text.count("is not taken up") == 1
+    assert "a text" not in caplog.text
 
 
 def test_which_indexes_go_together(index: Path, words: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,13 +24,23 @@ class Folders:
         self._index, self._words = index, words
         self._paths = [path for path in (index, words) if path is not None]
         self._opened: list[_State] = []
+        self._tried: list[_State] = []
+        self._first_try = self._next_try = 0.0
 
     def open(self) -> Collection:
         """Return the collection as it is now.
 
         Raises InputError for two indexes that do not go together, and what `open_index` raises.
         """
-        self._opened = self._states()  # before: what changes meanwhile is seen as a change
+        states, now = self._states(), time.monotonic()  # before: what changes meanwhile is seen
+        if states != self._tried:
+            self._tried, self._first_try = states, now
+        self._next_try = now + (now - self._first_try)
+        collection = self._collection()
+        self._opened = states
+        return collection
+
+    def _collection(self) -> Collection:
         name = self._paths[0].resolve().name
         index = None if self._index is None else open_index(self._index)
         words = None if self._words is None else open_index(self._words)
@@ -44,8 +55,15 @@ class Folders:
         return Collection(name, words=index)
 
     def changed(self) -> bool:
-        """Return whether an index is not the one that was opened last, and all are finished."""
-        return self._states() != self._opened and all(map(_is_finished, self._paths))
+        """Return whether an index is not the one that was opened last, and all are finished.
+
+        What could not be opened, as it was being copied perhaps, is to be tried again: each time
+        after as long as it has been tried for.
+        """
+        states = self._states()
+        if states == self._opened or not all(map(_is_finished, self._paths)):
+            return False
+        return states != self._tried or time.monotonic() >= self._next_try
 
     def _states(self) -> list[_State]:
         return [_state(path / MANIFEST) for path in self._paths]

@@ -25,7 +25,7 @@ from corom.serving.folders import Folders
 from corom.serving.keys import KeyRing
 from corom.serving.reading import PairReader, Reader, TextReader
 from corom.serving.settings import ServeSettings
-from corom.serving.telemetry import Door, Telemetry, record_of
+from corom.serving.telemetry import Door, Telemetry, place_of, record_of
 from corom.similarity import score_matrix
 from corom.vectors import Vectors, normalized, truncated
 
@@ -67,7 +67,7 @@ class Service:
         settings = settings or ServeSettings()
         self.encoder, self.collection, self.settings = encoder, collection, settings
         self.card, self._folders = card, folders
-        self._stale = False
+        self._stale = ""  # why a newer collection was not taken up
         self.names = settings.names or (model_name(encoder.name),)
         self.name = self.names[0]
         self.keys = KeyRing(settings.keys_file) if settings.keys_file else None
@@ -85,7 +85,7 @@ class Service:
             ("corom_waiting_requests", "Requests.", lambda: self.waiting.requests),
             ("corom_waiting_tokens", "Padded tokens.", lambda: self.waiting.tokens),
             ("corom_passages", "In the open index.", lambda: len(self.collection or ())),
-            ("corom_index_stale", "1: a newer one was not taken up.", lambda: self._stale),
+            ("corom_index_stale", "1: a newer one was not taken up.", lambda: bool(self._stale)),
         ):
             self.telemetry.watch(name, help_, value)
 
@@ -145,12 +145,15 @@ class Service:
             await asyncio.sleep(_LOOK_AGAIN_S)
             try:
                 found = await asyncio.to_thread(self._changed, self._folders)
-            except (CoromError, OSError, RuntimeError, MemoryError) as error:
-                self._stale = True
-                _log.warning("the index changed and is not taken up: %s", error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next may be opened
+                known = isinstance(error, CoromError | OSError)
+                why = str(error) if known else place_of(error)
+                if why != self._stale:  # it is tried again and again
+                    _log.warning("the index changed and is not taken up: %s", why)
+                self._stale = why
             else:
                 if found is not None:
-                    self.collection, self._stale = found, False
+                    self.collection, self._stale = found, ""
                     _log.info("the index changed: %s passages", len(found))
 
     def _changed(self, folders: Folders) -> Collection | None:
