@@ -44,7 +44,7 @@ def test_groups(run: Callable, asked: tuple[object, ...], tmp_path: Path) -> Non
 
 
 def test_pairs_in_a_file(run: Callable, asked: tuple[object, ...], tmp_path: Path) -> None:
-    table, sheet = tmp_path / "pairs.tsv", tmp_path / "pairs.csv"
+    table, sheet = tmp_path / "pairs.tsv", tmp_path / "PAIRS.CSV"
     assert run(*asked, "-o", table).out == f"{table}: 4 pairs\n"
     assert table.read_text("utf-8") == run(*asked).out
     assert run(*asked, "-o", sheet).code == 0

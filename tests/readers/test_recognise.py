@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -94,13 +95,35 @@ def test_bad_lines_of_every_form_are_left_out(
 
 
 @pytest.mark.parametrize("open_file", [open_passages, open_queries])
-@pytest.mark.parametrize("name", ["a.xls", "a", "a.gz"])
+@pytest.mark.parametrize("name", ["a.doc", "a", "a.gz"])
 def test_other_files_are_refused_at_once(tmp_path: Path, open_file: Callable, name: str) -> None:
     (tmp_path / name).write_text("1\tx\n")
     with pytest.raises(InputError, match=r"name it .jsonl, .csv, .xlsx, .tsv or .txt"):
         open_file(tmp_path / name)
     with pytest.raises(InputError, match="not a file"):
         open_file(tmp_path / "missing.tsv")
+
+
+@pytest.mark.parametrize("name", ["a.xls", "A.XLS", "a.ods.gz"])
+def test_sheets_of_other_kinds_are_to_be_saved_anew(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("1\tx\n")
+    with pytest.raises(InputError, match=r"cannot be read; save it as \.xlsx or \.csv"):
+        open_passages(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["A.CSV", "A.TXT", "A.TSV", "A.JSONL", "A.CSV.GZ", "A.XLSX"])
+def test_endings_may_be_capitals(tmp_path: Path, name: str) -> None:
+    lines = {"CSV": "id,text\n1,头痛\n", "TSV": "1\t头痛\n", "JSONL": '{"id": "1", "text": "头痛"}'}
+    form = name.split(".")[1]
+    data = lines.get(form, "头痛\n").encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("GZ") else data)
+    if form == "XLSX":
+        book = pytest.importorskip("openpyxl").Workbook()
+        for row in (("id", "text"), (1, "头痛")):
+            book.active.append(row)
+        book.save(tmp_path / name)
+    assert list(open_passages(tmp_path / name)) == [Passage("1", "头痛")]
+    assert list(open_queries(tmp_path / name)) == [Query("1", "头痛")]
 
 
 def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:

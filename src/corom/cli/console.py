@@ -149,7 +149,7 @@ def is_sheet(out: Path) -> bool:
     from corom.errors import InputError
     from corom.readers.lines import plain_name
 
-    name = plain_name(out.name)
+    name = plain_name(out.name).lower()
     if name.endswith(".xlsx"):
         raise InputError(f"{out} cannot be written; name it .csv, which Excel reads")
     return name.endswith(".csv")

@@ -96,7 +96,7 @@ def open_bytes(path: Path | str) -> Iterator[IO[bytes]]:
     if not path.is_file():
         raise InputError(f"{path} is not a file; check the path")
     try:
-        with path.open("rb") as raw, decompressed(raw, path.suffix) as file:
+        with path.open("rb") as raw, decompressed(raw, path.suffix.lower()) as file:
             yield file
     except BROKEN as error:
         raise FormatError(

@@ -38,6 +38,7 @@ _RECOGNISERS: tuple[Callable[[Folder, SkipReport | None], Dataset | None], ...] 
     recognise_groups,
 )
 _TABLES = (".csv", ".xlsx")
+_OTHER_SHEETS = (".xls", ".xlsb", ".xlsm", ".ods", ".et")
 _KNOWN = """known are:
   multi-cpr: corpus.tsv or corpus_split_1.tsv to _4, NAME.query.txt, qrels.NAME.tsv
   ms-marco: collection.tsv, queries.NAME.tsv, qrels.NAME.tsv
@@ -115,12 +116,14 @@ def open_queries(
 def _ending(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"{path} is not a file; check the path")
-    name = plain_name(path.name)
+    name = plain_name(path.name.lower())
     if name.endswith((".tsv", ".query.txt")):
         return ".tsv"
     for ending in (".jsonl", *_TABLES, ".txt"):
         if name.endswith(ending):
             return ending
+    if name.endswith(_OTHER_SHEETS):
+        raise InputError(f"{path} cannot be read; save it as .xlsx or .csv")
     raise InputError(f"{path} does not say what it is; name it .jsonl, .csv, .xlsx, .tsv or .txt")
 
 

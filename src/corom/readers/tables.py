@@ -63,8 +63,7 @@ def _numbered(
         unique(row["id"])
         return made
 
-    is_sheet = plain_name(path.name).endswith(".xlsx")
-    if is_sheet:
+    if plain_name(path.name.lower()).endswith(".xlsx"):
         rows = xlsx_rows(path, width=None if layout.header else layout.width)
     else:
         rows = csv_rows(path, encoding=layout.encoding)
