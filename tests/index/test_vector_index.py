@@ -12,6 +12,7 @@ from corom.index import (
     BM25Options,
     ExactOptions,
     HnswOptions,
+    IndexSpec,
     IvfPqOptions,
     VectorIndex,
     ann,
@@ -19,6 +20,7 @@ from corom.index import (
     scan,
     vector_index,
 )
+from corom.index.collection import Collection
 from corom.records import Passage
 from index.samples import DIM, expected, passages, queries, vectors
 
@@ -280,6 +282,24 @@ def test_near_twins_are_told_apart_in_one_byte_per_number():
     found, wanted = (one.top_k(given[:50], 10).positions for one in (index, truth))
     shared = [len(np.intersect1d(mine, true)) for mine, true in zip(found, wanted, strict=True)]
     assert np.mean(shared) > 9.5
+
+
+def test_vectors_with_a_share_of_the_whole_are_found_though_shorter_ones_are_nearer():
+    pytest.importorskip("faiss")
+    rng = np.random.default_rng(1)
+    given = rng.normal(size=(3000, 64)).astype(np.float32)
+    given /= np.linalg.norm(given, axis=1, keepdims=True)
+    given[::2] *= np.float32(0.5)
+    queries = 0.7 * given[1:101:2] + 0.3 * rng.normal(size=(50, 64)).astype(np.float32) / 8
+    spec = IndexSpec(
+        options=HnswOptions(), dim=64, normalized=True, part_tokens=64, whole_share=0.5
+    )
+    index, truth = VectorIndex(Collection(spec)), VectorIndex.new(64)
+    for one in (index, truth):
+        one.add(passages(3000), given)
+    found, wanted = (one.top_k(queries, 10).positions for one in (index, truth))
+    shared = [len(np.intersect1d(mine, true)) for mine, true in zip(found, wanted, strict=True)]
+    assert np.mean(shared) > 8.5
 
 
 def test_a_graph_that_was_made_with_products_is_still_opened(tmp_path, monkeypatch):
