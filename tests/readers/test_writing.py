@@ -25,7 +25,7 @@ def test_what_excel_reads(tmp_path: Path) -> None:
     assert path.read_bytes() == b"\xef\xbb\xbfid\r\n"
 
 
-@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("first", [*"=+-@＝＋－＠\t\r\n"])
 def test_no_text_is_a_formula(tmp_path: Path, first: str) -> None:
     path = tmp_path / "a.csv"
     write_sheet(path, ("id", "text"), [(f"{first}1", f"{first}cmd|' /C calc'!A0")])

@@ -14,8 +14,8 @@ from corom.errors import InputError
 from corom.extras import need
 from corom.files import atomic_write
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes a cell that begins so for, and computes it."""
+_FORMULA = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")
+"""A cell that begins so is a formula to a spreadsheet; of full width in East Asian ones."""
 
 
 def write_lines(path: Path | str, lines: Iterable[str]) -> None:
