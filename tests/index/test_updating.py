@@ -180,6 +180,10 @@ def test_a_long_text_changes_as_a_whole(model, encoder, tmp_path, share):
 
 
 def test_what_is_refused_leaves_the_index_as_it_was(folder, encoder):
+
+    def unexpected(_):
+        pytest.fail("something would have been encoded")
+
     before = (folder / MANIFEST).read_bytes()
     twice, known = [*passages(3), passages(3)[0]], passages(25)
     for corpus, why in [
@@ -187,10 +191,10 @@ def test_what_is_refused_leaves_the_index_as_it_was(folder, encoder):
         (twice, "occurs twice"),
         ([*known, Passage("a", "x"), Passage("a", "x")], "occurs twice"),
         ([*known, Passage("a", "x"), Passage("b", "x"), Passage("a", "y")], "occurs twice"),
-        ([*known, known[3]._replace(text="x")], known[3].id),
+        ([*known, known[3]._replace(text="x")], f"{known[3].id!r} occurs twice"),
     ]:
         with pytest.raises(InputError, match=why):
-            update_index(folder, lambda corpus=corpus: corpus)
+            update_index(folder, lambda corpus=corpus: corpus, expect=unexpected)
     with pytest.raises(InputError, match="one of words takes none"):
         update_index(folder, lambda: known, encoder=encoder)
     with pytest.raises(ArtifactError, match="something else"):

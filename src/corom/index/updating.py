@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import chain, groupby
@@ -82,7 +82,7 @@ def update_index(
                 parts += len(text)
         if not corpus.passages:
             raise InputError("the corpus holds no passages; the index was left as it is")
-        gone = held.unmet(_texts(writer.passages(), text_id))
+        gone = held.unmet(_texts(writer.passages(), text_id), new)
         writer.remove(list(chain.from_iterable(gone.values())))
         if expect:
             expect(parts)
@@ -125,21 +125,34 @@ class _Held:
         self._met[number] = True
         return True
 
-    def unmet(self, texts: Iterable[tuple[str, list[Passage]]]) -> dict[str, list[str]]:
-        """Return id -> ids of its parts of the texts that were not, of the same `texts` again."""
-        return {
-            id_: [part.id for part in text]
-            for (id_, text), met in zip(texts, self._met.tolist(), strict=True)
-            if not met
-        }
+    def unmet(
+        self, texts: Iterable[tuple[str, list[Passage]]], new: Set[str]
+    ) -> dict[str, list[str]]:
+        """Return id -> ids of its parts of the texts that were not, of the same `texts` again.
+
+        Raises InputError if one that was has the id of a `new` one.
+        """
+        gone: dict[str, list[str]] = {}
+        for (id_, text), met in zip(texts, self._met.tolist(), strict=True):
+            if not met:
+                gone[id_] = [part.id for part in text]
+            elif id_ in new:
+                raise _occurs_twice(id_)
+        return gone
 
 
 def _texts(
     parts: Iterable[Passage], text_id: Callable[[str], str]
 ) -> Iterator[tuple[str, list[Passage]]]:
-    """Yield each text with its parts, which lie side by side, in a corpus as in an index."""
-    for id_, text in groupby(parts, key=lambda part: text_id(part.id)):
-        yield id_, list(text)
+    """Yield each text with its parts, which lie side by side, in a corpus as in an index.
+
+    Raises InputError for a text that stands there twice, side by side.
+    """
+    for id_, group in groupby(parts, key=lambda part: text_id(part.id)):
+        text = list(group)
+        if len({part.id for part in text}) < len(text):
+            raise _occurs_twice(id_)
+        yield id_, text
 
 
 def _occurs_twice(id_: str) -> InputError:
