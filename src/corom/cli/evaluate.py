@@ -100,10 +100,8 @@ def command(
     names, files = model or ([] if index or run else [EMBEDDED]), pair_files(source)
     outputs = _Outputs(json_file, markdown, plot, per_query)
     if files:
-        _refuse_for_pairs(
-            *(BM25 in names, index, measure, against, plot, runs, per_query, rerank, part_tokens),
-            *(run, fuse),
-        )
+        for_ranking = (index, run, measure, against, plot, runs, per_query, part_tokens, fuse)
+        _refuse_for_pairs(BM25 in names, rerank, *for_ranking)
     for read in (source, *(run or [])):
         outputs.check(read)
     if runs is not None and any(path.resolve().parent == runs.resolve() for path in run or []):
