@@ -238,6 +238,28 @@ def test_words_are_the_whole_ranking_restricted(where, k):
     assert index.only(where).search(ASKED, k) == wanted
 
 
+@pytest.mark.parametrize("where", [CHILDREN, Where(column="place", among=("1",))])
+@pytest.mark.parametrize("options", [*VECTORS, BM25Options(cut="bigrams")])
+def test_it_stays_as_it_was(options, where):
+    words = isinstance(options, BM25Options)
+    given = [p._replace(fields={**p.fields, "place": "1"}) for p in departments(N)]
+    keep = (*KEEP, "place")
+    index = BM25Index.new(options, keep=keep) if words else VectorIndex.new(DIM, options, keep=keep)
+
+    def add(part):
+        index.add(given[part], *([] if words else [vectors(N)[part]]))
+
+    add(slice(0, 650))
+    asked = ASKED if words else queries(3)
+    some = index.only([where])
+    before = some.search(asked, 20)
+    add(slice(650, N))
+    index.remove([before[0][0].id, before[-1][-1].id])
+    assert index.only([where]).search(asked, 20) != before
+    assert some.search(asked, 20) == before
+    assert some.passages([hit.id for hit in before[0]])
+
+
 def test_a_filtered_index():
     index, given, _ = filled(ExactOptions())
     some = index.only([CHILDREN])

@@ -55,7 +55,7 @@ class Neighbours:
     def rows(self, collection: Collection, queries: Vectors, k: int) -> NDArray[np.int64]:
         """Return `k` rows and some more for each query, ascending; -1 where nothing was found."""
         selector = None
-        if len(collection) < collection.rows:
+        if len(collection) < self._index.ntotal:
             bits = np.packbits(collection.alive, bitorder="little")
             selector = self._faiss.IDSelectorBitmap(bits)
         # Of fewer the nearest lie farther away, among more that do not count.

@@ -27,7 +27,10 @@ Part: TypeAlias = Literal["ids", "vectors", "codes", "scales"]
 
 
 class Collection:
-    """The passages of one index; changing it is for one thread at a time."""
+    """The passages of one index; changing it is for one thread at a time.
+
+    Nothing is changed in place: what `only` made of it before stays as it was.
+    """
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class Collection:
         self.require_new(segment.ids)
         hashes, known = np.sort(_hashes(segment.ids)), self._known_hashes()
         self._hashes = np.insert(known, np.searchsorted(known, hashes), hashes)
-        self.segments.append(segment)
+        self.segments = [*self.segments, segment]
         self._starts = np.append(self._starts, self.rows + len(segment.ids))
         self.alive = np.append(self.alive, np.ones(len(segment.ids), dtype=bool))
         self._settled, self._columns = False, None
@@ -100,13 +103,14 @@ class Collection:
 
     def replace(self, run: slice, segment: Segment) -> None:
         """Put one segment in the place of several that hold the same rows."""
-        self.segments[run] = [segment]
+        self.segments = [*self.segments[: run.start], segment, *self.segments[run.stop :]]
         self._starts = np.cumsum([0, *(len(each.ids) for each in self.segments)])
 
     def remove(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Mark passages as removed and return their rows; InputError for an unknown id."""
         self._require_all()
         rows = self.find(ids)
+        self.alive = self.alive.copy()
         self.alive[rows] = False
         self._hashes = None
         return rows
