@@ -284,6 +284,20 @@ def test_near_twins_are_told_apart_in_one_byte_per_number():
     assert np.mean(shared) > 9.5
 
 
+def test_an_index_of_unit_vectors_takes_no_others():
+    given = near_twins()[:3]
+    index = VectorIndex.new(64, normalized=True)
+    index.add(passages(3), given)
+    for factor in (0.5, 1.1):
+        wrong = given.copy()
+        wrong[1] *= np.float32(factor)
+        with pytest.raises(InputError, match=rf"vector 1 has length {factor}, .* of length 1"):
+            index.add(passages(3, ids=["a", "b", "c"]), wrong)
+        VectorIndex.new(64).add(passages(3), wrong)
+    index.add([Passage("nothing", "")], np.zeros((1, 64), np.float32))
+    assert len(index) == 4
+
+
 def test_vectors_with_a_share_of_the_whole_are_found_though_shorter_ones_are_nearer():
     pytest.importorskip("faiss")
     rng = np.random.default_rng(1)

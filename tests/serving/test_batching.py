@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from threading import Event
+from threading import Event, Semaphore
 from types import SimpleNamespace
 
 import numpy as np
@@ -240,7 +240,7 @@ def test_the_measured_speed_decides():
 @pytest.mark.parametrize(("packs", "lengths", "rate"), [(False, [13], 80), (True, [9, 4], 65)])
 def test_the_speed_is_that_of_the_last_busy_spell(monkeypatch, packs, lengths, rate):
     # Thirteen tokens, or sixteen with padding, take 0.2 s by this clock.
-    now = [0.0]
+    now, spells = [0.0], Semaphore(0)
     monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     class Slow(Fake):
@@ -250,6 +250,7 @@ def test_the_speed_is_that_of_the_last_busy_spell(monkeypatch, packs, lengths, r
                 receive(batch, vectors)
 
             super().run(batches, later)
+            spells.release()
 
     fake = Slow()
     fake.packs = packs
@@ -258,6 +259,7 @@ def test_the_speed_is_that_of_the_last_busy_spell(monkeypatch, packs, lengths, r
         for _ in range(2):
             await batcher.encode(passages=["头" * length for length in lengths])
             assert batcher._rate == pytest.approx(rate)
+            await asyncio.to_thread(spells.acquire)  # else the next would be of this one
             now[0] += 60
 
     run(scenario, fake)

@@ -113,10 +113,8 @@ class Neighbours:
         if options.storage == "sq8":
             eight_bits = self._faiss.ScalarQuantizer.QT_8bit
             # Rounding changes lengths, and by them products, more than near twins differ: where
-            # all lengths are 1, distances rank as products do and do not suffer so. Vectors of
-            # parts that hold a share of the whole are shorter.
-            unit = spec.normalized and not spec.whole_share
-            metric = self._faiss.METRIC_L2 if unit else product
+            # all lengths are 1, distances rank as products do and do not suffer so.
+            metric = self._faiss.METRIC_L2 if spec.is_unit else product
             index = self._faiss.IndexHNSWSQ(spec.dim, eight_bits, options.links, metric)
         else:
             index = self._faiss.IndexHNSWFlat(spec.dim, options.links, product)

@@ -32,6 +32,9 @@ from corom.vectors import Vectors
 PARTS = ("ids", "texts", "offsets", "vectors", "codes", "scales")
 """what the files of a segment are named after"""
 
+# Of a length that counts as 1.
+_TOLERANCE = 0.01
+
 Floats = NDArray[np.float32] | NDArray[np.float16]
 
 
@@ -68,6 +71,8 @@ def make_segment(
     if vectors is None:
         raise InputError(f"{len(passages)} passages came without vectors; give one for each")
     check_vectors(vectors, dim=spec.dim)
+    if spec.is_unit:
+        _require_unit(vectors)
     if len(vectors) != len(passages):
         raise InputError(f"{len(passages)} passages came with {len(vectors)} vectors")
     stored = vectors.astype(spec.vector_type, copy=False)
@@ -117,6 +122,17 @@ def check_vectors(vectors: Vectors, *, dim: int) -> None:
     if not np.isfinite(norms).all():
         place = int(np.flatnonzero(~np.isfinite(norms))[0])
         raise InputError(f"vector {place} holds NaN, infinity or numbers too large to multiply")
+
+
+def _require_unit(vectors: Vectors) -> None:
+    """Raise InputError for a vector that is neither of length 1 nor nothing: it would be lost."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    wrong = np.flatnonzero((np.abs(lengths - 1) > _TOLERANCE) & (lengths > 0))
+    if len(wrong):
+        raise InputError(
+            f"vector {wrong[0]} has length {lengths[wrong[0]]:.3g}, and the index is of vectors of "
+            "length 1 (normalized): normalise them, or make an index that is not"
+        )
 
 
 def quantized(

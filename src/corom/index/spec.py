@@ -129,6 +129,11 @@ class IndexSpec:
                 f"bytes_per_vector {self.options.bytes_per_vector} does not divide dim {self.dim}"
             )
 
+    @property
+    def is_unit(self) -> bool:
+        """Whether all vectors have length 1: those of parts with a share of the whole have not."""
+        return self.normalized and not self.whole_share
+
     def as_json(self) -> dict[str, Any]:
         """Return a value `from_json` turns back into this."""
         value = {**asdict(self), "options": {"kind": self.options.kind, **asdict(self.options)}}
