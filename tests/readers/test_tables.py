@@ -55,7 +55,8 @@ def test_queries(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("id,content\n1,头痛\n", "line 1: its header lacks text"),
-        ("", "line 1: its header lacks text"),
+        ("", "holds no row"),
+        ("\n,,\n", "holds no row"),
         ("id,text,text\n1,a,b\n", "line 1: its header names a column twice"),
         ("id,text\n1,头痛,x\n", "line 2: has 3 columns instead of 2"),
         ('id,text\n1,"头痛\n2,发热\n3,咳嗽\n', "line 2: begins a row that is not csv"),
@@ -190,6 +191,14 @@ def test_what_cannot_be_found_is_told_without_a_word_of_the_table(
     with pytest.raises(FormatError, match=said) as caught:
         list(open_passages(path, layout=layout))
     assert CANARY not in str(caught.value)
+
+
+def test_only_the_first_sheet_is_read(tmp_path: Path) -> None:
+    book, path = pytest.importorskip("openpyxl").Workbook(), tmp_path / "a.xlsx"
+    book.create_sheet("second").append(["text"])
+    book.save(path)
+    with pytest.raises(FormatError, match="its first sheet holds no row"):
+        list(open_passages(path))
 
 
 def test_more_cells_than_the_header_has_names(tmp_path: Path) -> None:
@@ -327,11 +336,13 @@ class TestWithoutHeader:
                 open_file(path, layout=self.LAYOUT)
 
     def test_columns_that_are_not_there(self, tmp_path: Path) -> None:
-        for rows, count in (f"{CANARY},头痛\n", "2 columns"), ("", "0 columns"):
-            path = written(tmp_path, rows)
-            with pytest.raises(FormatError, match=f"line 1: has {count}, none of them '9'") as bad:
-                list(open_passages(path, layout=Layout(header=False, text="9")))
-            assert CANARY not in str(bad.value)
+        layout = Layout(header=False, text="9")
+        path = written(tmp_path, f"{CANARY},头痛\n")
+        with pytest.raises(FormatError, match="line 1: has 2 columns, none of them '9'") as bad:
+            list(open_passages(path, layout=layout))
+        assert CANARY not in str(bad.value)
+        with pytest.raises(FormatError, match="holds no row"):
+            list(open_passages(written(tmp_path, ""), layout=layout))
 
 
 class TestKept:

@@ -84,6 +84,9 @@ def read_table(
     Raises FormatError with file and line.
     """
     line, first = next(rows, (1, []))
+    if not first:
+        what = "its first sheet holds" if path.suffix.lower() == ".xlsx" else "holds"
+        raise FormatError(f"{what} no row", path=path)
     header = [name.strip() for name in first]
     if not layout.header:
         header = [str(number) for number, _ in enumerate(first, 1)]
