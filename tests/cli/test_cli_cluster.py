@@ -61,7 +61,8 @@ def test_a_sheet_with_titles_and_without_formulas(
 ) -> None:
     source, sheet = tmp_path / "a.csv", tmp_path / "labels.csv"
     source.write_text('id,title,text\n-1,,"=头痛\n三天"\nb,标题,+发热\n', encoding="utf-8")
-    assert run("cluster", source, "-m", model, "-n", 1, "-o", sheet).code == 0
+    done = run("cluster", source, "-m", model, "-n", 1, "-o", sheet)
+    assert (done.code, "   [-1] =头痛 三天\n" in done.out) == (0, True)
     with sheet.open(encoding="utf-8-sig", newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["id", "title", "text", "group", "label"]
@@ -92,3 +93,6 @@ def test_density_and_wrong_choices(run: Callable, model: Path, source: Path) -> 
     assert run("cluster", source, "-m", model).code == 2
     assert run("cluster", source, "-m", model, "-n", 2, "--density").code == 2
     assert run("cluster", source, "-m", model, "-n", 6).code == 2
+    for wrong in ("-n", 2, "--least", 3), ("--density", "--seed", 0):
+        done = run("cluster", source, "-m", model, *wrong)
+        assert (done.code, "--least belongs to --density" in done.err) == (2, True)

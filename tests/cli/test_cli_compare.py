@@ -31,6 +31,7 @@ def test_rank_orders_by_the_dot_product(run: Callable, options: tuple, encoder: 
     assert [hit["score"] for hit in hits] == pytest.approx(sorted(expected, reverse=True), rel=1e-4)
     assert hits[0]["text"] == TEXTS[int(hits[0]["id"]) - 1]
     page = run("rank", QUERY, *TEXTS, *options, "-k", 2).out.splitlines()
+    assert run("rank", QUERY, "头痛\n 三天", *options).out.endswith("[1]  头痛 三天\n")
     assert len(page) == 2
     assert page[0].split() == [
         "1",

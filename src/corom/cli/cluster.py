@@ -9,6 +9,7 @@ import typer
 
 from corom.cli.console import (
     check_table,
+    in_one_line,
     is_sheet,
     load_encoder,
     note,
@@ -55,9 +56,12 @@ def command(
         bool, typer.Option("--density", help="As many groups as there are, by HDBSCAN.")
     ] = False,
     least: Annotated[
-        int, typer.Option("--least", help="The least size of a group, with --density.")
-    ] = 5,
-    seed: Annotated[int, typer.Option("--seed", help="Of k-means.")] = 0,
+        int | None,
+        typer.Option("--least", help="With --density: the least size of a group; default 5."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="With --clusters: of k-means; default 0.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -88,6 +92,9 @@ def command(
 
     if (clusters is None) == (not density):
         raise InputError("choose --clusters NUMBER or --density (one of the two)")
+    if (least if clusters is not None else seed) is not None:
+        raise InputError("--least belongs to --density, --seed to --clusters")
+    least = 5 if least is None else least
     need("sklearn", extra="cluster")  # before the long work, not after it
     if out is not None:
         check_table(out, source)
@@ -100,7 +107,7 @@ def command(
     if clusters is None:
         labels = cluster_density(vectors, least=least)
     else:
-        labels = cluster_kmeans(vectors, clusters, seed=seed)
+        labels = cluster_kmeans(vectors, clusters, seed=seed or 0)
     found = describe_clusters(labels, vectors, texts)
     if out is not None:
         write = _write_sheet if is_sheet(out) else _write_labels
@@ -160,6 +167,6 @@ def _report(clusters: list[Cluster], passages: list[Passage]) -> None:
         say(f"\n{number}: {size} texts ({share}), cohesion {cluster.cohesion:.2f}")
         say(f"   {' '.join(cluster.keywords)}")
         for row in cluster.rows[:_EXAMPLES]:
-            text = passages[row].content
+            text = in_one_line(passages[row].content)
             shown = text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
             say(f"   [{passages[row].id}] {shown}")

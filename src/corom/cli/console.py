@@ -279,6 +279,11 @@ def say(text: str) -> None:
     typer.echo(clean(text))
 
 
+def in_one_line(text: str) -> str:
+    """Return the text with a blank for every white space, so that a line of results is one."""
+    return " ".join(text.split())
+
+
 def open_what_is_closed() -> None:
     """Let a standard stream that is closed (`>&-`, some services' stdin) be as /dev/null."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):

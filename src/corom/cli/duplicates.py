@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from corom.cli.console import is_sheet, say, say_json
+from corom.cli.console import in_one_line, is_sheet, say, say_json
 
 if TYPE_CHECKING:
     from corom.encoder import Encoder
@@ -91,5 +91,5 @@ def tell(table: Table, out: Path | None, *, as_json: bool) -> None:
 def line_of(row: Iterable[str | int | float]) -> str:
     """Return a line of a table; white space in a text becomes a blank."""
     return "\t".join(
-        f"{cell:.4f}" if isinstance(cell, float) else " ".join(str(cell).split()) for cell in row
+        f"{cell:.4f}" if isinstance(cell, float) else in_one_line(str(cell)) for cell in row
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from corom.cli.console import (
+    in_one_line,
     load_encoder,
     load_reranker,
     load_second_pass,
@@ -98,4 +99,4 @@ def command(
         say_json([{"id": hit.id, "score": hit.score, "text": texts[hit.id]} for hit in hits])
         return
     for rank, hit in enumerate(hits, 1):
-        say(f"{rank:>3}  {hit.score:.4f}  [{hit.id}]  {texts[hit.id]}")
+        say(f"{rank:>3}  {hit.score:.4f}  [{hit.id}]  {in_one_line(texts[hit.id])}")
