@@ -244,8 +244,14 @@ def write_manifest(folder: Path) -> None:
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever json holds
     """Return what a JSON file holds; raise ArtifactError naming the file when it is broken."""
+    return read_json_text(path)[0]
+
+
+def read_json_text(path: Path) -> tuple[Any, str]:
+    """Return what a JSON file holds, and its text at that moment; raises as `read_json` does."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text), text
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing") from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:

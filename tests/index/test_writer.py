@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,19 @@ class TestDamage:
             ):
                 open_index(path, deep=False)
             file.write_bytes(whole)
+
+
+def test_a_manifest_that_is_replaced_while_it_is_read(tmp_path, monkeypatch):
+    first = folder.Manifest(spec=spec(ExactOptions()))
+    folder.commit(tmp_path, first)
+    loads = json.loads
+
+    def meanwhile(text):
+        folder.commit(tmp_path, replace(first, generation=1))
+        return loads(text)
+
+    monkeypatch.setattr("corom.files.json.loads", meanwhile)
+    assert folder.read_manifest(tmp_path) == first
 
 
 def test_every_byte_of_a_manifest_counts(builds, tmp_path):

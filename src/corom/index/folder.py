@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from corom.errors import ArtifactError
-from corom.files import LOCK, MANIFEST, check_manifest, read_json, sha256, write_bytes
+from corom.files import LOCK, MANIFEST, check_manifest, read_json_text, sha256, write_bytes
 from corom.index.spec import IndexSpec
 
 FORMAT = 1
@@ -49,7 +49,7 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of the index in `folder`; ArtifactError if it is none or was changed."""
     path = folder / MANIFEST
-    value = read_json(path)
+    value, text = read_json_text(path)
     if not isinstance(value, dict) or value.get("corom") != "index":
         raise ArtifactError(f"{path} does not describe an index of corom")
     if value.get("format") != FORMAT:
@@ -58,7 +58,6 @@ def read_manifest(folder: Path) -> Manifest:
             "make the index again, or use the version that made it"
         )
     checksum = str(value.get("checksum"))
-    text = path.read_text(encoding="utf-8")
     if _digest(text.replace(checksum, _NO_CHECKSUM, 1)) != checksum:
         raise ArtifactError(f"{path} is corrupt: its checksum differs from its content's")
     return Manifest(
