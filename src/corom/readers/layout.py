@@ -52,6 +52,8 @@ class Layout:
         for name in (*self.chosen.values(), *self.keep):
             if not isinstance(name, str):
                 raise InputError(f"a column goes by a text, its number, too, not by {name!r}")
+        if own := [name for name in self.keep if name in PASSAGE]:
+            raise InputError(f"column {own[0]!r} is the passage's own; keep others")
         if self.header:
             return
         if self.keep:
