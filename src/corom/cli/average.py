@@ -28,10 +28,10 @@ def command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Average the weights of models that were trained from the same one ("model soup").
+    """Average the weights of models ("model soup").
 
-    A trained model and the one it started from: what was learned with less of what was forgotten.
-    The first one's pooling and length are kept.
+    Of those that were trained from the same one. A trained model and the one it started from: what
+    was learned with less of what was forgotten. The first one's pooling and length are kept.
     """
     from corom.models.checkpoint import load_checkpoint
     from corom.models.names import resolve

@@ -18,7 +18,7 @@ from corom.cli.runs import (
 )
 
 app = typer.Typer(
-    help="Fetch public data sets; see whether a data set is whole; take parts of training data.",
+    help="Fetch and check data sets; take parts of training data.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -131,11 +131,11 @@ def holdout(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a dev set of training data: hold some queries and their answers back.
+    """Make a dev set of one's own training data.
 
-    The folder holds dev, a data set for corom evaluate and for [dev] of corom train, and train, the
-    other records. What shares a query or an answer stays together; the same command holds back
-    the same records.
+    Some queries and their answers are held back. The folder holds dev, a data set for corom
+    evaluate and for [dev] of corom train, and train, the other records. What shares a query or an
+    answer stays together; the same command holds back the same records.
     """
     from corom.training import hold_out
     from corom.training.mining_settings import HoldoutSettings

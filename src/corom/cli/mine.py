@@ -36,11 +36,11 @@ def command(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add hard negatives to training data: what ranks high for a query and does not answer it.
+    """Add hard negatives to training data.
 
-    What is dropped is counted: known positives, what scores too close to the positive. After a
-    kill the same command encodes only the passages that are missing. Under torchrun the first
-    process mines and the others end.
+    Passages that rank high for a query and do not answer it. What is dropped is counted: known
+    positives, what scores too close to the positive. After a kill the same command encodes only the
+    passages that are missing. Under torchrun the first process mines and the others end.
     """
     from corom.environment import is_main_process
 

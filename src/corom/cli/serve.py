@@ -80,9 +80,10 @@ def command(
         int, typer.Option("--max-requests", help="At once; further ones are told to come back.")
     ] = 256,
 ) -> None:
-    """Serve embeddings, similarity and search over HTTP, and a page to try them.
+    """Serve embeddings, similarity and search over HTTP.
 
-    The log on standard error has a line for each request: route, status, time, numbers; no texts.
+    With a page to try them. The log on standard error has a line for each request: route, status,
+    time, numbers; no texts.
     """
     from corom.extras import need
 

@@ -33,7 +33,7 @@ def command(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model on queries and the passages that answer them.
+    """Train a model on queries and their answers.
 
     The finished model is OUTPUT/model. The same command again goes on after a kill. Several GPUs:
     torchrun --nproc_per_node 4 -m corom train … (extra train).

@@ -33,10 +33,11 @@ def command(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a reranker: it reads a query and a passage together and scores the passage.
+    """Train a reranker, which orders the first hits anew.
 
-    It starts from an encoder. The finished model is OUTPUT/model. The same command again goes on
-    after a kill. Several GPUs: torchrun --nproc_per_node 4 -m corom train reranker … (extra train).
+    It reads a query and a passage together and scores the passage. It starts from an encoder. The
+    finished model is OUTPUT/model. The same command again goes on after a kill. Several GPUs:
+    torchrun --nproc_per_node 4 -m corom train reranker … (extra train).
     """
     from corom.training import train_reranker
     from corom.training.settings import RerankerSettings, load_settings

@@ -22,10 +22,11 @@ def command(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run every step of a recipe: pre-training, both stages, mining between them, a table.
+    """Run every step of a recipe.
 
-    What is done already is not done again, so that the same command goes on after a kill. Several
-    GPUs: torchrun --nproc_per_node 4 -m corom train two-stage … (extra train).
+    Pre-training, both stages, mining between them, a table. What is done already is not done again,
+    so that the same command goes on after a kill. Several GPUs: torchrun --nproc_per_node 4 -m
+    corom train two-stage … (extra train).
     """
     from corom.environment import is_main_process
     from corom.training import two_stage
