@@ -31,8 +31,8 @@ def test_help_lists_every_verb_and_every_verb_has_its_own(run: Callable) -> None
         assert found.code == 0
         assert f"corom {verb}" in found.out
     assert "Usage" in run().out + run().err
-    for page in page, run("data", "--help"):
-        assert "..." not in page.out.partition("Commands:")[2]  # no line is cut
+    for shown in page, run("data", "--help"):
+        assert "..." not in shown.out.partition("Commands:")[2]  # no line is cut
 
 
 def test_version(run: Callable) -> None:
