@@ -73,11 +73,20 @@ def serve_folders(serve: Callable, index: Path | None, words: Path | None = None
 
 def test_what_was_added_is_found(serve: Callable, encoder: Encoder, index: Path) -> None:
     client = serve_folders(serve, index)
-    assert (ids(client), client.get("/v1/map").json()["passages"]) == ({"0", "1", "2"}, 3)
+    shown = client.get("/v1/map").json()
+    assert (ids(client), shown["passages"]) == ({"0", "1", "2"}, 3)
     update_index(index, lambda: [*CORPUS[1:], NEW, Passage("more", "失眠")], encoder=encoder)
     until(lambda: passages(client) == 4)
     assert ids(client) == {"1", "2", "new", "more"}
-    assert {point["id"] for point in client.get("/v1/map").json()["points"]} == ids(client)
+    drawn = client.get("/v1/map").json()
+    assert {point["id"] for point in drawn["points"]} == ids(client)
+    for path, body in (("place", {"query": "头痛"}), ("near", {"row": 0})):
+        old, new = (
+            client.post(f"/v1/map/{path}", json={**body, "checksum": each["checksum"]})
+            for each in (shown, drawn)
+        )
+        assert (old.status_code, old.json()["error"]["code"]) == (409, "map_changed")
+        assert new.status_code == 200
     assert "corom_passages 4.0" in client.get("/metrics").text
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from corom.records import Passage
 from corom.reranker import Reranker, SecondPass
-from web.browser import service, serving
+from web.browser import over, service, serving
 from web.steps import HITS, QUERY, search, texts
 
 
@@ -81,6 +82,31 @@ def test_the_map_shows_neighbours_and_where_a_text_lies(visit):
     page.wait_for_selector("#map .query")
     assert any("溃疡" in text for text in texts(page, "#map .near button")[:5])
     assert page.locator("#map .aside .text").inner_text() == QUERY
+
+
+def test_a_map_is_drawn_anew_when_the_index_has_changed(visit, served):
+    made, _ = served
+    versions = [
+        over([Passage(str(n), f"头痛{n}天") for n in range(count)], encoder=made.encoder)
+        for count in (6, 5, 4)
+    ]
+    with serving(versions[0]) as address:
+        page = visit(path="#map", address=address)
+        page.wait_for_selector("#map .dot")
+        versions[0].collection = versions[1].collection
+        page.locator("#map .dot").last.dispatch_event("click")
+        page.locator("#map .dot >> nth=5").wait_for(state="detached")
+        page.wait_for_selector("#map .dot")
+        assert page.locator("#map .dot").count() == 5
+        page.locator("#map .dot").last.dispatch_event("click")
+        assert len(texts(page, "#map .near button")) == 4
+        versions[0].collection = versions[2].collection
+        page.fill("#map input", "头痛3天")
+        page.press("#map input", "Enter")
+        page.wait_for_selector("#map .query")
+        assert page.locator("#map .dot").count() == 4
+        assert len(texts(page, "#map .near button")) == 4
+        page.close()
 
 
 def test_everything_can_be_done_from_the_keyboard(visit):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corom.clustering import cluster_kmeans, describe_clusters
+from corom.corpus import CorpusChecksum
 from corom.extras import need
 from corom.serving.collection import Sample
 from corom.vectors import Vectors, normalized
@@ -50,6 +51,7 @@ class Atlas:
 
     def __init__(self, sample: Sample) -> None:
         self.passages = sample.passages
+        self.checksum = CorpusChecksum(self.passages).hexdigest()
         self._unit = normalized(sample.vectors)
         count = max(1, min(_CLUSTERS, len(self.passages) // _PER_CLUSTER))
         with _one_thread():

@@ -36,15 +36,22 @@ class MapResponse(BaseModel):
     groups: list[MapGroup]
     method: str
     passages: int = Field(description="in the whole collection")
+    checksum: str = Field(description="of the passages shown: whether rows are still the same")
 
 
-class PlaceRequest(Request):
+class _OfMap(Request):
+    checksum: str | None = Field(
+        None, max_length=64, description="of the map that is asked about; 409 if it is another now"
+    )
+
+
+class PlaceRequest(_OfMap):
     """POST /v1/map/place."""
 
     query: Text
 
 
-class NearRequest(Request):
+class NearRequest(_OfMap):
     """POST /v1/map/near."""
 
     row: int = Field(ge=0)

@@ -31,15 +31,26 @@ def routes(service: Service) -> APIRouter:
     # Of one that is no longer served nothing is kept.
     drawing = WeakKeyDictionary[Collection, asyncio.Task[Atlas]]()
 
-    async def atlas(collection: Collection) -> Atlas:
-        """Return its map, drawn once: a request that gives up waiting does not stop it."""
+    async def atlas(collection: Collection, *, checksum: str | None = None) -> Atlas:
+        """Return its map, drawn once: a request that gives up waiting does not stop it.
+
+        Raises ApiError if that is not the one of this checksum, as the index has changed.
+        """
         if not len(collection):
             raise ApiError(404, "the open index holds no passages", code="no_passages")
         drawn = drawing.get(collection)
         if drawn is None or (drawn.done() and drawn.exception()):
             drawn = asyncio.create_task(asyncio.to_thread(lambda: Atlas(collection.sample(MOST))))
             drawing[collection] = drawn
-        return await asyncio.shield(drawn)
+        found = await asyncio.shield(drawn)
+        if checksum not in (None, found.checksum):
+            raise ApiError(
+                409,
+                "the index has changed: get the map again",
+                code="map_changed",
+                param="checksum",
+            )
+        return found
 
     @router.get("")
     async def show() -> MapResponse:
@@ -55,13 +66,14 @@ def routes(service: Service) -> APIRouter:
             groups=[MapGroup(**group._asdict()) for group in drawn.groups],
             method=drawn.method,
             passages=len(collection),
+            checksum=drawn.checksum,
         )
 
     @router.post("/place")
     async def place(request: Request, body: PlaceRequest) -> PlaceResponse:
         """Where a query lies, and what is nearest to it."""
         collection = service.opened("dense")
-        drawn = await atlas(collection)
+        drawn = await atlas(collection, checksum=body.checksum)
         found = await service.embed(request, queries=[body.query])
         near = drawn.near(service.for_index(found.vectors, collection)[0])
         x, y = drawn.place(near)
@@ -70,7 +82,7 @@ def routes(service: Service) -> APIRouter:
     @router.post("/near")
     async def near(body: NearRequest) -> list[Neighbour]:
         """What is nearest to a point."""
-        drawn = await atlas(service.opened("dense"))
+        drawn = await atlas(service.opened("dense"), checksum=body.checksum)
         if body.row >= len(drawn.passages):
             raise InputError(f"row: the map has {len(drawn.passages)} points")
         return _shown(drawn.near_row(body.row))

@@ -16,6 +16,7 @@ const WIDTH = 1000, EDGE = 46;
 const GAP = 14; // pixels from a point to its tip, as in style.css
 
 let map = null; // what the server sent
+let outdated = false; // the index has changed since
 let height = 720; // of the plane; taller on a narrow screen
 let svg, links, dots, tip;
 let cursor = 0; // the point the arrow keys are at
@@ -101,11 +102,33 @@ function lit(place, near, title, text) {
     h("p", { class: "caption" }, t("here"))];
 }
 
+async function fetchMap(signal) {
+  if (map && !outdated) return;
+  map = await ask("v1/map", undefined, signal);
+  outdated = false;
+  cursor = 0;
+}
+
+// Asks about the map that is shown; null if that is outdated.
+async function about(what, body, signal) {
+  try {
+    return await ask(`v1/map/${what}`, { ...body, checksum: map.checksum }, signal);
+  } catch (error) {
+    if (error.code !== "map_changed") throw error;
+    outdated = true;
+    return null;
+  }
+}
+
 function choose(row) {
   const point = map.points[row];
   cursor = row;
   around.show(async (signal) => {
-    const near = await ask("v1/map/near", { row }, signal);
+    const near = await about("near", { row }, signal);
+    if (!near) {
+      open();
+      return help;
+    }
     return () => {
       const list = lit(point, near, point.title || t("neighbours"), point.text);
       dots[row].classList.add("here");
@@ -118,8 +141,11 @@ function placed() {
   const query = form.elements.query.value.trim();
   if (!query) return;
   output.show(async (signal) => {
-    map ??= await ask("v1/map", undefined, signal);
-    const found = await ask("v1/map/place", { query }, signal);
+    let found = null;
+    while (!found) {
+      await fetchMap(signal);
+      found = await about("place", { query }, signal);
+    }
     around.stop(); // what was asked for the drawing before
     around.draw = () => {
       const list = lit(found, found.near, t("yourQuery"), query);
@@ -155,7 +181,7 @@ const drawing = () => h("div", { class: "state" }, h("strong", {}, t("drawing"))
 
 function open() {
   output.show(async (signal) => {
-    map ??= await ask("v1/map", undefined, signal);
+    await fetchMap(signal);
     return draw;
   }, drawing);
 }
