@@ -27,7 +27,7 @@ def test_cells_become_texts(tmp_path: Path) -> None:
     path = book_of(tmp_path, list("abcdefgh"), row)
     assert list(xlsx_rows(path))[1] == (
         2,
-        ["7", "7", "1.5", "2026-01-31", "2026-01-31 08:30:00", "True", "", "头痛\n三天"],
+        ["7", "7", "1.5", "2026-01-31", "2026-01-31 08:30:00", "TRUE", "", "头痛\n三天"],
     )
 
 

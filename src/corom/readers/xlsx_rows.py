@@ -23,8 +23,8 @@ def xlsx_rows(path: Path, *, width: int | None = None) -> Iterator[NumberedRow]:
 
     What stands to the right of the header is not read. Where there is none a `width` says how long
     rows are to be: the first may end early.
-    Cells become texts: 7 where a number is whole, days as 2026-01-31. Raises FormatError for what
-    is no workbook, one with a password included.
+    Cells become texts: 7 where a number is whole, TRUE, days as 2026-01-31. Raises FormatError for
+    what is no workbook, one with a password included.
     """
     load = need("openpyxl", extra="excel").load_workbook
     with open_bytes(path) as raw:
@@ -61,6 +61,8 @@ def _filled(rows: Iterator[NumberedRow], width: int | None) -> Iterator[Numbered
 def _text(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).upper()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, datetime) and not (value.hour or value.minute or value.second):
