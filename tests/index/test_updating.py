@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,9 @@ def test_the_same_corpus_changes_nothing(folder):
     assert (folder / MANIFEST).read_bytes() == before
     assert update_index(folder, lambda: passages(25)[::-1]) == Change(0, 0, 0, 25)
     assert open_index(folder).spec.source == source_of(passages(25)[::-1])
+    other = json.loads(before)["files"]  # of the order alone no words are counted again
+    assert json.loads((folder / MANIFEST).read_bytes())["files"] == other
+    assert len(open_index(folder).search(["糖尿病"], 30)[0]) == 3
 
 
 def test_another_corpus_altogether(folder):

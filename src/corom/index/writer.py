@@ -185,28 +185,15 @@ class IndexWriter:
         what was removed. `source` is the checksum of the corpus that the index is of from now on.
         Raises InputError if an id occurs twice.
         """
-        if source is not None and source != self.spec.source:
-            self._manifest = replace(self._manifest, spec=replace(self.spec, source=source))
-            self._changed = True
         removed = self._collection.rows - len(self._collection)
         if removed > len(self._collection) or (erase and removed):
             self._rewrite()
-        if self.complete:
+        spec = self.spec if source is None else replace(self.spec, source=source)
+        if self._changed:
+            self._make_whole()
+        elif spec == self.spec:
             return
-        extras = self._write_extras(self._manifest.generation + 1)
-        outdated = set(self._manifest.extras.values())
-        kept = {
-            name: entry
-            for name, entry in self._manifest.files.items()
-            if name.partition("/")[0] not in outdated
-        }
-        listed = [name for extra in extras.values() for name in numbered_files(self._folder, extra)]
-        self._manifest = replace(
-            self._manifest,
-            complete=True,
-            extras=extras,
-            files={**kept, **self._entries(listed)},
-        )
+        self._manifest = replace(self._manifest, spec=spec)
         self._commit()
         self._changed = False
         sweep(self._folder, self._manifest)
@@ -260,6 +247,23 @@ class IndexWriter:
         )
         self._changed = True
         self._merge()
+
+    def _make_whole(self) -> None:
+        """Write anew what belongs to the index as a whole, for the manifest to list."""
+        extras = self._write_extras(self._manifest.generation + 1)
+        outdated = set(self._manifest.extras.values())
+        kept = {
+            name: entry
+            for name, entry in self._manifest.files.items()
+            if name.partition("/")[0] not in outdated
+        }
+        listed = [name for extra in extras.values() for name in numbered_files(self._folder, extra)]
+        self._manifest = replace(
+            self._manifest,
+            complete=True,
+            extras=extras,
+            files={**kept, **self._entries(listed)},
+        )
 
     def _write_extras(self, number: int) -> dict[str, str]:
         """Write what belongs to the index as a whole; return role -> name."""
