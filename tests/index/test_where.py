@@ -86,7 +86,11 @@ class TestWritten:
     def test_read(self, text, wanted):
         assert parse_where(text) == wanted
 
-    @pytest.mark.parametrize("text", ["", "张三", "=张三", "张三=", "张三,李四=1"])
+    @pytest.mark.parametrize(
+        "text",
+        # Of the last ones some would leave nothing, others everything.
+        ["", "张三", "=张三", "张三=", "张三,李四=1", "张三==1", "张三>=", "张三<= ", "张三= ,"],
+    )
     def test_wrong_ones_are_not_repeated(self, text):
         with pytest.raises(InputError, match="is written COLUMN=VALUE") as caught:
             parse_where(text)

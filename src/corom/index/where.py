@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from corom.errors import InputError
 from corom.index.columns import Column
 
-_WRITTEN = re.compile(r"([^=<>,]+)(>=|<=|=|>|<)(.+)", re.DOTALL)
+_WRITTEN = re.compile(r"([^=<>,]+)(>=|<=|=|>|<)(?!=)(.+)", re.DOTALL)
 _BOUNDS = {">=": "gte", ">": "gt", "<=": "lte", "<": "lt"}
 
 
@@ -51,14 +51,15 @@ def parse_where(text: str) -> Where:
     The other signs are >, <= and <. Raises InputError, which does not repeat the text.
     """
     match = _WRITTEN.fullmatch(text)
-    if match is None:
+    column, sign, value = match.groups() if match else ("", "", "")
+    values = tuple(each.strip() for each in (value.split(",") if sign == "=" else [value]))
+    if not any(values):
         raise InputError(
             "a filter is written COLUMN=VALUE (or VALUE,VALUE), COLUMN>=VALUE, >, <= or <"
         )
-    column, sign, value = match[1].strip(), match[2], match[3].strip()
     if sign == "=":
-        return Where(column=column, among=tuple(each.strip() for each in value.split(",")))
-    return Where(column=column, **{_BOUNDS[sign]: value})  # type: ignore[arg-type]
+        return Where(column=column.strip(), among=values)
+    return Where(column=column.strip(), **{_BOUNDS[sign]: values[0]})  # type: ignore[arg-type]
 
 
 def matching(
