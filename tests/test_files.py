@@ -187,3 +187,14 @@ def test_a_manifest_tells_what_is_missing_short_or_changed(tmp_path: Path) -> No
     (folder / "c" / "one").unlink()
     with pytest.raises(ArtifactError, match="one is missing"):
         check_manifest(folder, names=["c/one"])
+
+
+def test_a_stamp_tells_a_file_from_the_one_it_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert files.stamp_of(path) is files.stamp_of(path / "below") is None
+    write_bytes(path, b"one")
+    before = files.stamp_of(path)
+    assert files.stamp_of(path) == before
+    write_bytes(path, b"two")
+    os.utime(path, ns=(before[2], before[2]))
+    assert files.stamp_of(path) != before

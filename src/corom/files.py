@@ -20,13 +20,15 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_IMODE
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from corom.errors import ArtifactError
 
 MANIFEST, LOCK = "manifest.json", ".lock"
 _CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+Stamp: TypeAlias = tuple[int, int, int] | None
+"""inode, size and time of a file, by which one that was replaced is known; None: there is none"""
 _DRAFT_NAME = 48
 """characters of a file's name that its draft's begins with"""
 
@@ -38,6 +40,15 @@ def sha256(path: Path) -> str:
         while block := file.read(_CHUNK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return what differs if the file at `path` is another than it was."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _sync(path: Path) -> None:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TypeAlias
 
 from corom.errors import ArtifactError, InputError
-from corom.files import MANIFEST
+from corom.files import MANIFEST, Stamp, stamp_of
 from corom.index import BM25Index, open_index
 from corom.index.folder import read_manifest
 from corom.serving.collection import Collection
-
-_State: TypeAlias = tuple[int, int, int] | None
-"""inode, size and time of a manifest, which is replaced as a whole; None: there is none"""
 
 
 class Folders:
@@ -23,8 +19,8 @@ class Folders:
         """One of them at least must be given; `words` must be one of words."""
         self._index, self._words = index, words
         self._paths = [path for path in (index, words) if path is not None]
-        self._opened: list[_State] = []
-        self._tried: list[_State] = []
+        self._opened: list[Stamp] = []
+        self._tried: list[Stamp] = []
         self._first_try = self._next_try = 0.0
 
     def open(self) -> Collection:
@@ -32,12 +28,12 @@ class Folders:
 
         Raises InputError for two indexes that do not go together, and what `open_index` raises.
         """
-        states, now = self._states(), time.monotonic()  # before: what changes meanwhile is seen
-        if states != self._tried:
-            self._tried, self._first_try = states, now
+        stamps, now = self._stamps(), time.monotonic()  # before: what changes meanwhile is seen
+        if stamps != self._tried:
+            self._tried, self._first_try = stamps, now
         self._next_try = now + (now - self._first_try)
         collection = self._collection()
-        self._opened = states
+        self._opened = stamps
         return collection
 
     def _collection(self) -> Collection:
@@ -60,21 +56,13 @@ class Folders:
         What could not be opened, as it was being copied perhaps, is to be tried again: each time
         after as long as it has been tried for.
         """
-        states = self._states()
-        if states == self._opened or not all(map(_is_finished, self._paths)):
+        stamps = self._stamps()
+        if stamps == self._opened or not all(map(_is_finished, self._paths)):
             return False
-        return states != self._tried or time.monotonic() >= self._next_try
+        return stamps != self._tried or time.monotonic() >= self._next_try
 
-    def _states(self) -> list[_State]:
-        return [_state(path / MANIFEST) for path in self._paths]
-
-
-def _state(path: Path) -> _State:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    def _stamps(self) -> list[Stamp]:
+        return [stamp_of(path / MANIFEST) for path in self._paths]
 
 
 def _is_finished(folder: Path) -> bool:

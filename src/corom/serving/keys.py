@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from corom.errors import FormatError, InputError
-from corom.files import atomic_write
+from corom.files import atomic_write, stamp_of
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _LINE = re.compile(rf"({_NAME.pattern})\s+([0-9a-f]{{64}})", re.ASCII)
@@ -84,7 +84,7 @@ class KeyRing:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._keys = _parse(file.read_text(encoding="utf-8"), file)
-        self._stamp = self._now()
+        self._stamp = stamp_of(self._file)
         self._looked = time.monotonic()
 
     def name_of(self, key: str) -> str | None:
@@ -100,7 +100,7 @@ class KeyRing:
         if time.monotonic() - self._looked < _LOOK_AGAIN_S:
             return
         self._looked = time.monotonic()
-        stamp = self._now()
+        stamp = stamp_of(self._file)
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -111,13 +111,6 @@ class KeyRing:
             _log.error("all keys are refused: %s", error)
         else:
             _log.info("%d keys read again", len(self._keys))
-
-    def _now(self) -> tuple[int, int, int]:
-        try:
-            status = self._file.stat()
-        except OSError:
-            return (0, 0, 0)
-        return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def _hash(key: str) -> str:
