@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -76,3 +78,22 @@ def test_an_empty_index_has_no_map(serve: Callable[..., TestClient], encoder: En
     ):
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_passages")
     assert client.post("/v1/search", json={"query": "头痛"}).json()["hits"] == []
+
+
+def test_a_map_that_failed_is_tried_again_and_holds_nothing(
+    serve: Callable[..., TestClient], encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(collection=collection(encoder, dim=8, texts=["头痛", "糖尿病"]))
+    with monkeypatch.context() as broken:
+        broken.setattr("corom.serving.routes.atlas.Atlas", lambda _: 1 // 0)
+        assert client.get("/v1/map").status_code == 500
+    old = ref(client.service.collection)
+    assert client.get("/v1/map").status_code == 200
+    with monkeypatch.context() as broken:
+        client.service.collection = collection(encoder, dim=8, texts=["头痛"])
+        broken.setattr("corom.serving.routes.atlas.Atlas", lambda _: 1 // 0)
+        failed = ref(client.service.collection)
+        assert client.get("/v1/map").status_code == 500
+    client.service.collection = collection(encoder, dim=8, texts=["咳嗽"])
+    gc.collect()
+    assert old() is failed() is None

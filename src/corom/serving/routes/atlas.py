@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request
@@ -25,23 +26,25 @@ from corom.serving.service import Service
 _SHOWN = 120
 
 
-def routes(service: Service) -> APIRouter:
-    """Return /v1/map, /v1/map/place and /v1/map/near."""
-    router = APIRouter(prefix="/v1/map", tags=["corom"])
-    # Of one that is no longer served nothing is kept.
-    drawing = WeakKeyDictionary[Collection, asyncio.Task[Atlas]]()
+class _Maps:
+    """The map of each collection that is served, drawn once."""
 
-    async def atlas(collection: Collection, *, checksum: str | None = None) -> Atlas:
-        """Return its map, drawn once: a request that gives up waiting does not stop it.
+    def __init__(self) -> None:
+        # Of one that is no longer served nothing is kept.
+        self._drawn = WeakKeyDictionary[Collection, asyncio.Task[Atlas]]()
+
+    async def of(self, collection: Collection, *, checksum: str | None = None) -> Atlas:
+        """Return the map of a collection: a request that gives up waiting does not stop it.
 
         Raises ApiError if that is not the one of this checksum, as the index has changed.
         """
         if not len(collection):
             raise ApiError(404, "the open index holds no passages", code="no_passages")
-        drawn = drawing.get(collection)
-        if drawn is None or (drawn.done() and drawn.exception()):
+        drawn = self._drawn.get(collection)
+        if drawn is None:
             drawn = asyncio.create_task(asyncio.to_thread(lambda: Atlas(collection.sample(MOST))))
-            drawing[collection] = drawn
+            drawn.add_done_callback(partial(self._forget_failed, collection))
+            self._drawn[collection] = drawn
         found = await asyncio.shield(drawn)
         if checksum not in (None, found.checksum):
             raise ApiError(
@@ -52,11 +55,21 @@ def routes(service: Service) -> APIRouter:
             )
         return found
 
+    def _forget_failed(self, collection: Collection, drawn: asyncio.Task[Atlas]) -> None:
+        # Its exception's frames hold the collection. The next request tries again.
+        if drawn.cancelled() or drawn.exception():
+            del self._drawn[collection]
+
+
+def routes(service: Service) -> APIRouter:
+    """Return /v1/map, /v1/map/place and /v1/map/near."""
+    router, maps = APIRouter(prefix="/v1/map", tags=["corom"]), _Maps()
+
     @router.get("")
     async def show() -> MapResponse:
         """A sample of the passages in two dimensions."""
         collection = service.opened("dense")
-        drawn = await atlas(collection)
+        drawn = await maps.of(collection)
         positions = zip(drawn.passages, drawn.points.tolist(), drawn.labels.tolist(), strict=True)
         return MapResponse(
             points=[
@@ -73,7 +86,7 @@ def routes(service: Service) -> APIRouter:
     async def place(request: Request, body: PlaceRequest) -> PlaceResponse:
         """Where a query lies, and what is nearest to it."""
         collection = service.opened("dense")
-        drawn = await atlas(collection, checksum=body.checksum)
+        drawn = await maps.of(collection, checksum=body.checksum)
         found = await service.embed(request, queries=[body.query])
         near = drawn.near(service.for_index(found.vectors, collection)[0])
         x, y = drawn.place(near)
@@ -82,7 +95,7 @@ def routes(service: Service) -> APIRouter:
     @router.post("/near")
     async def near(body: NearRequest) -> list[Neighbour]:
         """What is nearest to a point."""
-        drawn = await atlas(service.opened("dense"), checksum=body.checksum)
+        drawn = await maps.of(service.opened("dense"), checksum=body.checksum)
         if body.row >= len(drawn.passages):
             raise InputError(f"row: the map has {len(drawn.passages)} points")
         return _shown(drawn.near_row(body.row))
