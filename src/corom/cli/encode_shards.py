@@ -12,6 +12,8 @@ from corom.cli.console import note, progress_bar, say, say_json
 
 if TYPE_CHECKING:
     from corom.encoder import Encoder
+    from corom.sharding.encoding import EncodedShards
+    from corom.sharding.spec import ShardSpec
 
 
 def encode_folder(
@@ -55,11 +57,19 @@ def encode_folder(
             reading=lambda rows: meter(Progress(rows, 0, 0)),
             progress=show,
         )
-    seconds, rows, shards = (
-        time.perf_counter() - started,
-        len(done.vectors),
-        done.vectors.plan.tasks,
-    )
+    _tell(out, spec, done, workers, seconds=time.perf_counter() - started, as_json=as_json)
+
+
+def _tell(
+    out: Path,
+    spec: ShardSpec,
+    done: EncodedShards,
+    workers: int,
+    *,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    rows, shards = len(done.vectors), done.vectors.plan.tasks
     if as_json:
         say_json(
             {
