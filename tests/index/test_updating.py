@@ -210,6 +210,9 @@ def test_what_is_refused_leaves_the_index_as_it_was(folder, encoder):
 
     with pytest.raises(OSError, match="gone"):
         update_index(folder, breaks)
+    readings = iter([[*known, Passage("new", "x")], [*known, Passage("new", "y")]])
+    with pytest.raises(InputError, match="changed while it was read"):
+        update_index(folder, lambda: next(readings))
     assert (folder / MANIFEST).read_bytes() == before
     assert len(open_index(folder)) == 25
 

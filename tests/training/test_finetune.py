@@ -16,13 +16,13 @@ from safetensors.numpy import load_file  # noqa: E402
 from corom.encoder import Encoder  # noqa: E402
 from corom.errors import ArtifactError, FormatError, InputError, TrainingError  # noqa: E402
 from corom.evaluation import Dense, evaluate  # noqa: E402
-from corom.files import writer_lock  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.readers import open_dataset  # noqa: E402
 from corom.training.finetune import train  # noqa: E402
 from corom.training.recipe import as_table, from_table  # noqa: E402
 from corom.training.settings import TrainSettings  # noqa: E402
 from corom.training.state import checkpoints  # noqa: E402
+from training.entering import enter_at_once  # noqa: E402
 
 from .conftest import log_of  # noqa: E402
 
@@ -530,14 +530,4 @@ def test_more_topics_than_queries_are_refused(settings):
 
 
 def test_a_run_is_entered_by_one_process_at_a_time(settings):
-    asked = settings("held")
-    folder = Path(asked.output)
-    folder.mkdir()
-    with (
-        writer_lock(folder),
-        pytest.raises(ArtifactError, match="is being written by another process"),
-    ):
-        train(asked)
-    finished = train(asked)
-    with writer_lock(folder):  # a finished run is only read
-        assert train(asked) == finished
+    enter_at_once(train, settings("held"))

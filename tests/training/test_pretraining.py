@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +11,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from corom.errors import ArtifactError, InputError  # noqa: E402
-from corom.files import writer_lock  # noqa: E402
+from corom.errors import InputError  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.training.pretraining import pretrain, span_contrast  # noqa: E402
 from corom.training.recipe import from_table  # noqa: E402
 from corom.training.settings import PretrainSettings  # noqa: E402
+from training.entering import enter_at_once  # noqa: E402
 
 from .conftest import log_of, texts  # noqa: E402
 
@@ -193,14 +192,4 @@ def test_span_contrast_by_hand():
 
 
 def test_a_run_is_entered_by_one_process_at_a_time(settings):
-    asked = settings("held")
-    folder = Path(asked.output)
-    folder.mkdir()
-    with (
-        writer_lock(folder),
-        pytest.raises(ArtifactError, match="is being written by another process"),
-    ):
-        pretrain(asked)
-    finished = pretrain(asked)
-    with writer_lock(folder):  # a finished run is only read
-        assert pretrain(asked) == finished
+    enter_at_once(pretrain, settings("held"))

@@ -14,12 +14,12 @@ pytest.importorskip("accelerate")
 from corom import Reranker
 from corom.cli import main
 from corom.errors import ArtifactError, InputError
-from corom.files import writer_lock
 from corom.models.checkpoint import load_checkpoint
 from corom.models.head import read_head
 from corom.training import train, train_reranker
 from corom.training.recipe import from_table
 from corom.training.settings import RerankerSettings, TrainSettings
+from training.entering import enter_at_once
 
 from .conftest import log_of, texts
 
@@ -216,14 +216,4 @@ def test_the_command_line(table, tmp_path, capsys):
 
 
 def test_a_run_is_entered_by_one_process_at_a_time(settings):
-    asked = settings("held")
-    folder = Path(asked.output)
-    folder.mkdir()
-    with (
-        writer_lock(folder),
-        pytest.raises(ArtifactError, match="is being written by another process"),
-    ):
-        train_reranker(asked)
-    finished = train_reranker(asked)
-    with writer_lock(folder):  # a finished run is only read
-        assert train_reranker(asked) == finished
+    enter_at_once(train_reranker, settings("held"))

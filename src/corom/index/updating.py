@@ -54,14 +54,14 @@ def update_index(
 
     `read` is called twice and must yield the same; the order does not matter. `encoder` and
     `splitter` are those the index was made with, and so is `spec`, if it is given; its `source`
-    does not count. All of it counts when this returns: killed or
-    failed, the index is what it was. In memory are 16 bytes for each text, and the ids of those
+    does not count. All of it counts when this returns: killed or failed, the index is what it was.
+    In memory are 16 bytes for each text, and the ids of those
     that differ. With `erase` no file of the folder holds what is gone, removed earlier or now, for
     the cost of writing all of it again. `expect` is told how many passages will be encoded,
     `progress` how many are.
 
-    Raises InputError for a corpus without passages (an export that failed would empty the index)
-    or with an id that occurs twice, ArtifactError for an index that was not finished, and what
+    Raises InputError for a corpus without passages (an export that failed would empty the index),
+    with an id that occurs twice or that is written to meanwhile, ArtifactError for an index that was not finished, and what
     `open_writer` raises.
     """
     if spec is not None:
@@ -86,12 +86,16 @@ def update_index(
         writer.remove(list(chain.from_iterable(gone.values())))
         if expect:
             expect(parts)
+        again = CorpusChecksum()
+        every = parts_of(again.through(read()), splitter)
         append_parts(
             writer,
-            (part for part in parts_of(read(), splitter) if text_id(part.passage.id) in new),
+            (part for part in every if text_id(part.passage.id) in new),
             encoder=encoder,
             progress=progress,
         )
+        if again.hexdigest() != corpus.hexdigest():
+            raise InputError("the corpus changed while it was read; the index was left as it is")
         writer.finish(source=corpus.hexdigest(), erase=erase)
     changed = len(new & gone.keys())
     return Change(len(new) - changed, changed, len(gone) - changed, held.met)
