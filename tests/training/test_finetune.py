@@ -22,9 +22,9 @@ from corom.training.finetune import train  # noqa: E402
 from corom.training.recipe import as_table, from_table  # noqa: E402
 from corom.training.settings import TrainSettings  # noqa: E402
 from corom.training.state import checkpoints  # noqa: E402
-from training.entering import enter_at_once  # noqa: E402
 
 from .conftest import log_of  # noqa: E402
+from .entering import enter_at_once  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -16,9 +16,9 @@ from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.training.pretraining import pretrain, span_contrast  # noqa: E402
 from corom.training.recipe import from_table  # noqa: E402
 from corom.training.settings import PretrainSettings  # noqa: E402
-from training.entering import enter_at_once  # noqa: E402
 
 from .conftest import log_of, texts  # noqa: E402
+from .entering import enter_at_once  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -19,9 +19,9 @@ from corom.models.head import read_head
 from corom.training import train, train_reranker
 from corom.training.recipe import from_table
 from corom.training.settings import RerankerSettings, TrainSettings
-from training.entering import enter_at_once
 
 from .conftest import log_of, texts
+from .entering import enter_at_once
 
 pytestmark = pytest.mark.torch
 

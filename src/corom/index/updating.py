@@ -61,8 +61,8 @@ def update_index(
     `progress` how many are.
 
     Raises InputError for a corpus without passages (an export that failed would empty the index),
-    with an id that occurs twice or that is written to meanwhile, ArtifactError for an index that was not finished, and what
-    `open_writer` raises.
+    with an id that occurs twice or that is written to meanwhile, ArtifactError for an index that
+    was not finished, and what `open_writer` raises.
     """
     if spec is not None:
         spec = replace(spec, source=read_manifest(Path(folder)).spec.source)
