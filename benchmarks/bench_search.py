@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corom import Encoder
+from corom.engines.processor import has_bf16
 from corom.environment import cache_folder
 from corom.evaluation import Dense
 from corom.files import read_json, write_json
@@ -34,7 +35,9 @@ from encode_machine import describe
 from search_engines import Worker
 
 ROOT = Path(__file__).parents[1]
-EXACT = ["faiss flat", "corom fp32", "corom bf16", "corom int8", "corom binary"]
+EXACT = ["faiss flat", "corom fp32", "corom int8", "corom binary"]
+if has_bf16():  # elsewhere bf16 is fp32
+    EXACT.insert(2, "corom bf16")
 BASE = "faiss flat"
 EFFORTS = {
     "faiss HNSW32": [16, 32, 64, 128],

@@ -175,7 +175,7 @@ def _filled(
     index = VectorIndex.new(vectors.shape[1], options, normalized=True)
     for start in range(0, len(vectors), _CHUNK):
         part = vectors[start : start + _CHUNK]
-        index.add(Numbered(range(start, start + len(part))), part)
+        index.add(Numbered(range(start, start + len(part))), part, copy=False)
     return index
 
 

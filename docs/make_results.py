@@ -3,8 +3,8 @@
     python docs/make_results.py
 
 A block between `<!-- results:NAME -->` and `<!-- /results:NAME -->` is made from
-`results/NAME.json`; tests/test_results.py compares. A result that was never measured leaves its
-block empty.
+`results/NAME.json` (of `NAME/PART` from its part); tests/test_results.py compares. A result that
+was never measured leaves its block empty.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = {ROOT / "README.md": "zh", ROOT / "README.en.md": "en", ROOT / "docs/encoding.md": "en"}
+PAGES = {
+    ROOT / "README.md": "zh",
+    ROOT / "README.en.md": "en",
+    ROOT / "docs/encoding.md": "en",
+    ROOT / "docs/indexes.md": "en",
+}
 """A page and its language."""
 
 SHOWN = (
@@ -183,13 +188,12 @@ NOTES = {
     },
     "search": {
         "zh": "{passages:,} × {dim} 的向量，{queries:,} 条查询各取前 {k}，无 AMX 的 Intel Xeon，"
-        "2 线程，同时有其他负载（结束时平均负载 {load:.0f}）；查询/秒取最快一轮，"
+        "2 线程；查询/秒取最快一轮，"
         "倍数取 {rounds} 轮配对的中位数"
         "（[docs/indexes.md](docs/indexes.md)，`make bench-search`）。",
         "en": "{passages:,} vectors of {dim} numbers, the best {k} of {queries:,} queries, an "
-        "Intel Xeon without AMX, 2 threads, beside other work (load average {load:.0f} at the "
-        "end); queries/s of the fastest round, ratios medians of {rounds} paired rounds "
-        "([docs/indexes.md](docs/indexes.md), `make bench-search`).",
+        "Intel Xeon without AMX, 2 threads; queries/s of the fastest round, ratios medians of "
+        "{rounds} paired rounds ([docs/indexes.md](docs/indexes.md), `make bench-search`).",
     },
     "train-speed": {
         "zh": "训练速度：bge-small-zh-v1.5，最长 {length} 词元，InfoNCE"
@@ -400,9 +404,75 @@ def search(data: dict[str, Any], language: str) -> str:
                 f"{memory['own']:,.0f} / {memory['mapped']:,.0f} MB",
             ]
         )
-    load = data["exact"]["machine"]["load_average_after"]
-    note = NOTES["search"][language].format(**data["exact"]["options"], load=load)
+    note = NOTES["search"][language].format(**data["exact"]["options"])
     return f"{note}\n\n{table(HEADS['search'][language], rows)}"
+
+
+NEAR = {
+    "faiss HNSW32": "faiss `IndexHNSWFlat`",
+    "corom HNSW": '`hnsw` (`storage="sq8"`)',
+    "corom HNSW, float32": '`hnsw`, `storage="float32"`',
+    "corom IVF-PQ": "`ivfpq`",
+}
+
+
+def near(data: dict[str, Any], _: str) -> str:
+    """Return the table of graphs and lists; it is in a page of one language."""
+    rows, engine = [], ""
+    for row in data["near"]["rows"]:
+        ratio = row["times_faiss"]
+        first, engine = row["engine"] != engine, row["engine"]
+        rows.append(
+            [
+                NEAR[engine] if first else "",
+                f"{row['effort']}",
+                f"{row['recall_at_10']:.1%}",
+                f"{row['queries_per_second']:,.0f}",
+                f"{ratio['median']:.2f} [{ratio['least']:.2f}-{ratio['most']:.2f}]",
+                f"{row['build_seconds']:.0f} s" if first else "",
+                f"{row['memory_mb']['own']:.0f} MB" if first else "",
+            ]
+        )
+    head = [
+        "",
+        "effort",
+        "recall@10",
+        "queries/s",
+        "times faiss [least-most]",
+        "built in",
+        "memory",
+    ]
+    return table(head, rows)
+
+
+def bm25(data: dict[str, Any], _: str) -> str:
+    """Return the table of engines that rank by words; it is in a page of one language."""
+    head = ["", "built in, peak memory", "on disk", "start", "memory: own / mapped"]
+    names = {"corom": "`bm25`, words (tantivy)", "corom, bigrams": "`bm25`, bigrams (tantivy)"}
+    rows = []
+    for row in data["rows"]:
+        build, memory, seconds = row["build"], row["memory_mb"]["searched"], row["search_seconds"]
+        rows.append(
+            [
+                names.get(row["engine"], row["engine"]),
+                f"{build['seconds']:.0f} s, {build['memory_mb']['peak']:,.0f} MB",
+                f"{build['disk_mb']:.0f} MB",
+                f"{statistics.median(row['start_seconds']):.1f} s",
+                f"{memory['own']:.0f} / {memory['mapped']:.0f} MB",
+                *(_both(seconds, f"to {depth}", 1, "s") for depth in (10, 100, 1000)),
+                _both(seconds, "one by one", 1000, "ms"),
+            ]
+        )
+    asked = ["1,000 queries to 10", "to 100", "to 1000", "one query to 10"]
+    return table([*head, *asked], rows)
+
+
+def _both(seconds: dict[str, list[float]], asked: str, times: int, unit: str) -> str:
+    """Return the medians of the two splits."""
+    found = (
+        statistics.median(seconds[f"{split} {asked}"]) for split in ("consult-dev", "huatuo-dev")
+    )
+    return " / ".join(f"{times * each:.{1 if times > 1 else 2}f}" for each in found) + f" {unit}"
 
 
 def serve(data: dict[str, Any], language: str) -> str:
@@ -458,13 +528,15 @@ BLOCKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "parts": parts,
     "serve": serve,
     "search": search,
+    "search/near": near,
+    "bm25": bm25,
 }
 
 
 def filled(page: str, language: str) -> str:
     """Return `page` with every block made anew."""
     for name, make in BLOCKS.items():
-        path = ROOT / "results" / f"{name}.json"
+        path = ROOT / "results" / f"{name.partition('/')[0]}.json"
         text = (
             make(json.loads(path.read_text(encoding="utf-8")), language) if path.is_file() else ""
         )

@@ -41,6 +41,7 @@ def test_no_texts_give_no_vectors(encoder):
     assert vectors.dtype == np.float32
 
 
+@pytest.mark.filterwarnings("ignore:this chip does not multiply bf16")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_neighbours_do_not_change_a_vector(tiny_checkpoint, precision, tmp_path, monkeypatch):
     monkeypatch.setenv("COROM_CACHE", str(tmp_path / "cache"))

@@ -33,10 +33,11 @@ def test_pages_hold_the_figures_of_results(maker):
 def test_every_result_has_its_place(maker):
     places = {name: [] for name in maker.BLOCKS}
     for path in maker.PAGES:
-        for name in re.findall(r"<!-- results:([\w-]+) -->", path.read_text(encoding="utf-8")):
+        for name in re.findall(r"<!-- results:([\w/-]+) -->", path.read_text(encoding="utf-8")):
             places[name].append(path.name)
     readmes = ["README.md", "README.en.md"]
-    assert all(found in (readmes, ["encoding.md"]) for found in places.values()), places
+    pages = (readmes, ["encoding.md"], ["indexes.md"])
+    assert all(found in pages for found in places.values()), places
 
 
 def commands(path):

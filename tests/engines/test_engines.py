@@ -43,6 +43,7 @@ def test_every_activation_and_depth(tiny_checkpoint, tiny_shape, engine, activat
     np.testing.assert_allclose(found, embed(checkpoint, TEXTS), atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:this chip does not multiply bf16")
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_lower_precision_stays_close(tiny_checkpoint, engine, precision):
     checkpoint = tiny_checkpoint()

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from corom import Encoder
 from corom.engines import processor, quiet_openvino
 from corom.engines.native_engine import problem
+from corom.index import scan
 
 AMD, INTEL = "AuthenticAMD", "GenuineIntel"
 
@@ -60,3 +62,19 @@ def test_the_kernels_encode_and_few_passages_are_searched_without_openvino():
         "assert [hit.id for hit in hits] == ['1']"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_first_pass_in_bf16_is_one_where_the_chip_multiplies_it(monkeypatch, quick):
+    monkeypatch.setattr(scan, "has_bf16", lambda: quick)
+    hints = []
+    monkeypatch.setattr(scan, "_compiled", lambda *asked: hints.append(asked[-1]))
+    scan.Scanner(8, "bf16", vector_type="float32")
+    scan.Scanner(8, "fp32", vector_type="float32")
+    assert hints == ["bf16" if quick else "f32", "f32"]
+
+
+def test_bf16_that_the_chip_does_not_multiply_is_warned_of(monkeypatch, tiny_checkpoint):
+    monkeypatch.setattr(processor, "has_bf16", lambda: False)
+    with pytest.warns(UserWarning, match="does not multiply bf16"):
+        Encoder(tiny_checkpoint(), engine="openvino", precision="bf16")

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import get_args
 
+from corom.checks import require_one_of, require_whole
 from corom.engines.base import Engine, EngineName, Part, Precision
 from corom.engines.projection import projected
 from corom.engines.quantisation import RECIPE
@@ -33,10 +34,9 @@ def open_engine(
         ("engine", engine, get_args(EngineName)),
         ("precision", precision, get_args(Precision)),
     ):
-        if value not in known:
-            raise InputError(f"{option} {value!r} is none of {', '.join(known)}")
-    if threads is not None and (type(threads) is not int or threads < 1):
-        raise InputError(f"threads must be a whole number above 0, not {threads!r}")
+        require_one_of(option, value, known)
+    if threads is not None:
+        require_whole("threads", threads)
     found = _open(checkpoint, engine=engine, precision=precision, threads=threads, device=device)
     return projected(found, checkpoint.dense)
 
@@ -123,6 +123,12 @@ def _open_openvino(
 
     if precision == "auto":
         precision = "int8" if _is_faithful(checkpoint) else "bf16" if has_bf16() else "fp32"
+    if precision == "bf16" and not has_bf16():
+        warnings.warn(
+            "this chip does not multiply bf16 faster than fp32, and may take 30 times as long; "
+            "precision auto takes what is fast",
+            stacklevel=2,
+        )
     int8 = _int8_weights(checkpoint, threads) if precision == "int8" else None
     return OpenVinoEngine(
         checkpoint.shape,
