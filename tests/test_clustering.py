@@ -66,7 +66,7 @@ def test_what_cannot_be_clustered_is_refused() -> None:
     broken[3, 3] = np.nan
     with pytest.raises(InputError, match="finite"):
         cluster_kmeans(broken, 2)
-    with pytest.raises(InputError, match="2 or more, not 1"):
+    with pytest.raises(InputError, match="is 1; it must be a whole number from 2"):
         cluster_density(VECTORS, least=1)
     with pytest.raises(InputError, match="62 labels, 62 vectors and 1 texts"):
         describe_clusters(TRUTH, VECTORS, ["a"])

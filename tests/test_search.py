@@ -116,7 +116,7 @@ class TestOne:
     def test_wrong_k(self, vectors, words, k, by_document):
         both = Searcher(vectors, encoder=CharacterEncoder(), words=words, fusion=Fusion())
         for searcher in (Searcher(words=words), both):
-            with pytest.raises(InputError, match=f"k is {k!r}; ask for at least 1"):
+            with pytest.raises(InputError, match=f"k is {k!r}; it must be a whole number"):
                 searcher.search(["糖"], k, by_document=by_document)
 
     def test_nothing_asked(self, vectors, words):

@@ -15,6 +15,7 @@ from importlib.resources import files
 from math import inf, log
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
+from corom.checks import require_one_of
 from corom.errors import InputError
 
 Term: TypeAlias = Callable[[float], float]
@@ -145,8 +146,7 @@ def plan(
     for name, value in {**given, **{k: v for k, v in means.items() if v is not None}}.items():
         if not 1 <= value < inf:
             raise InputError(f"{name} is {value!r}; it must be 1 or more")
-    if precision not in get_args(Precision):
-        raise InputError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
+    require_one_of("precision", precision, get_args(Precision))
     rate = known.texts_per_second_per_core * cores
     longer = 1 if tokens is None else tokens / known.tokens_per_text
     names = [*_OF_PRECISION[precision], *_SERVERS]

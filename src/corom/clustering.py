@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from corom.checks import require_whole
 from corom.errors import InputError
 from corom.extras import need
 from corom.vectors import Vectors, normalized
@@ -49,8 +50,7 @@ def cluster_kmeans(vectors: Vectors, count: int, *, seed: int = 0) -> Labels:
     if type(count) is not int or not 1 <= count <= len(vectors):
         raise InputError(f"{len(vectors)} vectors cannot make {count!r} clusters")
     kmeans = need("sklearn.cluster", extra="cluster").KMeans
-    if type(seed) is not int or not 0 <= seed < 2**32:
-        raise InputError(f"seed is {seed!r}; it must be a whole number from 0 to {2**32 - 1}")
+    require_whole("seed", seed, low=0, high=2**32 - 1)
     with warnings.catch_warnings():  # of fewer texts that differ than clusters
         warnings.simplefilter(
             "ignore", need("sklearn.exceptions", extra="cluster").ConvergenceWarning
@@ -65,8 +65,7 @@ def cluster_density(vectors: Vectors, *, least: int = 5) -> Labels:
     How many there are follows from the vectors. Compares all pairs: for up to some 20,000.
     """
     _check(vectors)
-    if type(least) is not int or least < 2:
-        raise InputError(f"the least size of a cluster must be 2 or more, not {least!r}")
+    require_whole("the least size of a cluster", least, low=2)
     if len(vectors) < least:
         return np.full(len(vectors), NOISE, np.int64)
     hdbscan = need("sklearn.cluster", extra="cluster").HDBSCAN

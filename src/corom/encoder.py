@@ -11,19 +11,20 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
+from corom.checks import require_one_of, require_whole
 from corom.engines.base import Engine, EngineName, Precision, encoded
 from corom.engines.loading import open_engine
 from corom.errors import InputError
-from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models import EMBEDDED
+from corom.models.checkpoint import Checkpoint
 from corom.models.config import Encoding
-from corom.models.names import resolve
+from corom.models.names import open_model
 from corom.text import check_texts
 from corom.tokens import Batch, TokenCutter, Tokens
 from corom.vectors import Vectors, normalized, truncated
 
 Side: TypeAlias = Literal["query", "passage"]
 
-EMBEDDED = "corom-medical"
 # Texts sorted by length together: enough for full batches of equal length, little memory.
 CHUNK = 8192
 
@@ -108,9 +109,8 @@ class Encoder:
         `max_length`: 2 to 512 tokens, [CLS] and [SEP] included; None takes the model's own.
         Raises ArtifactError for a folder that cannot be used, DownloadError, InputError.
         """
-        folder = resolve(str(name), revision=revision)
         return cls(
-            load_checkpoint(folder, name=str(name)),
+            open_model(name, revision=revision),
             engine=engine,
             precision=precision,
             max_length=max_length,
@@ -155,8 +155,7 @@ class Encoder:
         progress: Callable[[Progress], None] | None = None,
     ) -> Iterator[Vectors]:
         """Yield the vectors of `chunk` passages at a time, in order, reading texts as needed."""
-        if type(chunk) is not int or chunk < 1:
-            raise InputError(f"chunk must be a whole number above 0, not {chunk!r}")
+        require_whole("chunk", chunk)
         return self._stream("passage", texts, normalize, truncate_dim, progress, chunk)
 
     def count_tokens(self, texts: Iterable[str], *, side: Side = "passage") -> list[int]:
@@ -176,8 +175,7 @@ class Encoder:
         self._engine.run(batches, receive)
 
     def _cutter_of(self, side: Side) -> TokenCutter:
-        if side not in get_args(Side):
-            raise InputError(f"side must be query or passage, not {side!r}")
+        require_one_of("side", side, get_args(Side))
         return self._cutters[side]
 
     def _cutter(self, checkpoint: Checkpoint, prefix: str, suffix: str) -> TokenCutter:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
+from corom.checks import require_whole
 from corom.errors import InputError
 from corom.text import sentence_ends
 from corom.words import Cut, folded, segment
@@ -87,8 +88,7 @@ def snippet(
     for each of `sentences(text)` (say, products of vectors); of equals the first. Raises
     InputError if the number of scores does not fit.
     """
-    if type(max_chars) is not int or max_chars < 1:
-        raise InputError(f"max_chars is {max_chars!r}; it must be a whole number from 1")
+    require_whole("max_chars", max_chars)
     parts, words = sentences(text), shared_words(query, text)
     if sentence_scores is None:
         sentence_scores = _shared(parts, words)

@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from corom.checks import require_whole
 from corom.errors import InputError
 from corom.records import Hit, Run
 
@@ -189,8 +190,8 @@ def _fuse(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, list[H
 
 
 def _check_k(k: int | None) -> None:
-    if k is not None and k < 1:
-        raise InputError(f"k is {k}; ask for at least 1")
+    if k is not None:
+        require_whole("k", k)
 
 
 def _first_repeated(ids: Sequence[str]) -> str:

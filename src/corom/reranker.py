@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from corom.checks import require_whole
 from corom.engines.base import EngineName, Precision
 from corom.engines.loading import open_engine
 from corom.errors import InputError
-from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models.checkpoint import Checkpoint
 from corom.models.head import read_head
-from corom.models.names import resolve
+from corom.models.names import open_model
 from corom.models.token_types import has_token_types, with_twins
 from corom.ranking import fuse_weighted, rank_hits
 from corom.records import Hit, Passage
@@ -43,12 +44,7 @@ class Reranker:
     ) -> None:
         own = min(checkpoint.encoding.max_length, checkpoint.shape.positions)
         self.max_length = own if max_length is None else max_length
-        fits = type(self.max_length) is int and 4 <= self.max_length <= checkpoint.shape.positions
-        if not fits:
-            raise InputError(
-                f"max_length is {self.max_length!r}; {checkpoint.name} reads 4 to "
-                f"{checkpoint.shape.positions} tokens"
-            )
+        require_whole("max_length", self.max_length, low=4, high=checkpoint.shape.positions)
         self.name, self.fingerprint = checkpoint.name, checkpoint.fingerprint
         self._head = read_head(checkpoint)
         if has_token_types(checkpoint):
@@ -82,7 +78,7 @@ class Reranker:
         cannot be used, DownloadError, InputError.
         """
         return cls(
-            load_checkpoint(resolve(str(name), revision=revision), name=str(name)),
+            open_model(name, revision=revision),
             engine=engine,
             precision=precision,
             max_length=max_length,
@@ -175,8 +171,7 @@ class SecondPass:
     share: float = 0.5
 
     def __post_init__(self) -> None:
-        if type(self.depth) is not int or self.depth < 1:
-            raise InputError(f"rerank depth is {self.depth!r}; ask for at least 1")
+        require_whole("rerank depth", self.depth)
         if not 0 < self.share <= 1:
             raise InputError(f"rerank share is {self.share}; expected more than 0, at most 1")
 

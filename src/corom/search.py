@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
+from corom.checks import require_one_of, require_whole
 from corom.errors import ArtifactError, InputError
 from corom.ranking import fuse_rrf, fuse_weighted, rank_hits
 from corom.records import Hit, Passage, Query, Run
@@ -59,12 +60,10 @@ class Fusion:
     """hits taken from each"""
 
     def __post_init__(self) -> None:
-        if self.method not in ("rrf", "weighted"):
-            raise InputError(f"method {self.method!r} is none of rrf, weighted")
+        require_one_of("method", self.method, ("rrf", "weighted"))
         if not 0 <= self.vectors <= 1:
             raise InputError(f"the weight of vectors is {self.vectors!r}; it must be from 0 to 1")
-        if type(self.depth) is not int or self.depth < 1:
-            raise InputError(f"depth is {self.depth!r}; it must be a whole number from 1")
+        require_whole("depth", self.depth)
 
     def joined(self, by_vectors: list[Hit], by_words: list[Hit]) -> list[Hit]:
         """Return the one ranking of a query's two."""
@@ -163,8 +162,7 @@ class Searcher:
         return self._first.spec.part_tokens > 0 if by_document is None else by_document
 
     def _hits(self, texts: list[str], k: int, by_document: bool | None) -> list[list[Hit]]:
-        if type(k) is not int or k < 1:
-            raise InputError(f"k is {k!r}; ask for at least 1")
+        require_whole("k", k)
         depth = k if self._second is None else max(k, self._second.depth)
         if self._once(by_document):
             found = best_documents(partial(self._found_some, texts), len(texts), depth)

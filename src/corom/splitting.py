@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from corom.checks import require_whole
 from corom.errors import InputError
-from corom.models.checkpoint import Checkpoint, load_checkpoint
-from corom.models.names import resolve
+from corom.models.checkpoint import Checkpoint
+from corom.models.names import open_model
 from corom.readers.writing import write_lines
 from corom.records import Passage
 from corom.text import check_texts, clean, sentence_ends
@@ -99,18 +100,9 @@ class Splitter:
         Raises InputError for less than 16 tokens or more than the model has positions, and for an
         overlap of more than a third.
         """
-        longest = checkpoint.shape.positions
         limit = checkpoint.encoding.max_length if max_tokens is None else max_tokens
-        if type(limit) is not int or not LEAST_TOKENS <= limit <= longest:
-            raise InputError(
-                f"max_tokens is {limit!r}; it must be a whole number from {LEAST_TOKENS} to "
-                f"{longest}, what {checkpoint.name} can read"
-            )
-        if type(overlap) is not int or not 0 <= overlap <= limit // 3:
-            raise InputError(
-                f"overlap is {overlap!r}; it must be a whole number from 0 to {limit // 3}, a "
-                "third of a passage"
-            )
+        require_whole("max_tokens", limit, low=LEAST_TOKENS, high=checkpoint.shape.positions)
+        require_whole("overlap", overlap, low=0, high=limit // 3)
         encoding = checkpoint.encoding
         self.max_tokens, self.overlap = limit, overlap
         self.model_reads = encoding.max_length
@@ -131,9 +123,7 @@ class Splitter:
     @classmethod
     def load(cls, name: str | Path, *, max_tokens: int | None = None, overlap: int = 0) -> Splitter:
         """Return a splitter for the model called `name`; see `Encoder.load`."""
-        folder = resolve(str(name))
-        checkpoint = load_checkpoint(folder, name=str(name))
-        return cls(checkpoint, max_tokens=max_tokens, overlap=overlap)
+        return cls(open_model(name), max_tokens=max_tokens, overlap=overlap)
 
     def split(self, passages: Iterable[Passage]) -> Iterator[Part]:
         """Yield the parts of each passage, in order; every part has the passage's title.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from corom.errors import InputError
+from corom.checks import require_whole
 
 Vectors = NDArray[np.float32]
 
@@ -22,8 +22,7 @@ def truncated(vectors: Vectors, dim: int) -> Vectors:
 
     What was of length 1 no longer is: normalise after truncating.
     """
-    if type(dim) is not int or not 1 <= dim <= vectors.shape[1]:
-        raise InputError(f"truncate_dim must be from 1 to {vectors.shape[1]}, not {dim!r}")
+    require_whole("truncate_dim", dim, high=vectors.shape[1])
     return np.ascontiguousarray(vectors[:, :dim])
 
 

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Literal, TypeAlias, get_args
 
-from corom.errors import InputError
+from corom.checks import require_one_of
 from corom.extras import need
 from corom.text import clean
 
@@ -32,8 +32,7 @@ def segment(text: str, *, cut: Cut = "words") -> list[str]:
     point and their sign of percentage (0.5g, 7.5%). `bigrams` gives a single Chinese character
     as it is and other words (letters, digits) whole.
     """
-    if cut not in get_args(Cut):
-        raise InputError(f"cut {cut!r} is none of {', '.join(get_args(Cut))}")
+    require_one_of("cut", cut, get_args(Cut))
     if cut == "bigrams":
         return _bigrams(folded(text))
     found = need("rjieba", extra="lexical").cut_for_search(folded(text))

@@ -60,7 +60,7 @@ def test_convert_states_what_the_folder_does_not(
     [
         (("--pooling", "max"), "max"),
         (("--max-length", "513"), "max_length 513 is more than the model's 512 positions"),
-        (("--max-length", "1"), "max_length must be a whole number from 2 to 512"),
+        (("--max-length", "1"), "max_length is 1; it must be a whole number from 2 to 512"),
     ],
 )
 def test_convert_refuses_what_no_folder_may_state(

@@ -94,7 +94,7 @@ def test_modelscope_may_keep_the_shape_in_configuration_json(tmp_path):
         ({"hidden_act": "silu"}, "hidden_act 'silu' is not supported, only gelu"),
         ({"is_decoder": True}, "is_decoder True"),
         ({"num_attention_heads": 3}, "config.json: hidden 8 cannot be divided among 3 heads"),
-        ({"hidden_size": "8"}, "config.json: hidden must be a whole number"),
+        ({"hidden_size": "8"}, "config.json: hidden is '8'; it must be a whole number"),
     ],
 )
 def test_what_is_not_a_bert_encoder_is_refused_by_value(tmp_path, change, message):
@@ -316,7 +316,10 @@ def test_a_disagreement_about_a_prefix_does_not_quote_it(tmp_path):
         ({"model": {"normalize": "yes"}}, "normalize must be true or false, not 'yes'"),
         ({"model": []}, None),
         ({"model": ["bert"]}, "model must be an object, not list"),
-        ({"preprocessor": {"max_length": 1}}, "max_length must be a whole number from 2 to 512"),
+        (
+            {"preprocessor": {"max_length": 1}},
+            "max_length is 1; it must be a whole number from 2 to 512",
+        ),
         ({"preprocessor": {"max_length": "128"}}, "max_length must be a whole number, not '128'"),
         ({"preprocessor": {"max_length": 600}}, "max_length 600 is more than the model's 512"),
     ],

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from corom.errors import ArtifactError, DownloadError, InputError
-from corom.models import hub, names
-from corom.models.names import EMBEDDED, resolve
+from corom.models import EMBEDDED, hub, names
+from corom.models.names import resolve
 
 
 @pytest.fixture
@@ -37,8 +37,7 @@ def test_a_folder_is_itself(tmp_path, asked, monkeypatch):
 
 
 def test_the_embedded_model_is_in_the_package(asked):
-    for name in EMBEDDED:
-        assert resolve(name) == Path(names.__file__).parent / "embedded" / name
+    assert resolve(EMBEDDED) == Path(names.__file__).parent / "embedded" / EMBEDDED
     assert asked == []
 
 
@@ -96,6 +95,6 @@ def test_what_a_hub_lacks_is_no_folder_here_either(monkeypatch):
 
 
 def test_what_is_here_has_no_revision(tmp_path):
-    for name in (str(tmp_path), *EMBEDDED):
+    for name in (str(tmp_path), EMBEDDED):
         with pytest.raises(InputError, match="has no revision 'v1'; leave it out"):
             resolve(name, revision="v1")

@@ -59,7 +59,7 @@ def test_finds_what_the_exact_index_finds(place: Callable[[str], str], options: 
     with pytest.raises(InputError, match="'none' is not in the index"):
         store.passages(["p1", "none"])
     for wrong in (0, "3"):
-        with pytest.raises(InputError, match="ask for at least 1"):
+        with pytest.raises(InputError, match="must be a whole number from 1"):
             store.search(queries, wrong)
     with pytest.raises(InputError, match="numbers"):
         store.search(queries[:, :3].copy(), 1)

@@ -15,8 +15,9 @@ from haystack import Document, component
 
 from corom.adapters.hits import metadata_of
 from corom.adapters.parts import parts_of
-from corom.encoder import EMBEDDED, Encoder
+from corom.encoder import Encoder
 from corom.engines.base import Precision
+from corom.models import EMBEDDED
 from corom.records import Passage
 from corom.reranker import Reranker
 from corom.search import Searcher

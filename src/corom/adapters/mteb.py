@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from corom.encoder import EMBEDDED, Encoder
+from corom.encoder import Encoder
 from corom.engines.base import EngineName, Precision
 from corom.errors import InputError
+from corom.models import EMBEDDED
 from corom.models.checkpoint import load_checkpoint
 from corom.models.int8 import WORDS
 from corom.similarity import score_matrix, score_pairs

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from corom.models import EMBEDDED
+
 if TYPE_CHECKING:
     from corom.cli.options import EngineName, Precision
     from corom.encoder import Encoder, Progress
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from corom.reranker import Reranker, SecondPass
     from corom.splitting import Splitter
 
-STDIN, BM25, EMBEDDED = "-", "bm25", "corom-medical"
+STDIN, BM25 = "-", "bm25"
 
 
 def load_encoder(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corom.cli.console import (
     BM25,
-    EMBEDDED,
     check_output,
     load_encoder,
     load_splitter,
@@ -47,6 +46,7 @@ from corom.cli.options import (
     ThreadsOption,
 )
 from corom.errors import InputError
+from corom.models import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

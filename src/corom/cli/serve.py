@@ -20,8 +20,7 @@ from corom.cli.options import (
     ThreadsOption,
 )
 from corom.errors import InputError
-
-EMBEDDED = "corom-medical"
+from corom.models import EMBEDDED
 
 
 def command(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from corom.checks import require_whole
 from corom.errors import InputError
 from corom.evaluation.kept import Describing
 from corom.evaluation.measure import PassageIndex, measure
@@ -182,8 +183,7 @@ def require_measurable(
     dataset: Dataset, *, splits: Sequence[str], measures: Sequence[str], depth: int
 ) -> None:
     """Raise InputError for what cannot be measured, before models are loaded or hours encoded."""
-    if type(depth) is not int or depth < 1:
-        raise InputError(f"depth is {depth!r}; ask for at least 1")
+    require_whole("depth", depth)
     for measure_ in measures:
         cutoff = measure_.partition("@")[2]
         if cutoff.isdecimal() and int(cutoff) > depth:

@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 
+from corom.checks import require_whole
 from corom.engines.processor import available_threads
 from corom.errors import InputError
 from corom.index.collection import Collection
@@ -79,8 +80,7 @@ class BM25Index:
 
         After `add` or `remove` the first search counts all words again.
         """
-        if type(k) is not int or k < 1:
-            raise InputError(f"k is {k!r}; ask for at least 1")
+        require_whole("k", k)
         texts = list(check_texts(queries))
         lexicon, alive = self._counted(), self.collection.alive
 

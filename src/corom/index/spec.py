@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
+from corom.checks import require_one_of, require_whole
 from corom.errors import ArtifactError, InputError
 from corom.words import Cut
 
@@ -26,7 +27,7 @@ class ExactOptions:
     precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
-        _one_of("precision", self.precision, get_args(Precision))
+        require_one_of("precision", self.precision, get_args(Precision))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +46,10 @@ class HnswOptions:
     storage: GraphStorage = "sq8"
 
     def __post_init__(self) -> None:
-        _at_least("links", self.links, 2)
-        _at_least("build_effort", self.build_effort, 1)
-        _at_least("search_effort", self.search_effort, 1)
-        _one_of("storage", self.storage, get_args(GraphStorage))
+        require_whole("links", self.links, low=2)
+        require_whole("build_effort", self.build_effort)
+        require_whole("search_effort", self.search_effort)
+        require_one_of("storage", self.storage, get_args(GraphStorage))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,9 @@ class IvfPqOptions:
     candidates: int = 10
 
     def __post_init__(self) -> None:
-        _at_least("lists", self.lists, 0)
+        require_whole("lists", self.lists, low=0)
         for name in ("bytes_per_vector", "probes", "candidates"):
-            _at_least(name, getattr(self, name), 1)
+            require_whole(name, getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class BM25Options:
     cut: Cut = "words"
 
     def __post_init__(self) -> None:
-        _one_of("cut", self.cut, get_args(Cut))
+        require_one_of("cut", self.cut, get_args(Cut))
 
 
 Options: TypeAlias = ExactOptions | HnswOptions | IvfPqOptions | BM25Options
@@ -117,8 +118,8 @@ class IndexSpec:
         if type(self.dim) is not int or self.dim < 0 or words == bool(self.dim):
             wanted = "0 for bm25" if words else "1 or more"
             raise InputError(f"dim is {self.dim!r}; it must be {wanted}")
-        _one_of("vector_type", self.vector_type, get_args(VectorType))
-        _at_least("part_tokens", self.part_tokens, 0)
+        require_one_of("vector_type", self.vector_type, get_args(VectorType))
+        require_whole("part_tokens", self.part_tokens, low=0)
         if not 0 <= self.whole_share < 1:
             raise InputError(f"whole_share is {self.whole_share!r}; it must be from 0 to below 1")
         if self.whole_share and (words or not self.part_tokens):
@@ -170,13 +171,3 @@ def check_columns(names: tuple[str, ...]) -> None:
             raise InputError(f"column {name!r} is kept anyway; name others")
     if len(set(names)) < len(names):
         raise InputError("a column is named twice; name each once")
-
-
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name} {value!r} is none of {', '.join(allowed)}")
-
-
-def _at_least(name: str, value: int, low: int) -> None:
-    if type(value) is not int or value < low:
-        raise InputError(f"{name} is {value!r}; it must be a whole number from {low}")

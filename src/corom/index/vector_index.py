@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from corom.checks import require_whole
 from corom.errors import InputError
 from corom.index.collection import Collection
 from corom.index.rescoring import rescored
@@ -147,8 +148,7 @@ class VectorIndex:
     def top_k(self, queries: Vectors, k: int) -> TopK:
         """Return the same as arrays; positions are rows of `collection`."""
         check_vectors(queries, dim=self.dim)
-        if type(k) is not int or k < 1:
-            raise InputError(f"k is {k!r}; ask for at least 1")
+        require_whole("k", k)
         k = min(k, len(self))
         if not k or not len(queries):
             return TopK(

@@ -1,1 +1,4 @@
 """Model folders: read, checked, converted, written, found by name."""
+
+EMBEDDED = "corom-medical"
+"""The model that comes inside the package."""

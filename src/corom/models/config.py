@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from corom.checks import require_one_of, require_whole
 from corom.errors import InputError
 
 Pooling: TypeAlias = Literal["cls", "avg", "avg_top2", "avg_first_last"]
@@ -38,18 +39,13 @@ class Shape:
     def __post_init__(self) -> None:
         sizes = ("layers", "hidden", "heads", "intermediate", "vocabulary", "positions")
         for name in (*sizes, "token_types"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise InputError(f"{name} must be a whole number above 0, not {value!r}")
-        if self.layers > DEEPEST:
-            raise InputError(f"layers must be at most {DEEPEST}, not {self.layers}")
+            require_whole(name, getattr(self, name))
+        require_whole("layers", self.layers, high=DEEPEST)
         if self.hidden % self.heads:
             raise InputError(f"hidden {self.hidden} cannot be divided among {self.heads} heads")
         if not isinstance(self.layer_norm_eps, float) or not 0 < self.layer_norm_eps < 1:
             raise InputError(f"layer_norm_eps must lie in (0, 1), not {self.layer_norm_eps!r}")
-        if self.activation not in get_args(Activation):
-            known = ", ".join(get_args(Activation))
-            raise InputError(f"activation {self.activation!r} is none of {known}")
+        require_one_of("activation", self.activation, get_args(Activation))
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every weight by its Hugging Face name, without a `bert.` prefix."""
@@ -98,16 +94,10 @@ class Encoding:
     passage_suffix: str = ""
 
     def __post_init__(self) -> None:
-        if self.pooling not in get_args(Pooling):
-            known = ", ".join(get_args(Pooling))
-            raise InputError(f"pooling {self.pooling!r} is none of {known}")
+        require_one_of("pooling", self.pooling, get_args(Pooling))
         if not isinstance(self.normalize, bool):
             raise InputError(f"normalize must be true or false, not {self.normalize!r}")
-        if type(self.max_length) is not int or not SHORTEST <= self.max_length <= LONGEST:
-            raise InputError(
-                f"max_length must be a whole number from {SHORTEST} to {LONGEST}, "
-                f"not {self.max_length!r}"
-            )
+        require_whole("max_length", self.max_length, low=SHORTEST, high=LONGEST)
         for name in ("query_prefix", "passage_prefix", "query_suffix", "passage_suffix"):
             if not isinstance(getattr(self, name), str):
                 raise InputError(f"{name} must be text, not {type(getattr(self, name)).__name__}")

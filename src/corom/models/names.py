@@ -1,4 +1,4 @@
-"""From the name of a model to its folder on this machine."""
+"""From the name of a model to its folder on this machine, and to what lies in it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import re
 from pathlib import Path
 
 from corom.errors import ArtifactError, DownloadError, InputError
-from corom.models import hub
-
-EMBEDDED = ("corom-medical",)
-"""The models that come inside the package."""
+from corom.models import EMBEDDED, hub
+from corom.models.checkpoint import Checkpoint, load_checkpoint
 
 _EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -39,14 +37,14 @@ def resolve(
     if text and Path(text).expanduser().is_dir():
         _refuse_revision(text, revision)
         return Path(text).expanduser()
-    if text in EMBEDDED:
+    if text == EMBEDDED:
         _refuse_revision(text, revision)
         return _EMBEDDED_FOLDER / text
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text:
         raise ArtifactError(f"{text} is not a model folder: there is no such folder")
     if not _REPOSITORY.fullmatch(text):
         raise InputError(
-            f"{text!r} names no model; possible are a folder, {', '.join(EMBEDDED)}, damo/… or "
+            f"{text!r} names no model; possible are a folder, {EMBEDDED}, damo/… or "
             "iic/… (ModelScope) and owner/name (Hugging Face)"
         )
     owner = text.partition("/")[0]
@@ -60,6 +58,11 @@ def resolve(
         return fetch(text, revision=revision, cache=cache, download=download, progress=progress)
     except DownloadError as error:
         raise DownloadError(f"there is no folder {text} here, and {error}") from None
+
+
+def open_model(name: str | Path, *, revision: str | None = None) -> Checkpoint:
+    """Return the encoder or reranker called `name`; raises what `resolve` and a bad folder do."""
+    return load_checkpoint(resolve(name, revision=revision), name=str(name))
 
 
 def _refuse_revision(name: str, revision: str | None) -> None:

@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
+from corom.checks import require_one_of
 from corom.errors import InputError
 from corom.modelscope.downloading import from_hugging_face, from_modelscope
 from corom.readers import Group, open_dataset
@@ -71,8 +72,7 @@ class MsDataset(Sequence[Row]):
         downloaded once (extra hub). Raises InputError for what is none of these, DownloadError
         when the hub does not deliver.
         """
-        if hub not in _HUBS:
-            raise InputError(f"hub {hub!r} is none of {', '.join(_HUBS)}")
+        require_one_of("hub", hub, _HUBS)
         local = Path(dataset_name)
         if namespace is None and local.exists():
             where = local

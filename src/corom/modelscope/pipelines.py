@@ -25,12 +25,14 @@ from typing import Any, Final, Literal, TypedDict, get_args, overload
 
 import numpy as np
 
-from corom.encoder import EMBEDDED, Encoder
+from corom.checks import require_one_of
+from corom.encoder import Encoder
 from corom.engines.base import EngineName, Precision
 from corom.errors import InputError
-from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models import EMBEDDED
+from corom.models.checkpoint import Checkpoint
 from corom.models.layouts import stated_max_length
-from corom.models.names import resolve
+from corom.models.names import open_model
 from corom.models.tokenizer import read_tokenizer
 from corom.modelscope.inputs import Input, checked_inputs
 from corom.modelscope.ranking import RankingPipeline
@@ -76,8 +78,7 @@ class Model:
 
         Raises what `Encoder.load` raises.
         """
-        name = str(model_name_or_path)
-        return cls(load_checkpoint(resolve(name, revision=revision), name=name))
+        return cls(open_model(model_name_or_path, revision=revision))
 
 
 class Pipeline:
@@ -173,8 +174,7 @@ def pipeline(  # noqa: PLR0913 - ModelScope's own keywords, and two more
     For embedding only: `boq`, `bod`: text before queries and documents; `eoq`, `eod`: a token
     behind them; None takes the model's. `score`: `dot` (default), `cosine` or `l2`.
     """
-    if task not in (known := (Tasks.sentence_embedding, Tasks.text_ranking)):
-        raise InputError(f"task {task!r} is none of {', '.join(known)}")
+    require_one_of("task", task, (Tasks.sentence_embedding, Tasks.text_ranking))
     if not isinstance(device, str) or not _DEVICE.fullmatch(device):
         raise InputError(f"device {device!r} is none of cpu, gpu, cuda, gpu:NUMBER, cuda:NUMBER")
     if not isinstance(model, Model):
@@ -193,8 +193,8 @@ def pipeline(  # noqa: PLR0913 - ModelScope's own keywords, and two more
         if given or score is not None:
             raise InputError("boq, eoq, bod, eod and score are for sentence embedding, not ranking")
         return RankingPipeline(Reranker(model.checkpoint, **loading))
-    if score not in (None, *get_args(Score)):
-        raise InputError(f"score {score!r} is none of {', '.join(get_args(Score))}")
+    if score is not None:
+        require_one_of("score", score, get_args(Score))
     return Pipeline(Encoder(_with_texts(model.checkpoint, given), **loading), score=score or "dot")
 
 

@@ -22,6 +22,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from corom.checks import require_one_of
 from corom.environment import process_count
 from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint
@@ -177,9 +178,7 @@ class Translation:
     ) -> TrainSettings:
         """Return the settings of the run; raise InputError for values no setting takes."""
         schedule = self.config.safe_get(_SCHEDULE, "LinearLR")
-        if schedule not in _SCHEDULES:
-            known = ", ".join(_SCHEDULES)
-            raise InputError(f"{_SCHEDULE} = {schedule!r} is none of {known}")
+        require_one_of(_SCHEDULE, schedule, _SCHEDULES)
         length = self.value(LENGTH)
         optimizer = {name: self.config.safe_get(path) for path, name in _PLAIN.items()}
         cosine = checkpoint.encoding.normalize

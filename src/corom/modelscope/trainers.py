@@ -18,10 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from corom.encoder import EMBEDDED, Encoder
+from corom.encoder import Encoder
 from corom.environment import is_main_process
 from corom.errors import InputError
 from corom.files import atomic_folder, read_json
+from corom.models import EMBEDDED
 from corom.modelscope.config import Config
 from corom.modelscope.pipelines import Model
 from corom.modelscope.rows import write_rows

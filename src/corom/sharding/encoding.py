@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
+from corom.checks import require_whole
 from corom.encoder import Encoder, Progress
 from corom.errors import ArtifactError, InputError
 from corom.extras import need
@@ -88,8 +89,7 @@ def encode_shards(
     another spec or from another input, or in use; MissingExtraError; what workers raise.
     """
     folder = Path(folder)
-    if type(workers) is not int or workers < 1:
-        raise InputError(f"workers must be a whole number above 0, not {workers!r}")
+    require_whole("workers", workers)
     _require_extras(spec, on)
     folder.mkdir(parents=True, exist_ok=True)
     with writer_lock(folder):

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeAlias, get_args
 
-from corom.errors import ArtifactError, InputError
+from corom.checks import require_one_of, require_whole
+from corom.errors import ArtifactError
 
 Container: TypeAlias = Literal["npy", "parquet"]
 ShardType: TypeAlias = Literal["float32", "float16", "int8"]
@@ -41,13 +42,9 @@ class ShardSpec:
 
     def __post_init__(self) -> None:
         for name, allowed in (("container", Container), ("vector_type", ShardType)):
-            if getattr(self, name) not in get_args(allowed):
-                known = ", ".join(get_args(allowed))
-                raise InputError(f"{name} {getattr(self, name)!r} is none of {known}")
+            require_one_of(name, getattr(self, name), get_args(allowed))
         for name in ("rows", "threads", "dim"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise InputError(f"{name} is {value!r}; it must be a whole number from 1")
+            require_whole(name, getattr(self, name))
 
     def as_json(self) -> dict[str, Any]:
         """Return a value `from_json` turns back into this."""

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 
+from corom.checks import require_whole
 from corom.errors import InputError
 from corom.index.spec import IndexSpec
 from corom.ranking import rank_hits
@@ -117,8 +118,7 @@ class ServerLoader:
 
 def require_k(k: int, *, most: int | None = None) -> None:
     """Raise InputError unless so many hits can be asked for."""
-    if type(k) is not int or k < 1:
-        raise InputError(f"k is {k!r}; ask for at least 1")
+    require_whole("k", k)
     if most is not None and k > most:
         raise InputError(f"k is {k}; the server gives at most {most:,} hits")
 

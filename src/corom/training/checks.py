@@ -13,11 +13,12 @@ from corom.errors import ArtifactError, InputError
 from corom.evaluation import require_measurable
 from corom.extras import need
 from corom.models.checkpoint import Checkpoint
+from corom.models.names import open_model
 from corom.readers import open_dataset
 from corom.training.run_settings import JudgedSettings, check
 from corom.training.settings import LossSettings, PretrainSettings, TrainSettings
 from corom.training.states import check_part
-from corom.training.tower import open_body, open_checkpoint
+from corom.training.tower import open_checkpoint
 
 _ANY_DEPTH = 10_000
 
@@ -107,7 +108,7 @@ def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str, coming: 
         )
     if loss.reranker and not _comes(loss.reranker, coming):
         with setting(f"{at}.reranker"):
-            reranker = open_body(loss.reranker)
+            reranker = open_model(loss.reranker)
         check(
             reranker.is_classifier,
             f"{at}.reranker: {loss.reranker} is an encoder; name what corom train reranker made",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from corom.errors import InputError
 from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
+from corom.models.names import open_model
 from corom.reranker import Reranker
 from corom.training.batches import (
     Chunk,
@@ -44,7 +45,7 @@ from corom.training.rows import Rows, read_graded, read_rows
 from corom.training.settings import DataSettings, LossSettings, TrainSettings
 from corom.training.states import KeptStates
 from corom.training.topics import Topics, query_topics
-from corom.training.tower import open_body, open_checkpoint
+from corom.training.tower import open_checkpoint
 
 
 class FineTuning:
@@ -263,7 +264,7 @@ def _check_shares(settings: TrainSettings, *, processes: int) -> None:
 def _inputs(settings: TrainSettings, checkpoint: Checkpoint) -> dict[str, str]:
     chosen = settings.loss
     others = [*chosen.teachers, *([chosen.reranker] if chosen.reranker else [])]
-    models = {one: open_body(one).fingerprint for one in others}
+    models = {one: open_model(one).fingerprint for one in others}
     data = [*settings.data.train, *settings.data.graded]
     if settings.dev:
         data.append(settings.dev.folder)

@@ -19,8 +19,7 @@ import numpy as np
 
 from corom.errors import InputError
 from corom.files import atomic_folder, read_json, write_json
-from corom.models.checkpoint import load_checkpoint
-from corom.models.names import resolve
+from corom.models.names import open_model
 from corom.readers import (
     Group,
     Pair,
@@ -243,5 +242,5 @@ def _inputs(settings: MineSettings) -> dict[str, str]:
     paths = [*settings.data, *([settings.corpus] if settings.corpus else [])]
     model = {}
     if settings.source == "dense":
-        model = {settings.model: load_checkpoint(resolve(settings.model)).fingerprint}
+        model = {settings.model: open_model(settings.model).fingerprint}
     return {**model, **checksums(paths)}

@@ -21,6 +21,7 @@ from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
 from corom.models.config import Encoding
 from corom.models.head import Head, read_head
+from corom.models.names import open_model
 from corom.models.portable import Portable, write_portable
 from corom.models.token_types import require_one_type, with_one_type
 from corom.tokens import PairCutter
@@ -37,7 +38,6 @@ from corom.training.reranker_dev import RerankerDev
 from corom.training.rows import Rows, read_rows
 from corom.training.settings import RerankerSettings
 from corom.training.state import checkpoint_folder, load_weights
-from corom.training.tower import open_body
 
 
 class CrossEncoder(nn.Module):  # type: ignore[misc]
@@ -162,7 +162,7 @@ def train_reranker(settings: RerankerSettings, *, progress: Report | None = None
     TrainingError when the loss breaks.
     """
     folder, accelerator = Path(settings.output), start_accelerator(settings.run)
-    checkpoint = open_body(settings.model)
+    checkpoint = open_model(settings.model)
     _check(settings, checkpoint, processes=accelerator.num_processes)
     if accelerator.is_main_process:
         begin(folder, settings, inputs=_inputs(settings, checkpoint))

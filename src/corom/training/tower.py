@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from corom.engines.torch_bert import TorchBert
-from corom.models.checkpoint import Checkpoint, load_checkpoint
+from corom.models.checkpoint import Checkpoint
 from corom.models.config import Pooling
 from corom.models.dense import Dense
-from corom.models.names import resolve
+from corom.models.names import open_model
 
 
 class Tower(nn.Module):  # type: ignore[misc]
@@ -35,14 +35,9 @@ class Tower(nn.Module):  # type: ignore[misc]
         return found.tanh() if self._tanh else found
 
 
-def open_body(name: str) -> Checkpoint:
-    """Return the encoder or reranker called `name`: a folder, embedded, or one of a hub."""
-    return load_checkpoint(resolve(name), name=name)
-
-
 def open_checkpoint(name: str) -> Checkpoint:
     """Return the encoder called `name`; raise ArtifactError if it is a reranker."""
-    checkpoint = open_body(name)
+    checkpoint = open_model(name)
     checkpoint.require_encoder()
     return checkpoint
 
