@@ -258,6 +258,16 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever json holds
     return read_json_text(path)[0]
 
 
+def read_object(path: Path, *, missing_ok: bool = False) -> dict[str, Any]:
+    """Return the JSON object in a file, as `read_json`; `{}` if it is missing and `missing_ok`."""
+    if missing_ok and not path.is_file():
+        return {}
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path} must hold a JSON object, not {type(value).__name__}")
+    return value
+
+
 def read_json_text(path: Path) -> tuple[Any, str]:
     """Return what a JSON file holds, and its text at that moment; raises as `read_json` does."""
     try:

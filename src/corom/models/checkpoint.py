@@ -9,18 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from corom.errors import ArtifactError
-from corom.files import MANIFEST, check_manifest, sha256
+from corom.files import MANIFEST, check_manifest, read_object, sha256
 from corom.models.config import Encoding, Shape
 from corom.models.dense import Dense, read_dense
 from corom.models.int8 import Int8Weights, read_int8, restored_weights
-from corom.models.layouts import (
-    SILENT,
-    Stated,
-    is_classifier,
-    read_encoding,
-    read_object,
-    read_shape,
-)
+from corom.models.layouts import SILENT, Stated, is_classifier, read_encoding, read_shape
 from corom.models.tokenizer import read_tokenizer
 from corom.models.weights import (
     INT8,

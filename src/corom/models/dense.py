@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corom.errors import ArtifactError
-from corom.files import write_json
-from corom.models.layouts import read_object
+from corom.files import read_object, write_json
 from corom.models.modules import dense_folder
 from corom.models.weights import PICKLED, SINGLE, Weights, read_safetensors
 from corom.vectors import Vectors

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from corom.errors import ArtifactError, InputError
-from corom.files import read_json
+from corom.files import read_object
 from corom.models.config import LONGEST, Activation, Encoding, Pooling, Shape
 from corom.models.modules import module_paths, read_modules
 
@@ -64,14 +64,6 @@ class Stated:
 SILENT = Stated()
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in `path`; anything else is refused by the file's name."""
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise ArtifactError(f"{path} must hold a JSON object, not {type(value).__name__}")
-    return value
-
-
 def read_shape(folder: Path) -> Shape:
     """Return the shape of the BERT encoder in `folder`, from config.json.
 
@@ -121,8 +113,8 @@ def is_classifier(folder: Path) -> bool:
     By config.json, or by the task that a ModelScope folder states.
     """
     config, stated = (
-        read_object(path) if path.is_file() else {}
-        for path in (folder / "config.json", folder / "configuration.json")
+        read_object(folder / name, missing_ok=True)
+        for name in ("config.json", "configuration.json")
     )
     named = "ForSequenceClassification" in str(config.get("architectures"))
     return named or stated.get("task") == "text-ranking"
@@ -194,9 +186,7 @@ def _read_modelscope(folder: Path) -> Stated:
     # Source: modelscope 1.40, preprocessors/nlp/sentence_embedding_preprocessor.py and
     # models/nlp/bert/sentence_embedding.py.
     path = folder / "configuration.json"
-    if not path.is_file():
-        return Stated()
-    config = read_object(path)
+    config = read_object(path, missing_ok=True)
     model, preprocessor = _part(config, "model", path), _part(config, "preprocessor", path)
     texts = {**model, **preprocessor}
     return Stated(
@@ -214,7 +204,7 @@ def _read_sentence_transformers(folder: Path) -> Stated:
     modules = read_modules(path)
     pooling = folder / modules.get("Pooling", "1_Pooling") / "config.json"
     prompts = folder / "config_sentence_transformers.json"
-    texts = _part(read_object(prompts), "prompts", prompts) if prompts.is_file() else {}
+    texts = _part(read_object(prompts, missing_ok=True), "prompts", prompts)
     passage = "document" if texts.get("document") is not None else "passage"
     stated = Stated(
         pooling=_read_pooling(pooling),
@@ -264,14 +254,14 @@ def _read_pooling(path: Path) -> Pooling:
 def _read_length(folder: Path) -> int | None:
     """Return max_seq_length, which since version 5.4 is the tokenizer's model_max_length."""
     path = folder / "sentence_bert_config.json"
-    config = read_object(path) if path.is_file() else {}
+    config = read_object(path, missing_ok=True)
     if config.get("do_lower_case"):
         raise ArtifactError(
             f"{path}: do_lower_case is not supported; state it in tokenizer_config.json"
         )
     if (length := _typed(config, "max_seq_length", kind=int, path=path)) is not None:
         return cast(int, length)
-    path = folder / "tokenizer_config.json"
-    length = read_object(path).get("model_max_length") if path.is_file() else None
+    config = read_object(folder / "tokenizer_config.json", missing_ok=True)
+    length = config.get("model_max_length")
     # transformers writes 10^30 for "no limit".
     return length if type(length) is int and length <= LONGEST else None

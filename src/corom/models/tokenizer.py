@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from corom.errors import ArtifactError
+from corom.files import read_object
 from corom.models.config import Encoding, Shape
-from corom.models.layouts import read_object
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _OPTIONS = {
@@ -106,7 +106,7 @@ def _apply_options(tokenizer: dict[str, Any], path: Path) -> None:
     It has that by its silence, too, where transformers' own value would cut texts otherwise: then
     nobody can tell which of the two the model was trained with, and the folder is refused.
     """
-    config = read_object(path) if path.is_file() else {}
+    config = read_object(path, missing_ok=True)
     cut = (tokenizer.get("truncation") or {}).get("direction", "Right")
     if str(config.get("truncation_side", cut)).lower() != "right":
         raise ArtifactError(f"{path.parent}: truncation_side left is not supported, only right")
@@ -137,7 +137,7 @@ def _effect(normalizer: dict[str, Any]) -> tuple[object, ...]:
 def _refuse_other_kinds(folder: Path) -> None:
     """Raise ArtifactError where a vocabulary is not that of BERT's own tokenizer."""
     for path in (folder / "tokenizer_config.json", folder / "config.json"):
-        kind = (read_object(path) if path.is_file() else {}).get("tokenizer_class")
+        kind = read_object(path, missing_ok=True).get("tokenizer_class")
         if kind is not None and str(kind) not in _KINDS:
             raise ArtifactError(
                 f"{path}: tokenizer_class {kind!r} is not supported for a vocab.txt, only "
@@ -149,7 +149,7 @@ def _refuse_unknown_tokens(tokenizer: dict[str, Any], folder: Path) -> None:
     """Raise ArtifactError where a file states a token that the tokenizer would cut into pieces."""
     known = {entry["content"] for entry in tokenizer.get("added_tokens") or []}
     for path in (folder / name for name in _TOKEN_FILES):
-        stated = _tokens_in(read_object(path)) if path.is_file() else set()
+        stated = _tokens_in(read_object(path, missing_ok=True))
         if unknown := sorted(stated - known - set(SPECIAL)):
             raise ArtifactError(
                 f"{path} states the token {unknown[0]!r}, which the tokenizer would cut into "

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corom.errors import ArtifactError
+from corom.files import read_object
 from corom.models.config import Shape
-from corom.models.layouts import read_object
 
 Weights: TypeAlias = dict[str, NDArray[np.float32]]
 """`embeddings.word_embeddings.weight`, `encoder.layer.0.attention.self.query.weight`, …"""
