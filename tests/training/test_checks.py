@@ -10,8 +10,8 @@ pytest.importorskip("accelerate")
 from corom.errors import ArtifactError, InputError
 from corom.training import pretrain, train, train_reranker
 from corom.training.checks import check_data
-from corom.training.recipe import from_table, merged
 from corom.training.settings import PretrainSettings, RerankerSettings, TrainSettings
+from corom.training.tables import from_table, merged
 
 pytestmark = pytest.mark.torch
 

@@ -11,13 +11,13 @@ pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from corom.training import run_settings, settings
-from corom.training.recipe import read_toml
-from corom.training.steps import (
+from corom.training.recipe import (
     EvaluateSettings,
     TwoStageSettings,
     load_recipe,
     steps_of,
 )
+from corom.training.tables import read_toml
 
 pytestmark = pytest.mark.torch
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from corom.training import loop
 from corom.training.finetune import train
-from corom.training.recipe import from_table
+from corom.training.tables import from_table
 from corom.training.settings import TrainSettings
 torch.set_num_threads(1)
 rank, again = os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]

@@ -18,10 +18,10 @@ from corom.errors import ArtifactError, FormatError, InputError, TrainingError  
 from corom.evaluation import Dense, evaluate  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.readers import open_dataset  # noqa: E402
+from corom.training.checkpoints import checkpoints  # noqa: E402
 from corom.training.finetune import train  # noqa: E402
-from corom.training.recipe import as_table, from_table  # noqa: E402
 from corom.training.settings import TrainSettings  # noqa: E402
-from corom.training.state import checkpoints  # noqa: E402
+from corom.training.tables import as_table, from_table  # noqa: E402
 
 from .conftest import log_of  # noqa: E402
 from .entering import enter_at_once  # noqa: E402
@@ -32,7 +32,7 @@ SCRIPT = """
 import json, os, signal, sys
 import torch
 from corom.training.finetune import train
-from corom.training.recipe import from_table
+from corom.training.tables import from_table
 from corom.training.settings import TrainSettings
 torch.set_num_threads(1)
 with open(sys.argv[1]) as file:

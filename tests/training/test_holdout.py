@@ -10,7 +10,7 @@ from corom.errors import FormatError, InputError
 from corom.readers import open_dataset, read_groups, read_pairs
 from corom.training import hold_out
 from corom.training.mining_settings import HoldoutSettings
-from corom.training.recipe import from_table
+from corom.training.tables import from_table
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from corom.readers import Group, read_groups, read_pairs, write_groups
 from corom.records import Passage
 from corom.training.mining import REPORT, mine
 from corom.training.mining_settings import MineSettings
-from corom.training.recipe import from_table
+from corom.training.tables import from_table
 
 from .conftest import texts
 

@@ -11,8 +11,8 @@ pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from corom import Encoder
-from corom.training.stages import two_stage
-from corom.training.steps import load_recipe
+from corom.training.chain import two_stage
+from corom.training.recipe import load_recipe
 
 pytestmark = pytest.mark.torch
 

@@ -14,8 +14,8 @@ pytest.importorskip("accelerate")
 from corom.errors import InputError  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.training.pretraining import pretrain, span_contrast  # noqa: E402
-from corom.training.recipe import from_table  # noqa: E402
 from corom.training.settings import PretrainSettings  # noqa: E402
+from corom.training.tables import from_table  # noqa: E402
 
 from .conftest import log_of, texts  # noqa: E402
 from .entering import enter_at_once  # noqa: E402
@@ -26,7 +26,7 @@ SCRIPT = """
 import json, os, signal, sys
 import torch
 from corom.training.pretraining import pretrain
-from corom.training.recipe import from_table
+from corom.training.tables import from_table
 from corom.training.settings import PretrainSettings
 torch.set_num_threads(1)
 with open(sys.argv[1]) as file:

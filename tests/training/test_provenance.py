@@ -6,8 +6,8 @@ import pytest
 
 from corom.errors import InputError
 from corom.training.provenance import begin, checksums, first_difference, versions
-from corom.training.recipe import from_table
 from corom.training.settings import TrainSettings
+from corom.training.tables import from_table
 
 
 def settings(**changes):

@@ -1,129 +1,111 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
-
 import pytest
 
-from corom.errors import FormatError, InputError
-from corom.training.recipe import as_table, from_table, merged, read_toml
+pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from corom.errors import ArtifactError, InputError
+from corom.training.chain import two_stage
+from corom.training.recipe import TwoStageSettings, check_steps, load_recipe, steps_of
+from corom.training.tables import from_table, merged
+
+pytestmark = pytest.mark.torch
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inner:
-    rate: float = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outer:
-    name: str
-    steps: int = 3
-    quick: bool = False
-    kind: Literal["one", "two"] = "one"
-    files: tuple[str, ...] = ()
-    weights: dict[str, float] = field(default_factory=dict)
-    limit: int | None = None
-    inner: Inner = field(default_factory=Inner)
-    spare: Inner | None = None
-
-
-FULL = {
-    "name": "stage-1",
-    "steps": 7,
-    "quick": True,
-    "kind": "two",
-    "files": ["a", "b"],
-    "weights": {"toy*": 2, "kg": 0.5},
-    "limit": 9,
-    "inner": {"rate": 1},
-    "spare": {"rate": 2.5},
-}
-
-
-def test_a_table_becomes_settings_and_back():
-    settings = from_table(Outer, FULL)
-    assert settings.files == ("a", "b")
-    assert settings.weights == {"toy*": 2.0, "kg": 0.5}
-    assert settings.inner == Inner(rate=1.0)
-    assert settings.spare == Inner(rate=2.5)
-    assert from_table(Outer, as_table(settings)) == settings
-    assert from_table(Outer, {"name": "x"}) == Outer(name="x")
-    assert from_table(Outer, as_table(Outer(name="x"))) == Outer(name="x")
+def test_stage_2_may_go_on_from_stage_1_and_pretraining_come_first(chain_table, tmp_path):
+    chain_table["stage2_from"] = "stage1"
+    chain_table["pretrain"] = {"texts": ["text.txt"]}
+    steps = steps_of(from_table(TwoStageSettings, chain_table))
+    chain = tmp_path / "chain"
+    assert steps.pretrain.model == chain_table["model"]
+    assert steps.stage1.model == str(chain / "0-pretrained" / "model")
+    assert steps.mine.model == steps.stage2.model == str(chain / "1-stage1" / "model")
+    assert steps.stage2.data.train == (str(chain / "2-mined" / "medical.jsonl"),)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"step": 1}, r"unknown setting step; did you mean steps\?"),
-        ({"zzz": 1}, "unknown setting zzz; known are files, inner"),
-        ({"inner": {"rat": 1}}, r"unknown setting inner\.rat; did you mean rate\?"),
-        ({"steps": "7"}, "the setting steps is '7'; expected int"),
-        ({"steps": True}, "the setting steps is True; expected int"),
-        ({"steps": 2.0}, r"the setting steps is 2\.0; expected int"),
-        ({"quick": 1}, "expected bool"),
-        ({"kind": "three"}, "the setting kind is 'three'; expected 'one' or 'two'"),
-        ({"files": "a"}, "the setting files is 'a'; expected a list"),
-        ({"files": ["a", 3]}, r"the setting files\[1\] is 3; expected str"),
-        ({"weights": {"kg": "much"}}, r"the setting weights\.kg is 'much'; expected a finite"),
-        ({"weights": [1]}, "expected a table"),
-        ({"inner": 3}, "the setting inner is 3; expected a table"),
-        ({"inner": {"rate": float("nan")}}, "expected a finite number"),
-        ({"limit": "9"}, "the setting limit is '9'; expected int"),
+        ({"stage1": {"model": "x", "data": {"train": ["x"]}}}, r"stage1\.model is set by"),
+        ({"stage1": {}}, r"stage1\.data is missing"),
+        ({"stage2": {"optimiser": {}}}, r"stage2\.optimiser; did you mean optimizer"),
+        ({"stage2": {"data": {"train": ["x"]}}}, r"stage2\.data\.train is what was mined"),
+        ({"mine": {"depht": 3}}, r"mine\.depht; did you mean depth"),
+        ({"stage2": {"data": 5}}, r"stage2\.data is 5; expected a table"),
+        ({"stage2": {"states": "x"}}, r"stage2\.states is set by the chain"),
+        ({"stage1": {"states": "x", "data": {"train": ["x"]}}}, r"stage1\.states is set by"),
+        ({"mine": {"vectors": "x"}}, r"mine\.vectors is set by"),
+        ({"mine": {"data": ["x"]}}, r"mine\.data is set by"),
+        ({"sample": {"data": ["x"]}}, r"sample\.data is set by"),
+        ({"sample": {"output": "x"}}, r"sample\.output is set by"),
+        ({"evaluate": {"folder": "x", "depth": 0}}, r"evaluate\.depth is 0"),
+        ({"evaluate": {"folder": "x", "splits": []}}, r"evaluate\.splits and \.measures"),
+        ({"pretrain": {}}, r"pretrain\.texts is missing"),
+        ({"keep_base": 1.0}, "keep_base is a share"),
+        ({"keep_stage1": -0.1}, "keep_stage1 is a share"),
+        ({"keep_base": 0.5, "keep_stage1": 0.5}, r"keep_base \+ keep_stage1"),
+        ({"stages": {}}, "unknown setting stages; did you mean stage"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(change, message):
+def test_a_wrong_recipe_is_refused_before_anything_runs(chain_table, change, message):
     with pytest.raises(InputError, match=message):
-        from_table(Outer, {**FULL, **change})
+        steps_of(from_table(TwoStageSettings, {**chain_table, **change}))
 
 
-def test_none_is_a_word_in_a_file():
-    assert from_table(Outer, {**FULL, "limit": "none", "spare": "none"}).limit is None
-    with pytest.raises(InputError, match="expected int"):
-        from_table(Outer, {**FULL, "steps": "none"})
-
-
-def test_a_missing_setting_is_named():
-    with pytest.raises(InputError, match="the setting name is missing"):
-        from_table(Outer, {})
-
-
-def test_toml_files(tmp_path):
-    path = tmp_path / "a.toml"
-    path.write_text('name = "x"\n[inner]\nrate = 1.5\n', encoding="utf-8")
-    assert read_toml(path) == {"name": "x", "inner": {"rate": 1.5}}
-    path.write_text("name =", encoding="utf-8")
-    with pytest.raises(FormatError, match="not valid TOML"):
-        read_toml(path)
-    with pytest.raises(FormatError, match="no such file"):
-        read_toml(tmp_path / "b.toml")
-
-
-def test_a_file_says_what_differs_from_the_one_it_extends(tmp_path):
-    (tmp_path / "a.toml").write_text('name = "a"\n[weights]\n"x*" = 1.0\n"*" = 0.0\n')
-    (tmp_path / "b.toml").write_text('extends = "a.toml"\n[weights]\n"y*" = 2.0\n"x*" = 3.0\n')
-    (tmp_path / "c.toml").write_text('extends = "b.toml"\nname = "c"\n')
-    found = read_toml(tmp_path / "c.toml")
-    assert found == {"name": "c", "weights": {"y*": 2.0, "x*": 3.0, "*": 0.0}}
-    assert list(found["weights"]) == ["y*", "x*", "*"]  # the first pattern that matches counts
+def test_a_recipe_file_is_checked_as_a_whole(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text('model = "a"\noutput = "b"\n[stage1.data]\ntrain = ["c.jsonl"]\n')
+    assert load_recipe(path).stage1 == {"data": {"train": ["c.jsonl"]}}
+    path.write_text('model = "a"\noutput = "b"\n[stage1.data]\ntrain = []\n')
+    with pytest.raises(InputError, match=r"data\.train names no file"):
+        load_recipe(path)
 
 
 @pytest.mark.parametrize(
-    ("extends", "message"),
+    ("change", "message"),
     [
-        ('"none.toml"', "no such file"),
-        ('"a.toml"', "extends this file"),
-        ("3", "expected the name"),
+        ({"evaluate": {"folder": "none"}}, "evaluate: none"),
+        ({"evaluate": {"splits": ["nosplit"]}}, "evaluate: .*nosplit"),
+        ({"evaluate": {"measures": ["Foo@10"]}}, "evaluate: unknown measure 'Foo@10'"),
+        ({"evaluate": {"measures": ["MRR@30"]}}, "evaluate: MRR@30 looks deeper than the 20"),
+        ({"stage2": {"dev": {"folder": "none"}}}, r"stage2\.dev\.folder: none does not exist"),
+        ({"stage2": {"data": {"passage_length": 600}}}, r"data\.passage_length is 600, more"),
+        ({"stage2": {"loss": {"matryoshka": [64]}}}, r"stage2\.loss\.matryoshka holds 64"),
+        ({"stage2": {"loss": {"teachers": ["none"], "teacher_weight": 1}}}, r"teachers: 'none'"),
+        ({"stage1": {"data": {"train": ["none"]}}}, r"stage1\.data\.train: none does not exist"),
+        ({"stage1": {"data": {"split": "no"}}}, r"stage1\.data\.train: .* has no split 'no'"),
+        ({"mine": {"corpus": "none"}}, r"mine\.corpus: none does not exist"),
+        ({"mine": {"max_length": 600}}, r"mine\.max_length is 600, more than the 512 positions"),
+        ({"pretrain": {"texts": ["none"]}}, r"pretrain\.texts: none does not exist"),
     ],
 )
-def test_a_file_cannot_extend_what_is_not_there_or_itself(tmp_path, extends, message):
-    (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
-    (tmp_path / "b.toml").write_text(f"extends = {extends}\n")
-    with pytest.raises(FormatError, match=message):
-        read_toml(tmp_path / "a.toml")
+def test_what_a_later_step_would_stop_at_is_found_before_the_first(
+    chain_table, tmp_path, change, message
+):
+    with pytest.raises(InputError, match=message):
+        two_stage(from_table(TwoStageSettings, merged(chain_table, change)))
+    assert not (tmp_path / "chain").exists()
 
 
-def test_what_is_new_is_matched_before_what_was_there():
-    table = {"weights": {"toy*": 1.0, "*": 0.0}}
-    changed = merged(table, {"weights": {"kg*": 0.5, "*": 0.1}})
-    assert list(changed["weights"].items()) == [("kg*", 0.5), ("toy*", 1.0), ("*", 0.1)]
-    assert table == {"weights": {"toy*": 1.0, "*": 0.0}}
+def test_a_model_that_an_earlier_step_makes_need_not_be_there(chain_table, tmp_path):
+    made = str(tmp_path / "chain" / "1-stage1" / "model")
+    for loss in (
+        {"teachers": [made], "teacher_weight": 1.0},
+        {"reranker": made, "reranker_weight": 1.0},
+    ):
+        recipe = from_table(TwoStageSettings, merged(chain_table, {"stage2": {"loss": loss}}))
+        check_steps(recipe, steps_of(recipe))
+
+
+def test_a_part_that_cannot_learn_alone_is_found_before_the_first_step(
+    chain_table, tiny_checkpoint, tmp_path
+):
+    chain_table["model"] = str(tiny_checkpoint(name="mean", pooling="avg").folder)
+    chain_table["stage2"]["optimizer"]["trained"] = "last layer"
+    with pytest.raises(InputError, match=r"stage2\.optimizer\.trained .* needs \[CLS\]"):
+        two_stage(from_table(TwoStageSettings, chain_table))
+    chain_table["model"] = str(tmp_path / "none")
+    with pytest.raises(ArtifactError, match="none"):
+        two_stage(from_table(TwoStageSettings, chain_table))
+    assert not (tmp_path / "chain").exists()

@@ -18,8 +18,8 @@ from corom.records import Hit
 from corom.reranker import SecondPass
 from corom.runs import read_trec_run, write_trec_run
 from corom.training import train_reranker
-from corom.training.recipe import from_table
 from corom.training.settings import RerankerSettings
+from corom.training.tables import from_table
 
 from .conftest import log_of
 

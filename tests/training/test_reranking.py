@@ -17,8 +17,8 @@ from corom.errors import ArtifactError, InputError
 from corom.models.checkpoint import load_checkpoint
 from corom.models.head import read_head
 from corom.training import train, train_reranker
-from corom.training.recipe import from_table
 from corom.training.settings import RerankerSettings, TrainSettings
+from corom.training.tables import from_table
 
 from .conftest import log_of, texts
 from .entering import enter_at_once
@@ -29,7 +29,7 @@ SCRIPT = """
 import json, os, signal, sys
 import torch
 from corom.training import train_reranker
-from corom.training.recipe import from_table
+from corom.training.tables import from_table
 from corom.training.settings import RerankerSettings
 torch.set_num_threads(1)
 with open(sys.argv[1]) as file:

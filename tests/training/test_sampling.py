@@ -8,8 +8,8 @@ import pytest
 from corom.errors import ArtifactError, FormatError, InputError
 from corom.readers import read_groups, read_pairs
 from corom.training.mining_settings import SampleSettings
-from corom.training.recipe import from_table
 from corom.training.sampling import sample
+from corom.training.tables import from_table
 
 
 @pytest.fixture

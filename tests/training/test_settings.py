@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from corom.errors import InputError
-from corom.training.recipe import as_table, from_table
 from corom.training.settings import PretrainSettings, TrainSettings, load_settings
+from corom.training.tables import as_table, from_table
 
 MINIMAL = {"model": "m", "output": "o", "data": {"train": ["a.jsonl"]}}
 

@@ -27,8 +27,8 @@ from corom.environment import process_count
 from corom.errors import InputError
 from corom.models.checkpoint import Checkpoint
 from corom.modelscope.config import Config, leaves
-from corom.training.recipe import from_table, merged
 from corom.training.settings import TrainSettings
+from corom.training.tables import from_table, merged
 
 NEGATIVES = (
     *("train.neg_samples", "train.neg_sample"),

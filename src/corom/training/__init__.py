@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from corom.extras import need
 
 if TYPE_CHECKING:
+    from corom.training.averaging import average
+    from corom.training.chain import two_stage
     from corom.training.finetune import train
     from corom.training.holdout import hold_out
     from corom.training.mining import mine
     from corom.training.pretraining import pretrain
     from corom.training.reranking import train_reranker
     from corom.training.sampling import sample
-    from corom.training.soup import average
-    from corom.training.stages import two_stage
 
 __all__ = [
     "average",
@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "average": "soup",
+    "average": "averaging",
     "hold_out": "holdout",
     "mine": "mining",
     "pretrain": "pretraining",
     "sample": "sampling",
     "train": "finetune",
     "train_reranker": "reranking",
-    "two_stage": "stages",
+    "two_stage": "chain",
 }
 _LIGHT = ("average", "hold_out", "mine", "sample")
 

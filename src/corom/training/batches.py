@@ -52,7 +52,7 @@ class Chunk(NamedTuple):
 
 
 class States(NamedTuple):
-    """What the body of the model gave for texts, instead of the texts (`states.KeptStates`)."""
+    """What the body of a model gave for texts, instead of the texts (`kept_states.KeptStates`)."""
 
     rows: Tensor
     """(n, hidden) float16, text after text, the text of most rows first."""

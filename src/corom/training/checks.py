@@ -15,9 +15,9 @@ from corom.extras import need
 from corom.models.checkpoint import Checkpoint
 from corom.models.names import open_model
 from corom.readers import open_dataset
+from corom.training.kept_states import check_part
 from corom.training.run_settings import JudgedSettings, check
 from corom.training.settings import LossSettings, PretrainSettings, TrainSettings
-from corom.training.states import check_part
 from corom.training.tower import open_checkpoint
 
 _ANY_DEPTH = 10_000

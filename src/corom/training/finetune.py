@@ -32,8 +32,9 @@ from corom.training.batches import (
 from corom.training.checks import check_training
 from corom.training.drawing import RowBatches
 from corom.training.examples import GradedRow
-from corom.training.finish import Finished, read_finished, run_to_end
+from corom.training.frame import Finished, read_finished, run_to_end
 from corom.training.frozen import Frozen
+from corom.training.kept_states import KeptStates
 from corom.training.learning import LastPart, Learner, WholeEncoder
 from corom.training.loop import held, start_accelerator, uses_bf16
 from corom.training.objective import Objective
@@ -43,7 +44,6 @@ from corom.training.progress import Report
 from corom.training.provenance import begin, checksums
 from corom.training.rows import Rows, read_graded, read_rows
 from corom.training.settings import DataSettings, LossSettings, TrainSettings
-from corom.training.states import KeptStates
 from corom.training.topics import Topics, query_topics
 from corom.training.tower import open_checkpoint
 

@@ -25,8 +25,8 @@ from corom.readers.writing import write_lines
 from corom.training.examples import text_key
 from corom.training.mining_settings import HoldoutSettings
 from corom.training.provenance import checksums, is_made
-from corom.training.recipe import as_table
 from corom.training.rows import output_names, records_of, row_of, write_records
+from corom.training.tables import as_table
 
 REPORT = "report.json"
 TRAIN, DEV = "train", "dev"

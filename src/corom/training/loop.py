@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from corom.engines.processor import has_bf16
 from corom.errors import InputError, TrainingError
 from corom.files import writer_lock
+from corom.training.checkpoints import Progressed, checkpoints, load_state, prune, save_state
 from corom.training.gradient_cache import backward
 from corom.training.heap import freed_memory_kept, has_room
 from corom.training.logs import Log
 from corom.training.optimizer import make_optimizer, rate_share, set_rate
 from corom.training.progress import Progress, Report
 from corom.training.run_settings import OptimizerSettings, Precision, RunSettings
-from corom.training.state import Progressed, checkpoints, load_state, prune, save_state
 
 B = TypeVar("B")
 C = TypeVar("C")

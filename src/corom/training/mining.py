@@ -33,9 +33,9 @@ from corom.training.mining_settings import MineSettings
 from corom.training.plan import plain_source, row_weights
 from corom.training.progress import Counted
 from corom.training.provenance import checksums, is_made, versions
-from corom.training.recipe import as_table
 from corom.training.rows import in_pool, output_names, records_of, row_of, write_records
 from corom.training.sources import Candidates, open_source
+from corom.training.tables import as_table
 
 Record: TypeAlias = Group | Pair
 MiningProgress: TypeAlias = Callable[[Counted], None]

@@ -32,7 +32,7 @@ from corom.training.batches import Chunk, by_length, make_cutters, restored
 from corom.training.checks import check_pretraining
 from corom.training.condenser import Condenser
 from corom.training.corpus import Corpus, spans, write_corpus
-from corom.training.finish import Finished, read_finished, run_to_end
+from corom.training.frame import Finished, read_finished, run_to_end
 from corom.training.loop import held, start_accelerator
 from corom.training.loss import info_nce, similarities
 from corom.training.masking import UNMASKED, importance, mask, probabilities

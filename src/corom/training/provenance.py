@@ -17,7 +17,7 @@ from typing import Any
 from corom.errors import InputError
 from corom.files import LOCK, MANIFEST, check_manifest, read_json, sha256, write_json
 from corom.readers import open_dataset
-from corom.training.recipe import as_table
+from corom.training.tables import as_table
 
 SETTINGS, DATA = "settings.json", "data.json"
 _PATTERNS = ("weights", "pool")

@@ -1,136 +1,196 @@
-"""Settings from TOML: a table in, a frozen dataclass out, nothing unknown let through."""
+"""What a recipe says of every step of a chain, made one from the other and checked.
+
+The steps themselves are run by `chain`.
+"""
 
 from __future__ import annotations
 
-import difflib
-import json
-import math
-import tomllib
-import types
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple
 
-from corom.errors import FormatError, InputError
+from corom.engines.base import Precision
+from corom.errors import InputError
+from corom.evaluation import require_measurable
+from corom.extras import need
+from corom.models.checkpoint import Checkpoint
+from corom.readers import open_dataset
+from corom.training.checks import (
+    check_data,
+    check_length,
+    check_pretraining,
+    check_training,
+    setting,
+)
+from corom.training.mining_settings import MineSettings, SampleSettings
+from corom.training.pretraining import resized
+from corom.training.rows import output_names
+from corom.training.run_settings import check
+from corom.training.settings import PretrainSettings, TrainSettings
+from corom.training.tables import from_table, merged, read_toml
+from corom.training.tower import open_checkpoint
 
-T = TypeVar("T")
+SAMPLED, PRETRAINED, STAGE1, MINED = "0-sampled", "0-pretrained", "1-stage1", "2-mined"
+STAGE2, AVERAGED, EVALUATED = "3-stage2", "4-averaged", "5-evaluated"
+VECTORS, STATES = "vectors", "states"
 
-NONE = "none"
-"""What stands for None in a file, TOML having no such value: `limit = "none"`."""
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """What the models are measured on at the end."""
+
+    folder: str
+    splits: tuple[str, ...] = ("dev",)
+    measures: tuple[str, ...] = ("MRR@10", "Recall@1000", "nDCG@10")
+    depth: int = 1000
+    bm25: bool = True
+    """Measure BM25 too."""
+    precision: Precision = "auto"
+    """Of the models that are measured; "int8" is the fastest on a CPU."""
+
+    def __post_init__(self) -> None:
+        check(bool(self.splits and self.measures), "evaluate.splits and .measures: name one each")
+        check(self.depth > 0, f"evaluate.depth is {self.depth}; expected 1 or more")
 
 
-def read_toml(path: Path | str, *, within: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return what a TOML file holds, merged over the file it `extends`, if it names one beside it.
+@dataclass(frozen=True, kw_only=True)
+class TwoStageSettings:
+    """A whole chain; its tables are those of the single verbs, without model and output.
 
-    Raises FormatError where a file is missing or broken, or extends one it lies `within`.
+    `sample` and `mine` take their data from `stage1`; `stage2` says only what differs from it.
     """
-    table = _parsed(path)
-    if (other := table.pop("extends", None)) is None:
-        return table
-    if not isinstance(other, str):
-        raise FormatError(f"extends is {other!r}; expected the name of a file", path=path)
-    within = (*within, Path(path).resolve())
-    below = Path(path).parent / other
-    if below.resolve() in within:
-        raise FormatError(f"extends {other}, which extends this file", path=path)
-    return merged(read_toml(below, within=within), table)
+
+    model: str
+    output: str
+    stage2_from: Literal["base", "stage1"] = "base"
+    """What stage 2 starts from: the (pre-trained) base again, or the model of stage 1."""
+    stage1: dict[str, Any]
+    mine: dict[str, Any] = field(default_factory=dict)
+    stage2: dict[str, Any] = field(default_factory=dict)
+    sample: dict[str, Any] | None = None
+    pretrain: dict[str, Any] | None = None
+    keep_base: float = 0.0
+    """Share of what stage 1 starts from in the finished model, which is an average then."""
+    keep_stage1: float = 0.0
+    """Share of stage 1's model in it."""
+    evaluate: EvaluateSettings | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("keep_base", "keep_stage1"):
+            check(0 <= getattr(self, name) < 1, f"{name} is a share: 0 to below 1")
+        check(self.keep_base + self.keep_stage1 < 1, "keep_base + keep_stage1: below 1 together")
 
 
-def _parsed(path: Path | str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FormatError("there is no such file", path=path) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FormatError(f"not valid TOML: {error}", path=path) from None
+class Steps(NamedTuple):
+    """The settings of every step, checked."""
+
+    sample: SampleSettings | None
+    pretrain: PretrainSettings | None
+    stage1: TrainSettings
+    mine: MineSettings
+    stage2: TrainSettings
 
 
-def from_table(kind: type[T], table: Mapping[str, Any], *, at: str = "") -> T:
-    """Return the dataclass `kind` filled from `table`, sub-tables into dataclasses within.
-
-    Raises InputError for an unknown key (with the likely one), a missing key and a value of
-    another type; `at` is where the table stands, for the message.
-    """
-    hints = get_type_hints(kind)
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    for key in table:
-        if key not in known:
-            raise InputError(f"unknown setting {at}{key}{_suggest(key, list(known))}")
-    values = {}
-    for name, field in known.items():
-        if name in table:
-            values[name] = _value(hints[name], table[name], at=f"{at}{name}")
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise InputError(f"the setting {at}{name} is missing")
-    return kind(**values)
+def load_recipe(path: Path | str, *, changes: Mapping[str, Any] | None = None) -> TwoStageSettings:
+    """Return the recipe in a TOML file with `changes` to it, every step's settings checked."""
+    recipe = from_table(TwoStageSettings, merged(read_toml(path), changes or {}))
+    steps_of(recipe)
+    return recipe
 
 
-def assigned(text: str) -> dict[str, Any]:
-    """Return `optimizer.epochs=1` as the tables it stands for; a value that is no TOML is a text.
-
-    Raises InputError for what has no such form.
-    """
-    key, sign, value = text.partition("=")
-    for written in (value, json.dumps(value, ensure_ascii=False)):
-        try:
-            table = tomllib.loads(f"{key} = {written}")
-        except tomllib.TOMLDecodeError:
-            continue
-        if sign and key.strip() and len(table) == 1:
-            return table
-    raise InputError(f"{text!r} sets nothing; expected a setting and a value: optimizer.epochs=1")
-
-
-def merged(
-    table: Mapping[str, Any], changes: Mapping[str, Any], *, new_first: bool = True
-) -> dict[str, Any]:
-    """Return a deep copy of `table` with the `changes` to it and to the tables in it.
-
-    New keys come first unless told: of patterns the first that matches counts, and "*" is the last.
-    """
-    found = dict.fromkeys(key for key in changes if new_first and key not in table)
-    found |= {k: merged(v, {}) if isinstance(v, Mapping) else v for k, v in table.items()}
-    for key, value in changes.items():
-        old = found.get(key)
-        both = isinstance(value, Mapping) and isinstance(old, Mapping)
-        found[key] = merged(old, value, new_first=new_first) if both else value  # type: ignore[arg-type]
-    return found
+def steps_of(recipe: TwoStageSettings) -> Steps:
+    """Return the settings of every step; raise InputError for what no step knows."""
+    if not isinstance(own := recipe.stage2.get("data", {}), Mapping):
+        raise InputError(f"the setting stage2.data is {own!r}; expected a table")
+    if "train" in own:
+        raise InputError("stage2.data.train is what was mined; remove it")
+    output, base, pretraining = Path(recipe.output), recipe.model, None
+    if recipe.pretrain is not None:
+        table = _placed(recipe.pretrain, "pretrain", model=base, output=str(output / PRETRAINED))
+        pretraining = from_table(PretrainSettings, table, at="pretrain.")
+        base = str(output / PRETRAINED / "model")
+    states = str(output / STATES)
+    table = _placed(recipe.stage1, "stage1", model=base, output=str(output / STAGE1), states=states)
+    stage1 = from_table(TrainSettings, table, at="stage1.")
+    sampling = _sample(recipe, stage1)
+    if sampling:
+        parts = tuple(str(output / SAMPLED / name) for name in output_names(sampling.data))
+        stage1 = replace(stage1, data=replace(stage1.data, train=parts))
+    mining = _mine(recipe, stage1)
+    mined = [str(output / MINED / name) for name in output_names(mining.data)]
+    table = merged(recipe.stage1, {**recipe.stage2, "data": own})
+    table["data"]["train"] = mined
+    start = f"{stage1.output}/model" if recipe.stage2_from == "stage1" else base
+    table = _placed(table, "stage2", model=start, output=str(output / STAGE2), states=states)
+    return Steps(
+        sampling, pretraining, stage1, mining, from_table(TrainSettings, table, at="stage2.")
+    )
 
 
-def as_table(settings: Any) -> dict[str, Any]:  # noqa: ANN401 - any settings dataclass
-    """Return settings as plain JSON values; `from_table` turns them back."""
-    return json.loads(json.dumps(asdict(settings)))  # type: ignore[no-any-return]
+def _sample(recipe: TwoStageSettings, stage1: TrainSettings) -> SampleSettings | None:
+    if recipe.sample is None:
+        return None
+    table = {"split": stage1.data.split, "bad_rows": stage1.data.bad_rows, **recipe.sample}
+    own = {"data": list(stage1.data.train), "output": str(Path(recipe.output) / SAMPLED)}
+    return from_table(SampleSettings, _placed(table, "sample", **own), at="sample.")
 
 
-def _suggest(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(sorted(known))}"
+def _mine(recipe: TwoStageSettings, stage1: TrainSettings) -> MineSettings:
+    output = Path(recipe.output)
+    table = {"split": stage1.data.split, "bad_rows": stage1.data.bad_rows, **recipe.mine}
+    if "corpus" not in table:
+        table = {"pool": stage1.data.pool, **table}
+    own = {"model": f"{stage1.output}/model", "data": list(stage1.data.train)}
+    folders = {"output": str(output / MINED), "vectors": str(output / VECTORS)}
+    return from_table(MineSettings, _placed(table, "mine", **own, **folders), at="mine.")
 
 
-def _value(kind: Any, value: Any, *, at: str) -> Any:  # noqa: ANN401 - checked here
-    origin, inside = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return value
-    if is_dataclass(kind) and isinstance(value, Mapping):
-        return from_table(kind, value, at=f"{at}.")  # type: ignore[arg-type]
-    if origin in (Union, types.UnionType):
-        return None if value in (None, NONE) else _value(inside[0], value, at=at)
-    if origin is Literal and value in inside:
-        return value
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_value(inside[0], one, at=f"{at}[{n}]") for n, one in enumerate(value))
-    if origin is dict and isinstance(value, Mapping):
-        return {str(key): _value(inside[1], one, at=f"{at}.{key}") for key, one in value.items()}
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    if kind in (int, str, bool) and type(value) is kind:
-        return value
-    expected = " or ".join(map(repr, inside)) if origin is Literal else _name(kind)
-    raise InputError(f"the setting {at} is {value!r}; expected {expected}")
+def _placed(table: Mapping[str, Any], name: str, **own: object) -> dict[str, Any]:
+    """Return a step's table with what the chain sets in it; InputError where the table does."""
+    for key in own:
+        if key in table:
+            raise InputError(f"{name}.{key} is set by the chain itself; remove it")
+    return {**table, **own}
 
 
-def _name(kind: Any) -> str:  # noqa: ANN401 - a type
-    names = {"dict": "a table", "tuple": "a list", "float": "a finite number"}
-    base = getattr(get_origin(kind) or kind, "__name__", str(kind))
-    return "a table" if is_dataclass(kind) else names.get(base, base)
+def check_steps(recipe: TwoStageSettings, steps: Steps) -> None:
+    """Raise InputError or ArtifactError for what a later step would stop at: hours lie between."""
+    base, first = open_checkpoint(recipe.model), steps.sample
+    data = first.data if first else steps.stage1.data.train
+    split = first.split if first else steps.stage1.data.split
+    check_data(data, split=split, at="stage1.data.train")
+    if steps.pretrain:
+        check_data(steps.pretrain.texts, at="pretrain.texts")
+        base = resized(base, steps.pretrain)
+        base = replace(base, encoding=replace(base.encoding, pooling="cls"))
+        check_pretraining(steps.pretrain, base, at="pretrain.")
+    for name, stage in (("stage1", steps.stage1), ("stage2", steps.stage2)):
+        check_data(stage.data.graded, at=f"{name}.data.graded")
+        check_training(stage, base, at=f"{name}.", coming=recipe.output)
+    _check_mining(steps.mine, base)
+    _check_evaluation(recipe.evaluate)
+
+
+def _check_mining(settings: MineSettings, base: Checkpoint) -> None:
+    if settings.corpus:
+        check_data([settings.corpus], at="mine.corpus")
+    if settings.max_length is not None:
+        check_length(settings.max_length, base, at="mine.max_length")
+    if settings.source == "bm25":
+        need("rjieba", extra="lexical")
+
+
+def _check_evaluation(settings: EvaluateSettings | None) -> None:
+    if settings is None:
+        return
+    need("ir_measures", extra="train")
+    if settings.bm25:
+        need("rjieba", extra="lexical")
+    with setting("evaluate"):
+        require_measurable(
+            open_dataset(settings.folder),
+            splits=settings.splits,
+            measures=settings.measures,
+            depth=settings.depth,
+        )

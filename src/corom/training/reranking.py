@@ -27,9 +27,10 @@ from corom.models.token_types import require_one_type, with_one_type
 from corom.tokens import PairCutter
 from corom.training.batches import Chunk, Chunks, States, by_length, chunk, restored
 from corom.training.card import reranker_card
+from corom.training.checkpoints import checkpoint_folder, load_weights
 from corom.training.checks import check_dev, check_length
 from corom.training.drawing import RowBatches
-from corom.training.finish import Finished, evaluate_every, read_finished, write_finished
+from corom.training.frame import Finished, evaluate_every, read_finished, write_finished
 from corom.training.loop import Loop, held, in_evaluation, start_accelerator
 from corom.training.loss import info_nce
 from corom.training.progress import Report
@@ -37,7 +38,6 @@ from corom.training.provenance import begin, checksums
 from corom.training.reranker_dev import RerankerDev
 from corom.training.rows import Rows, read_rows
 from corom.training.settings import RerankerSettings
-from corom.training.state import checkpoint_folder, load_weights
 
 
 class CrossEncoder(nn.Module):  # type: ignore[misc]

@@ -13,8 +13,8 @@ from corom.readers import Group, Pair, SkipReport
 from corom.training.mining_settings import SampleSettings
 from corom.training.plan import plain_source, row_weights, uses
 from corom.training.provenance import checksums, is_made
-from corom.training.recipe import as_table
 from corom.training.rows import output_names, records_of, write_records
+from corom.training.tables import as_table
 
 REPORT = "report.json"
 

@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeVar
 
 from corom.engines.base import Precision
 from corom.training.mining_settings import HoldoutSettings, MineSettings, SampleSettings
-from corom.training.recipe import from_table, merged, read_toml
 from corom.training.run_settings import (
     DevSettings,
     FinishSettings,
@@ -23,6 +22,7 @@ from corom.training.run_settings import (
     check,
     check_patterns,
 )
+from corom.training.tables import from_table, merged, read_toml
 
 _LOSSES = ("contrast", "teacher", "reranker", "base", "graded")
 

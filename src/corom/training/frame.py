@@ -25,15 +25,15 @@ from corom.files import read_json, write_json
 from corom.models.checkpoint import Checkpoint
 from corom.models.config import Encoding
 from corom.models.portable import Portable, write_portable
+from corom.training.averaging import Weights, mix
 from corom.training.batches import Chunk, Cutters
 from corom.training.card import model_card
+from corom.training.checkpoints import Progressed, checkpoint_folder, checkpoints, load_weights
 from corom.training.dev import Dev
 from corom.training.loop import Loop, Task, in_evaluation
 from corom.training.progress import Report
 from corom.training.run_settings import FinishSettings
 from corom.training.settings import PretrainSettings, RerankerSettings, TrainSettings
-from corom.training.soup import Weights, mix
-from corom.training.state import Progressed, checkpoint_folder, checkpoints, load_weights
 
 RESULT = "result.json"
 

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from corom.errors import ArtifactError  # noqa: E402
-from corom.training.state import (  # noqa: E402
+from corom.training.checkpoints import (  # noqa: E402
     Progressed,
     checkpoint_folder,
     checkpoints,

@@ -8,7 +8,7 @@ from corom.models.checkpoint import load_checkpoint
 from corom.models.config import Shape
 from corom.models.head import Head, read_head
 from corom.models.portable import Portable, write_portable
-from corom.training.soup import average, mix
+from corom.training.averaging import average, mix
 
 
 def test_mix_is_the_weighted_mean():

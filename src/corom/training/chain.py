@@ -29,17 +29,14 @@ from corom.files import atomic_folder, write_bytes, write_json
 from corom.models.checkpoint import load_checkpoint
 from corom.models.names import resolve
 from corom.readers import open_dataset
+from corom.training.averaging import average
 from corom.training.finetune import train
 from corom.training.loop import start_accelerator
 from corom.training.mining import mine
 from corom.training.pretraining import pretrain
 from corom.training.progress import Counted, Progress
 from corom.training.provenance import is_made
-from corom.training.recipe import as_table
-from corom.training.retrieval import cuda_device
-from corom.training.sampling import sample
-from corom.training.soup import average
-from corom.training.steps import (
+from corom.training.recipe import (
     AVERAGED,
     EVALUATED,
     MINED,
@@ -52,6 +49,9 @@ from corom.training.steps import (
     check_steps,
     steps_of,
 )
+from corom.training.retrieval import cuda_device
+from corom.training.sampling import sample
+from corom.training.tables import as_table
 
 CARD = "README.md"
 _AVERAGE = (

@@ -11,10 +11,10 @@ pytest.importorskip("accelerate")
 from corom.errors import InputError  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.readers import read_groups  # noqa: E402
-from corom.training import stages  # noqa: E402
-from corom.training.recipe import from_table  # noqa: E402
-from corom.training.stages import two_stage  # noqa: E402
-from corom.training.steps import TwoStageSettings  # noqa: E402
+from corom.training import chain as module  # noqa: E402
+from corom.training.chain import two_stage  # noqa: E402
+from corom.training.recipe import TwoStageSettings  # noqa: E402
+from corom.training.tables import from_table  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -54,7 +54,7 @@ def test_a_chain_goes_on_where_it_stopped(recipe, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(stages, "mine", broken)
+        patched.setattr(module, "mine", broken)
         with pytest.raises(KeyboardInterrupt):
             two_stage(recipe)
     first = tmp_path / "chain" / "1-stage1" / "model" / "model.safetensors"
