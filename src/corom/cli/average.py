@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import say, say_json
-from corom.cli.options import JsonOption
 from corom.errors import InputError
 
 
@@ -26,7 +26,7 @@ def command(
             "--shares", help="The weight of each model, as in 0.65,0.35; default: all alike."
         ),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: flags.Json = False,
 ) -> None:
     """Average the weights of models ("model soup").
 
@@ -35,7 +35,7 @@ def command(
     """
     from corom.models.checkpoint import load_checkpoint
     from corom.models.names import resolve
-    from corom.training.soup import average
+    from corom.training.averaging import average
 
     average([resolve(name) for name in models], out, shares=_numbers(shares))
     made = load_checkpoint(out)

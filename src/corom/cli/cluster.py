@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import (
     check_table,
     in_one_line,
@@ -16,19 +17,6 @@ from corom.cli.console import (
     progress_bar,
     say,
     say_json,
-)
-from corom.cli.options import (
-    DeviceOption,
-    EncodingOption,
-    IdOption,
-    JsonOption,
-    LengthOption,
-    ModelOption,
-    NoHeaderOption,
-    PrecisionOption,
-    SkipBadOption,
-    TextOption,
-    TitleOption,
 )
 from corom.cli.texts import Texts
 from corom.errors import InputError
@@ -71,17 +59,17 @@ def command(
             "with its group and that group's telling words.",
         ),
     ] = None,
-    text: TextOption = None,
-    id_: IdOption = None,
-    title: TitleOption = None,
-    encoding: EncodingOption = "utf-8",
-    no_header: NoHeaderOption = False,
-    skip_bad: SkipBadOption = False,
-    model: ModelOption = "corom-medical",
-    precision: PrecisionOption = "auto",
-    device: DeviceOption = "auto",
-    max_length: LengthOption = None,
-    as_json: JsonOption = False,
+    text: flags.Text = None,
+    id_: flags.Id = None,
+    title: flags.Title = None,
+    encoding: flags.Encoding = "utf-8",
+    no_header: flags.NoHeader = False,
+    skip_bad: flags.SkipBad = False,
+    model: flags.Model = "corom-medical",
+    precision: flags.Precision = "auto",
+    device: flags.Device = "auto",
+    max_length: flags.Length = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Group texts by meaning.
 

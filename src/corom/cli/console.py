@@ -20,8 +20,8 @@ import typer
 from corom.models import EMBEDDED
 
 if TYPE_CHECKING:
-    from corom.cli.options import EngineName, Precision
     from corom.encoder import Encoder, Progress
+    from corom.engines.base import EngineName, Precision
     from corom.records import Passage
     from corom.reranker import Reranker, SecondPass
     from corom.splitting import Splitter

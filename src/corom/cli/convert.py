@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import note, say, say_json
-from corom.cli.options import JsonOption, ThreadsOption
 from corom.cli.texts import read_passages
 from corom.errors import InputError
 from corom.models.config import Pooling
@@ -65,8 +65,8 @@ def command(
     passage_prefix: Annotated[
         str | None, typer.Option("--passage-prefix", help="What is put before every passage.")
     ] = None,
-    threads: ThreadsOption = None,
-    as_json: JsonOption = False,
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Make a portable model folder.
 

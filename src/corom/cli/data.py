@@ -7,15 +7,9 @@ from typing import Annotated
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import download_bar, note, say, say_json
-from corom.cli.options import JsonOption
-from corom.cli.runs import (
-    FolderOption,
-    RecordsOption,
-    SetOption,
-    SettingsArgument,
-    changes,
-)
+from corom.cli.runs import changes
 
 app = typer.Typer(
     help="Fetch and check data sets; take parts of training data.",
@@ -33,7 +27,7 @@ def get(
     mirror: Annotated[
         str | None, typer.Option("--mirror", help="An address that holds the same files.")
     ] = None,
-    as_json: JsonOption = False,
+    as_json: flags.Json = False,
 ) -> None:
     """Fetch a public data set from its authors.
 
@@ -53,7 +47,7 @@ def get(
 @app.command("check")
 def check(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder of a data set.")],
-    as_json: JsonOption = False,
+    as_json: flags.Json = False,
 ) -> None:
     """Say what a data set is and whether it is whole.
 
@@ -89,11 +83,11 @@ def check(
 
 @app.command("sample")
 def sample(
-    settings: SettingsArgument = None,
-    data: RecordsOption = None,
-    output: FolderOption = None,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    settings: flags.Settings = None,
+    data: flags.Records = None,
+    output: flags.RecordsFolder = None,
+    set_: flags.Changes = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Take a part of training data: a share of each source.
 
@@ -122,14 +116,14 @@ def sample(
 
 @app.command("holdout")
 def holdout(
-    settings: SettingsArgument = None,
-    data: RecordsOption = None,
-    output: FolderOption = None,
+    settings: flags.Settings = None,
+    data: flags.Records = None,
+    output: flags.RecordsFolder = None,
     queries: Annotated[
         int | None, typer.Option("--queries", help="Of the dev set, at most; default 500.")
     ] = None,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    set_: flags.Changes = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Make a dev set of one's own training data.
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from corom import __version__
+from corom.cli import flags
 from corom.cli.console import say, say_json
-from corom.cli.options import JsonOption, ModelOption
 from corom.errors import CoromError
 
 _VARIABLES = (
@@ -28,11 +28,11 @@ Facts = dict[str, Any]
 
 
 def command(
-    model: ModelOption = "corom-medical",
+    model: flags.Model = "corom-medical",
     index: Annotated[
         Path | None, typer.Option("--index", "-i", help="Check the index in this folder too.")
     ] = None,
-    as_json: JsonOption = False,
+    as_json: flags.Json = False,
 ) -> None:
     """Check packages, chip, model and index.
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import download_bar, note, say, say_json
-from corom.cli.options import JsonOption
 
 
 def command(
@@ -20,7 +20,7 @@ def command(
     revision: Annotated[
         str | None, typer.Option("--revision", help="A tag, branch or commit; default: the newest.")
     ] = None,
-    as_json: JsonOption = False,
+    as_json: flags.Json = False,
 ) -> None:
     """Fetch a model from a hub.
 

@@ -7,26 +7,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import STDIN, load_encoder
 from corom.cli.encode_file import Side, encode_file
 from corom.cli.encode_shards import encode_folder
-from corom.cli.options import (
-    DeviceOption,
-    DimOption,
-    EncodingOption,
-    EngineOption,
-    IdOption,
-    JsonOption,
-    LengthOption,
-    ModelOption,
-    NoHeaderOption,
-    NormalizeOption,
-    PrecisionOption,
-    SkipBadOption,
-    TextOption,
-    ThreadsOption,
-    TitleOption,
-)
 from corom.cli.texts import Texts
 from corom.errors import InputError
 
@@ -53,20 +37,20 @@ def command(
     side: Annotated[
         Side, typer.Option("--as", help="Some models put other words before queries.")
     ] = "passage",
-    text: TextOption = None,
-    id_: IdOption = None,
-    title: TitleOption = None,
-    encoding: EncodingOption = "utf-8",
-    no_header: NoHeaderOption = False,
-    skip_bad: SkipBadOption = False,
-    normalize: NormalizeOption = None,
-    dim: DimOption = None,
-    model: ModelOption = "corom-medical",
-    engine: EngineOption = "auto",
-    precision: PrecisionOption = "auto",
-    device: DeviceOption = "auto",
-    max_length: LengthOption = None,
-    threads: ThreadsOption = None,
+    text: flags.Text = None,
+    id_: flags.Id = None,
+    title: flags.Title = None,
+    encoding: flags.Encoding = "utf-8",
+    no_header: flags.NoHeader = False,
+    skip_bad: flags.SkipBad = False,
+    normalize: flags.Normalize = None,
+    dim: flags.Dim = None,
+    model: flags.Model = "corom-medical",
+    engine: flags.Engine = "auto",
+    precision: flags.Precision = "auto",
+    device: flags.Device = "auto",
+    max_length: flags.Length = None,
+    threads: flags.Threads = None,
     workers: Annotated[
         int | None,
         typer.Option("--workers", help="Shards: processes side by side; default: one a core."),
@@ -85,7 +69,7 @@ def command(
     ray: Annotated[
         bool, typer.Option("--ray", help="Shards: on a Ray cluster that shares the folder.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: flags.Json = False,
 ) -> None:
     """Turn texts into vectors.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from corom.cli import flags
 from corom.cli.console import (
     BM25,
     check_output,
@@ -33,17 +34,6 @@ from corom.cli.evaluate_options import (
     SplitsOption,
     TruncateOption,
     WorkOption,
-)
-from corom.cli.options import (
-    DeviceOption,
-    EngineOption,
-    LengthOption,
-    NormalizeOption,
-    PrecisionOption,
-    RerankDepthOption,
-    RerankOption,
-    RerankShareOption,
-    ThreadsOption,
 )
 from corom.errors import InputError
 from corom.models import EMBEDDED
@@ -74,18 +64,18 @@ def command(
     runs: RunsOption = None,
     per_query: PerQueryOption = None,
     work: WorkOption = None,
-    normalize: NormalizeOption = None,
+    normalize: flags.Normalize = None,
     truncate_dim: TruncateOption = None,
     part_tokens: PartsOption = None,
     fuse: FuseOption = None,
-    rerank: RerankOption = None,
-    rerank_depth: RerankDepthOption = None,
-    rerank_share: RerankShareOption = None,
-    engine: EngineOption = "auto",
-    precision: PrecisionOption = "auto",
-    device: DeviceOption = "auto",
-    max_length: LengthOption = None,
-    threads: ThreadsOption = None,
+    rerank: flags.Rerank = None,
+    rerank_depth: flags.RerankDepth = None,
+    rerank_share: flags.RerankShare = None,
+    engine: flags.Engine = "auto",
+    precision: flags.Precision = "auto",
+    device: flags.Device = "auto",
+    max_length: flags.Length = None,
+    threads: flags.Threads = None,
 ) -> None:
     """Measure models on a data set.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import (
     BM25,
     STDIN,
@@ -18,22 +19,6 @@ from corom.cli.console import (
     progress_bar,
     say,
     say_json,
-)
-from corom.cli.options import (
-    DeviceOption,
-    DimOption,
-    EncodingOption,
-    EngineOption,
-    IdOption,
-    JsonOption,
-    LengthOption,
-    NoHeaderOption,
-    NormalizeOption,
-    PrecisionOption,
-    SkipBadOption,
-    TextOption,
-    ThreadsOption,
-    TitleOption,
 )
 from corom.cli.texts import Texts
 from corom.errors import InputError
@@ -74,12 +59,12 @@ def command(
             "corom-medical (embedded), damo/… or iic/… (ModelScope), owner/name (Hugging Face).",
         ),
     ] = "corom-medical",
-    text: TextOption = None,
-    id_: IdOption = None,
-    title: TitleOption = None,
-    encoding: EncodingOption = "utf-8",
-    no_header: NoHeaderOption = False,
-    skip_bad: SkipBadOption = False,
+    text: flags.Text = None,
+    id_: flags.Id = None,
+    title: flags.Title = None,
+    encoding: flags.Encoding = "utf-8",
+    no_header: flags.NoHeader = False,
+    skip_bad: flags.SkipBad = False,
     kind: Annotated[
         Literal["exact", "hnsw", "ivfpq"],
         typer.Option("--kind", help="How vectors are searched; the last two: extra index."),
@@ -135,14 +120,14 @@ def command(
             "index again.",
         ),
     ] = False,
-    dim: DimOption = None,
-    normalize: NormalizeOption = None,
-    engine: EngineOption = "auto",
-    precision: PrecisionOption = "auto",
-    device: DeviceOption = "auto",
-    max_length: LengthOption = None,
-    threads: ThreadsOption = None,
-    as_json: JsonOption = False,
+    dim: flags.Dim = None,
+    normalize: flags.Normalize = None,
+    engine: flags.Engine = "auto",
+    precision: flags.Precision = "auto",
+    device: flags.Device = "auto",
+    max_length: flags.Length = None,
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Make an index of a corpus.
 

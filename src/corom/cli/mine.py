@@ -6,35 +6,28 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import note, say, say_json
-from corom.cli.options import JsonOption
-from corom.cli.runs import (
-    FolderOption,
-    RecordsOption,
-    SetOption,
-    SettingsArgument,
-    changes,
-    run_bars,
-)
+from corom.cli.runs import changes, run_bars
 
 if TYPE_CHECKING:
     from corom.training.mining import Mined
 
 
 def command(
-    settings: SettingsArgument = None,
+    settings: flags.Settings = None,
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="The setting model: what ranks the passages."),
     ] = None,
-    data: RecordsOption = None,
-    output: FolderOption = None,
+    data: flags.Records = None,
+    output: flags.RecordsFolder = None,
     source: Annotated[
         Literal["dense", "bm25", "random"] | None,
         typer.Option("--source", help="The setting source: what ranks; bm25: extra lexical."),
     ] = None,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    set_: flags.Changes = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Add hard negatives to training data.
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import say, say_json
-from corom.cli.options import JsonOption
 
 
 def command(
@@ -29,7 +29,7 @@ def command(
         int | None,
         typer.Option("--cores", help="That encode and build; default: as many as were measured."),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: flags.Json = False,
 ) -> None:
     """Estimate what a corpus takes.
 

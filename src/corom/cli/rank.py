@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import (
     in_one_line,
     load_encoder,
@@ -13,19 +14,6 @@ from corom.cli.console import (
     load_second_pass,
     say,
     say_json,
-)
-from corom.cli.options import (
-    EncodingOption,
-    IdOption,
-    JsonOption,
-    LengthOption,
-    ModelOption,
-    NoHeaderOption,
-    PrecisionOption,
-    RerankShareOption,
-    SkipBadOption,
-    TextOption,
-    TitleOption,
 )
 from corom.cli.texts import Texts
 
@@ -43,14 +31,14 @@ def command(
             help="Passages from a .jsonl, .csv, .xlsx, .tsv or .txt file, or - (a text a line).",
         ),
     ] = None,
-    text: TextOption = None,
-    id_: IdOption = None,
-    title: TitleOption = None,
-    encoding: EncodingOption = "utf-8",
-    no_header: NoHeaderOption = False,
-    skip_bad: SkipBadOption = False,
+    text: flags.Text = None,
+    id_: flags.Id = None,
+    title: flags.Title = None,
+    encoding: flags.Encoding = "utf-8",
+    no_header: flags.NoHeader = False,
+    skip_bad: flags.SkipBad = False,
     k: Annotated[int | None, typer.Option("-k", help="Show the best K only.")] = None,
-    model: ModelOption = "corom-medical",
+    model: flags.Model = "corom-medical",
     reranker: Annotated[
         str | None,
         typer.Option(
@@ -59,10 +47,10 @@ def command(
             help="A cross-encoder (corom train reranker) that reads every passage with the query.",
         ),
     ] = None,
-    rerank_share: RerankShareOption = None,
-    precision: PrecisionOption = "auto",
-    max_length: LengthOption = None,
-    as_json: JsonOption = False,
+    rerank_share: flags.RerankShare = None,
+    precision: flags.Precision = "auto",
+    max_length: flags.Length = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Rank passages for a query.
 

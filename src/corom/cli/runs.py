@@ -6,46 +6,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
-
-import typer
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from corom.cli.console import note, say, say_json
 
 if TYPE_CHECKING:
-    from corom.training.finish import Finished
+    from corom.training.frame import Finished
     from corom.training.progress import Counted, Progress
     from corom.training.settings import PretrainSettings, RerankerSettings, TrainSettings
 
-SettingsArgument = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="[SETTINGS]", help="A .toml file; docs/training.md lists what it may hold."
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Repeatable: KEY=VALUE instead of what the file says."),
-]
-StartOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="The setting model: what training starts from.")
-]
-OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The setting output: the folder of the run.")
-]
-RecordsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--data",
-        "-d",
-        help="Repeatable, the setting data: groups or pairs (.jsonl, plain or packed), or the "
-        "folder of a data set.",
-    ),
-]
-FolderOption = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="The setting output: a folder, a .jsonl per input."),
-]
 Show: TypeAlias = "Callable[[str, Progress | Counted], None]"
 
 _EVERY_S = 30.0
@@ -53,7 +22,7 @@ _EVERY_S = 30.0
 
 def changes(assignments: Sequence[str] | None, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return what the flags say as tables: `settings` that are given, then each KEY=VALUE."""
-    from corom.training.recipe import assigned, merged
+    from corom.training.tables import assigned, merged
 
     found = {
         key: str(v) if isinstance(v, Path) else v

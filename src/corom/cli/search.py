@@ -11,24 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import (
     load_encoder,
     say,
     say_json,
     second_pass,
-)
-from corom.cli.options import (
-    EncodingOption,
-    IdOption,
-    JsonOption,
-    NoHeaderOption,
-    PrecisionOption,
-    RerankDepthOption,
-    RerankOption,
-    RerankShareOption,
-    SkipBadOption,
-    TextOption,
-    ThreadsOption,
 )
 from corom.cli.texts import Texts, stdin_text
 from corom.errors import ArtifactError, InputError
@@ -66,11 +54,11 @@ def command(
             help="Queries from a .jsonl, .csv, .xlsx, .tsv or .txt file, or - (one a line).",
         ),
     ] = None,
-    text: TextOption = None,
-    id_: IdOption = None,
-    encoding: EncodingOption = "utf-8",
-    no_header: NoHeaderOption = False,
-    skip_bad: SkipBadOption = False,
+    text: flags.Text = None,
+    id_: flags.Id = None,
+    encoding: flags.Encoding = "utf-8",
+    no_header: flags.NoHeader = False,
+    skip_bad: flags.SkipBad = False,
     k: Annotated[int, typer.Option("-k", help="Passages for each query.")] = 10,
     by_document: Annotated[
         bool | None,
@@ -112,18 +100,18 @@ def command(
         str | None,
         typer.Option("--model", "-m", help="Where the model is now; default: what the index says."),
     ] = None,
-    rerank: RerankOption = None,
-    rerank_depth: RerankDepthOption = None,
-    rerank_share: RerankShareOption = None,
-    precision: PrecisionOption = "auto",
+    rerank: flags.Rerank = None,
+    rerank_depth: flags.RerankDepth = None,
+    rerank_share: flags.RerankShare = None,
+    precision: flags.Precision = "auto",
     max_length: Annotated[
         int | None, typer.Option("--max-length", help="As given to corom index, if it was.")
     ] = None,
-    threads: ThreadsOption = None,
+    threads: flags.Threads = None,
     deadline: Annotated[
         float, typer.Option("--deadline", help="Seconds a server may take to answer.")
     ] = 30.0,
-    as_json: JsonOption = False,
+    as_json: flags.Json = False,
 ) -> None:
     """Find passages in an index.
 

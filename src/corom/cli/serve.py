@@ -8,17 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import load_encoder, note, say, second_pass
-from corom.cli.options import (
-    DeviceOption,
-    EngineOption,
-    LengthOption,
-    PrecisionOption,
-    RerankDepthOption,
-    RerankOption,
-    RerankShareOption,
-    ThreadsOption,
-)
 from corom.errors import InputError
 from corom.models import EMBEDDED
 
@@ -53,9 +44,9 @@ def command(
             "that are accepted.",
         ),
     ] = None,
-    rerank: RerankOption = None,
-    rerank_depth: RerankDepthOption = None,
-    rerank_share: RerankShareOption = None,
+    rerank: flags.Rerank = None,
+    rerank_depth: flags.RerankDepth = None,
+    rerank_share: flags.RerankShare = None,
     keys: Annotated[
         Path | None, typer.Option("--keys", help="The file of API keys; reread when it changes.")
     ] = None,
@@ -63,11 +54,11 @@ def command(
         str | None,
         typer.Option("--new-key", metavar="NAME", help="Add a key to --keys, show it and stop."),
     ] = None,
-    engine: EngineOption = "auto",
-    precision: PrecisionOption = "auto",
-    device: DeviceOption = "auto",
-    max_length: LengthOption = None,
-    threads: ThreadsOption = None,
+    engine: flags.Engine = "auto",
+    precision: flags.Precision = "auto",
+    device: flags.Device = "auto",
+    max_length: flags.Length = None,
+    threads: flags.Threads = None,
     timeout: Annotated[
         float, typer.Option("--timeout", help="Seconds a request may take, waiting included.")
     ] = 30.0,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import (
     check_table,
     load_encoder,
@@ -15,18 +16,6 @@ from corom.cli.console import (
     say_json,
 )
 from corom.cli.duplicates import Score, find_groups, find_pairs, line_of, tell
-from corom.cli.options import (
-    EncodingOption,
-    IdOption,
-    JsonOption,
-    LengthOption,
-    ModelOption,
-    NoHeaderOption,
-    PrecisionOption,
-    SkipBadOption,
-    TextOption,
-    TitleOption,
-)
 from corom.cli.texts import Texts
 
 MOST = 4000
@@ -74,16 +63,16 @@ def command(
         Score,
         typer.Option("--score", help="dot: what the model was trained with; l2: lower is nearer."),
     ] = "dot",
-    column: TextOption = None,
-    id_: IdOption = None,
-    title: TitleOption = None,
-    encoding: EncodingOption = "utf-8",
-    no_header: NoHeaderOption = False,
-    skip_bad: SkipBadOption = False,
-    model: ModelOption = "corom-medical",
-    precision: PrecisionOption = "auto",
-    max_length: LengthOption = None,
-    as_json: JsonOption = False,
+    column: flags.Text = None,
+    id_: flags.Id = None,
+    title: flags.Title = None,
+    encoding: flags.Encoding = "utf-8",
+    no_header: flags.NoHeader = False,
+    skip_bad: flags.SkipBad = False,
+    model: flags.Model = "corom-medical",
+    precision: flags.Precision = "auto",
+    max_length: flags.Length = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Score texts with each other.
 

@@ -9,22 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import (
     check_output,
     note,
     progress_bar,
     say,
     say_json,
-)
-from corom.cli.options import (
-    EncodingOption,
-    IdOption,
-    JsonOption,
-    ModelOption,
-    NoHeaderOption,
-    SkipBadOption,
-    TextOption,
-    TitleOption,
 )
 from corom.cli.texts import Texts
 from corom.errors import FormatError, InputError
@@ -60,12 +51,12 @@ def command(
             "is a text; its id is the path without the ending.",
         ),
     ] = False,
-    text: TextOption = None,
-    id_: IdOption = None,
-    title: TitleOption = None,
-    encoding: EncodingOption = "utf-8",
-    no_header: NoHeaderOption = False,
-    skip_bad: SkipBadOption = False,
+    text: flags.Text = None,
+    id_: flags.Id = None,
+    title: flags.Title = None,
+    encoding: flags.Encoding = "utf-8",
+    no_header: flags.NoHeader = False,
+    skip_bad: flags.SkipBad = False,
     max_tokens: Annotated[
         int | None,
         typer.Option(
@@ -79,8 +70,8 @@ def command(
             help="A part begins with whole sentences of the one before, of so many tokens at most.",
         ),
     ] = 0,
-    model: ModelOption = "corom-medical",
-    as_json: JsonOption = False,
+    model: flags.Model = "corom-medical",
+    as_json: flags.Json = False,
 ) -> None:
     """Cut long texts into passages.
 

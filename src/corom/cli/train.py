@@ -6,20 +6,13 @@ from typing import Annotated
 
 import typer
 
-from corom.cli.options import JsonOption
-from corom.cli.runs import (
-    OutputOption,
-    SetOption,
-    SettingsArgument,
-    StartOption,
-    changes,
-    follow,
-)
+from corom.cli import flags
+from corom.cli.runs import changes, follow
 
 
 def command(
-    settings: SettingsArgument = None,
-    model: StartOption = None,
+    settings: flags.Settings = None,
+    model: flags.StartFrom = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -29,9 +22,9 @@ def command(
             "or the folder of a data set.",
         ),
     ] = None,
-    output: OutputOption = None,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    output: flags.RunFolder = None,
+    set_: flags.Changes = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Train a model on queries and their answers.
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from corom.cli import flags
 from corom.cli.console import say, say_json
-from corom.cli.options import JsonOption
-from corom.cli.runs import OutputOption, SetOption, StartOption, changes, run_bars
+from corom.cli.runs import changes, run_bars
 
 
 def command(
@@ -17,10 +17,10 @@ def command(
         Path,
         typer.Argument(metavar="RECIPE", help="A .toml file such as recipes/corom-medical.toml."),
     ],
-    model: StartOption = None,
-    output: OutputOption = None,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
+    model: flags.StartFrom = None,
+    output: flags.RunFolder = None,
+    set_: flags.Changes = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Run every step of a recipe.
 
@@ -31,7 +31,7 @@ def command(
     from corom.environment import is_main_process
     from corom.training import two_stage
     from corom.training.loop import part
-    from corom.training.steps import EVALUATED, load_recipe, steps_of
+    from corom.training.recipe import EVALUATED, load_recipe, steps_of
 
     asked = load_recipe(recipe, changes=changes(set_, model=model, output=output))
     dev = steps_of(asked).stage1.dev

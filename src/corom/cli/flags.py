@@ -1,16 +1,13 @@
-"""Flags that several verbs share."""
+"""Flags that several verbs share: `text: flags.Text = None`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-EngineName: TypeAlias = Literal["auto", "native", "openvino", "torch"]
-Encoding: TypeAlias = Literal["utf-8", "gb18030"]
-Precision: TypeAlias = Literal["auto", "int8", "bf16", "fp16", "fp32"]
-
-ModelOption = Annotated[
+Model = Annotated[
     str,
     typer.Option(
         "--model",
@@ -19,21 +16,21 @@ ModelOption = Annotated[
         "(Hugging Face).",
     ),
 ]
-EngineOption = Annotated[
-    EngineName,
+Engine = Annotated[
+    Literal["auto", "native", "openvino", "torch"],
     typer.Option(
         "--engine",
         help="What computes; auto: torch for --device cuda, for int8 corom's own kernels "
         "(native) where they are the fastest, else openvino.",
     ),
 ]
-PrecisionOption = Annotated[
-    Precision,
+Precision = Annotated[
+    Literal["auto", "int8", "bf16", "fp16", "fp32"],
     typer.Option(
         "--precision", help="auto: int8 where it is proven faithful, else bf16 or fp32 by the chip."
     ),
 ]
-DeviceOption = Annotated[
+Device = Annotated[
     str,
     typer.Option(
         "--device",
@@ -41,14 +38,13 @@ DeviceOption = Annotated[
         "where there is one.",
     ),
 ]
-LengthOption = Annotated[
+Length = Annotated[
     int | None,
     typer.Option("--max-length", help="Tokens a text is cut to, 2 to 512; default: the model's."),
 ]
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="Processor threads; default: all.")
-]
-TextOption = Annotated[
+Threads = Annotated[int | None, typer.Option("--threads", help="Processor threads; default: all.")]
+# Of a file of texts.
+Text = Annotated[
     str | None,
     typer.Option(
         "--text",
@@ -57,13 +53,13 @@ TextOption = Annotated[
         "its number from 1; of a .jsonl: which field; default: text.",
     ),
 ]
-IdOption = Annotated[
+Id = Annotated[
     str | None,
     typer.Option(
         "--id", metavar="COLUMN", help="The same for ids; default: id, else rows are numbered."
     ),
 ]
-TitleOption = Annotated[
+Title = Annotated[
     str | None,
     typer.Option(
         "--title",
@@ -71,20 +67,20 @@ TitleOption = Annotated[
         help="The same for titles, which are read before the texts; default: title, if any.",
     ),
 ]
-EncodingOption = Annotated[
-    Encoding,
+Encoding = Annotated[
+    Literal["utf-8", "gb18030"],
     typer.Option(
         "--encoding", help="Of a file of texts; gb18030 reads GBK, a Chinese Excel's plain csv."
     ),
 ]
-NoHeaderOption = Annotated[
+NoHeader = Annotated[
     bool,
     typer.Option(
         "--no-header",
         help="Of a .csv or .xlsx: the first row is a text, too; columns go by number only.",
     ),
 ]
-SkipBadOption = Annotated[
+SkipBad = Annotated[
     bool,
     typer.Option(
         "--skip-bad",
@@ -92,15 +88,15 @@ SkipBadOption = Annotated[
         "which reason; else the first stops the command.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-NormalizeOption = Annotated[
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Normalize = Annotated[
     bool | None,
     typer.Option("--normalize/--no-normalize", help="To length 1; default: as the model."),
 ]
-DimOption = Annotated[
+Dim = Annotated[
     int | None, typer.Option("--dim", help="Keep the first DIM numbers (Matryoshka models).")
 ]
-RerankOption = Annotated[
+Rerank = Annotated[
     str | None,
     typer.Option(
         "--rerank",
@@ -108,13 +104,43 @@ RerankOption = Annotated[
         help="A reranker that reads the first hits with the query (corom train reranker).",
     ),
 ]
-RerankDepthOption = Annotated[
+RerankDepth = Annotated[
     int | None, typer.Option("--rerank-depth", help="Hits that the reranker reads; default 50.")
 ]
-RerankShareOption = Annotated[
+RerankShare = Annotated[
     float | None,
     typer.Option(
         "--rerank-share",
         help="What the reranker's scores count, above 0 to 1, default 0.5; the model's the rest.",
     ),
+]
+# Of the verbs that train, and of those that prepare records for them.
+Settings = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[SETTINGS]", help="A .toml file; docs/training.md lists what it may hold."
+    ),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Repeatable: KEY=VALUE instead of what the file says."),
+]
+StartFrom = Annotated[
+    str | None, typer.Option("--model", "-m", help="The setting model: what training starts from.")
+]
+RunFolder = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The setting output: the folder of the run.")
+]
+Records = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        "-d",
+        help="Repeatable, the setting data: groups or pairs (.jsonl, plain or packed), or the "
+        "folder of a data set.",
+    ),
+]
+RecordsFolder = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="The setting output: a folder, a .jsonl per input."),
 ]
