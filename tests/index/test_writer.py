@@ -280,6 +280,13 @@ class TestRefusals:
         with pytest.raises(ArtifactError, match="is no folder"):
             open_writer(tmp_path / "notes.txt", spec(ExactOptions()))
 
+    @pytest.mark.parametrize("name", ["records-202511.jsonl", "vectors-000001.npy"])
+    def test_a_folder_with_a_numbered_file_of_somebody(self, name, tmp_path):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(ArtifactError, match="no index; choose another"):
+            open_writer(tmp_path, spec(ExactOptions()))
+        assert (tmp_path / name).read_text() == "mine"
+
     def test_nothing_to_change(self, tmp_path):
         with pytest.raises(ArtifactError, match="say what it is to be"):
             open_writer(tmp_path / "new")
@@ -390,11 +397,13 @@ class TestWriter:
         for name in ("vectors-000009.npy", ".ids-000003.npy.x1.part", ".manifest.json.q.part"):
             (path / name).write_bytes(b"half")
         (path / "lexicon-000004").mkdir()
-        (path / "notes.txt").write_text("mine")
+        mine = ["notes.txt", "records-202511.jsonl"]
+        for name in mine:
+            (path / name).write_text("mine")
         assert len(open_index(path)) == 5
         with open_writer(path):
             pass
-        assert sorted(file.name for file in path.iterdir()) == sorted([*names, "notes.txt"])
+        assert sorted(file.name for file in path.iterdir()) == sorted([*names, *mine])
 
     def test_a_reader_keeps_what_it_opened(self, writer, tmp_path):
         writer.append(passages(50), vectors(50))

@@ -143,12 +143,17 @@ def test_a_shard_that_kills_its_workers_ends_the_work(
 def test_at_the_end_only_what_was_made_here_is_removed(spec: ShardSpec, tmp_path: Path) -> None:
     source, folder = str(write_corpus(tmp_path / "c.jsonl")), tmp_path / "out"
     folder.mkdir()
+    theirs = (".profile", "records-202511.jsonl")
     (folder / ".profile").write_bytes(b"theirs")
     (folder / ".ids-000003.jsonl.abcdefgh.part").write_bytes(b"a killed worker's")
-    encode_shards(source, folder, spec=spec)
-    assert (folder / ".profile").read_bytes() == b"theirs"
+
+    def put(done: Progress, _: int) -> None:
+        (folder / "records-202511.jsonl").write_bytes(b"theirs")
+
+    encode_shards(source, folder, spec=spec, progress=put)
     names = (f"ids-{n:06d}.jsonl vectors-{n:06d}.npy" for n in range(6))
-    assert set(contents(folder)) == {".lock", ".profile", "manifest.json", *" ".join(names).split()}
+    assert set(contents(folder)) == {".lock", "manifest.json", *theirs, *" ".join(names).split()}
+    assert {(folder / name).read_bytes() for name in theirs} == {b"theirs"}
 
 
 def die(connection: object, job: Job, worker: int) -> None:

@@ -23,8 +23,13 @@ from corom.index.spec import IndexSpec
 
 FORMAT = 1
 _NO_CHECKSUM = "0" * 64
-# What sweep() may delete: our numbered files and folders, and drafts of atomic_write.
-_OURS = re.compile(r"[a-z]+-\d{6}(\.[a-z]+)?|\.([a-z]+-\d{6}\.[a-z]+|manifest\.json)\..+\.part")
+# What sweep() may delete: what an index is made of, and drafts of atomic_write. No other numbered
+# file: it is somebody's.
+_MADE = (
+    r"(ids|offsets|vectors|codes|scales|ranks|removed)-\d{6,}\.npy|texts-\d{6,}\.jsonl"
+    r"|graph-\d{6,}\.faiss|(columns|lexicon)-\d{6,}"
+)
+_OURS = re.compile(rf"{_MADE}|\.({_MADE}|manifest\.json)\..+\.part")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +114,8 @@ def sweep(folder: Path, manifest: Manifest | None) -> None:
 
 def holds_only_leftovers(folder: Path) -> bool:
     """Whether a folder without a manifest may become an index: it is empty, or one began here."""
-    return all(path.name == LOCK or _OURS.fullmatch(path.name) for path in folder.iterdir())
+    names = {path.name for path in folder.iterdir()}
+    return not names or (LOCK in names and all(map(_OURS.fullmatch, names - {LOCK})))
 
 
 def numbered_files(folder: Path, name: str) -> list[str]:

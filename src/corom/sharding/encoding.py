@@ -22,8 +22,12 @@ from corom.sharding.spec import ROWS, Container, ShardSpec, ShardType
 from corom.sharding.worker import Job
 
 PLAN = "plan.json"
-# What may be swept away: all that is written here, and drafts of atomic_write.
-_OURS = re.compile(r"plan\.json|[a-z]+-\d{6,}\.[a-z]+|\.[a-z]+(-\d{6,})?\.[a-z]+\..+\.part")
+# What may be swept away: what is written here, and drafts of atomic_write.
+_MADE = (
+    r"(plan|receipt-\d{6,})\.json|(vectors|scales)-\d{6,}\.npy|ids-\d{6,}\.jsonl"
+    r"|shard-\d{6,}\.parquet"
+)
+_OURS = re.compile(rf"{_MADE}|\.({_MADE}|manifest\.json)\..+\.part")
 Runner: TypeAlias = Literal["processes", "ray"]
 
 
