@@ -140,6 +140,18 @@ def test_another_corpus_altogether(folder):
     assert len(index.search(["痛风"], 9)[0]) == 3
 
 
+def test_another_update_may_end_just_before(folder, monkeypatch):
+    """Which corpus the index is of is asked when nobody else can change it."""
+
+    def late(*given):
+        monkeypatch.undo()
+        update_index(folder, lambda: passages(20))
+        return open_writer(*given)
+
+    monkeypatch.setattr("corom.index.updating.open_writer", late)
+    assert update_index(folder, lambda: passages(25), spec=WORDS) == Change(5, 0, 0, 20)
+
+
 def bytes_of(folder):
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 

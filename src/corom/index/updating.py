@@ -21,10 +21,9 @@ from corom.corpus import CorpusChecksum
 from corom.encoder import Encoder, Progress
 from corom.errors import ArtifactError, InputError
 from corom.index.building import append_parts, check_makers
-from corom.index.folder import read_manifest
 from corom.index.parts import parts_of
 from corom.index.spec import IndexSpec
-from corom.index.writer import open_writer
+from corom.index.writer import open_writer, require_spec
 from corom.records import Passage
 from corom.splitting import Splitter, document_of
 from corom.text import clean
@@ -64,9 +63,9 @@ def update_index(
     with an id that occurs twice or that is written to meanwhile, ArtifactError for an index that
     was not finished, and what `open_writer` raises.
     """
-    if spec is not None:
-        spec = replace(spec, source=read_manifest(Path(folder)).spec.source)
-    with open_writer(folder, spec) as writer:
+    with open_writer(folder) as writer:
+        if spec is not None:
+            require_spec(folder, replace(spec, source=writer.spec.source), writer.spec)
         if not writer.complete:
             raise ArtifactError(f"{folder} holds an index that was not finished; finish it first")
         check_makers(writer.spec, encoder=encoder, splitter=splitter)

@@ -86,16 +86,22 @@ def _prepared(folder: Path, spec: IndexSpec | None) -> Manifest:
     manifest = _begun(folder, spec)
     if manifest is None:
         manifest = read_manifest(folder)
-        if spec and (differences := spec.differences(manifest.spec)):
-            only = [each.partition(":")[0] for each in differences] == ["source"]
-            raise ArtifactError(
-                f"{folder} holds an index of something else ({'; '.join(differences)}); "
-                + ("if its corpus has changed, update it (corom index --update), " if only else "")
-                + "remove it or choose another folder"
-            )
+        if spec is not None:
+            require_spec(folder, spec, manifest.spec)
         check_files(folder, deep=True)
     sweep(folder, manifest)
     return manifest
+
+
+def require_spec(folder: Path | str, wanted: IndexSpec, found: IndexSpec) -> None:
+    """Raise ArtifactError, naming what differs, unless the index that was found is the wanted."""
+    if differences := wanted.differences(found):
+        only = [each.partition(":")[0] for each in differences] == ["source"]
+        raise ArtifactError(
+            f"{folder} holds an index of something else ({'; '.join(differences)}); "
+            + ("if its corpus has changed, update it (corom index --update), " if only else "")
+            + "remove it or choose another folder"
+        )
 
 
 class IndexWriter:
