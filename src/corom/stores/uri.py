@@ -62,7 +62,10 @@ def is_uri(text: str) -> bool:
 
 def parse_uri(uri: str) -> Address:
     """Return where a URI leads; InputError says what is wrong with it, but not its password."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise InputError("the host of the URI is wrong; check its brackets") from None
     try:
         kind, port = _SCHEMES[parts.scheme], parts.port
     except KeyError:
@@ -91,7 +94,9 @@ def _milvus_server(uri: str, port: int) -> Address:
     parts = urlsplit(uri)
     _refuse(dict(parse_qsl(parts.query)))
     name = _checked(unquote(parts.path.strip("/")))
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    if not parts.hostname:
+        raise InputError("the URI names no host; it begins milvus://HOST:PORT/NAME")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     scheme = "https" if parts.scheme == "milvuss" else "http"
     token = milvus_token() or ""
     if parts.username is not None:
