@@ -17,7 +17,7 @@ from corom.clustering import cluster_kmeans, describe_clusters
 from corom.corpus import CorpusChecksum
 from corom.extras import need
 from corom.serving.collection import Sample
-from corom.vectors import Vectors, normalized
+from corom.vectors import Vectors, normalized, truncated
 
 MOST = 2000
 """passages on a map"""
@@ -63,8 +63,8 @@ class Atlas:
         self.groups = self._describe()
 
     def near(self, vector: Vectors, k: int = 8) -> list[Near]:
-        """Return the nearest passages of a vector, (dim,), best first."""
-        cosines = self._unit @ normalized(vector[None])[0]
+        """Return the nearest passages of a raw vector, (dim,) or longer, best first."""
+        cosines = self._unit @ normalized(truncated(vector[None], self._unit.shape[1]))[0]
         best = np.argsort(-cosines, kind="stable")[:k]
         return [Near(int(row), float(cosines[row])) for row in best]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from typing import Literal, NamedTuple, Self, TypeAlias
 
@@ -13,8 +13,8 @@ from corom import bundled
 from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.index import BM25Index, VectorIndex, Where
-from corom.records import Hit, Passage
-from corom.search import FoundPassage, Fusion, best_documents
+from corom.records import Passage
+from corom.search import Fusion, QueryEncoder, Searcher
 from corom.vectors import Vectors
 
 Mode: TypeAlias = Literal["dense", "bm25", "both"]
@@ -66,36 +66,20 @@ class Collection:
             found.words = self.words.only(where)
         return found
 
-    def by_vector(
-        self, vector: Vectors, k: int, *, by_document: bool = False
-    ) -> list[FoundPassage]:
-        """Return the best `k` for a query's vector, (dim,), as `Searcher.search` does."""
-        index = self.vectors
-        if index is None:
-            return []
-        return _found(index, lambda depth: index.search(vector[None], depth), k, by_document)
+    def searcher(
+        self, mode: Mode, *, encoder: QueryEncoder, fusion: Fusion | None = None
+    ) -> Searcher:
+        """Return what searches by `mode`, one of `modes`; `encoder` is asked where vectors count.
 
-    def by_words(self, query: str, k: int, *, by_document: bool = False) -> list[FoundPassage]:
-        """Return the best `k` by BM25, as `by_vector` does."""
-        index = self.words
-        if index is None:
-            return []
-        return _found(index, lambda depth: index.search([query], depth), k, by_document)
-
-    def by_both(
-        self, vector: Vectors, query: str, k: int, *, fusion: Fusion, by_document: bool = False
-    ) -> list[FoundPassage]:
-        """Return the best `k` by vector and words, as a `Searcher` with this fusion does."""
-        vectors, words = self.vectors, self.words
-        if vectors is None or words is None:
-            return []
-
-        def find(most: int) -> list[list[Hit]]:
-            depth = max(fusion.depth, most)
-            [near], [worded] = vectors.search(vector[None], depth), words.search([query], depth)
-            return [fusion.joined(near, worded)[:most]]
-
-        return _found(vectors, find, k, by_document)
+        Raises ArtifactError unless the index of vectors was made with this encoder.
+        """
+        vectors = None if mode == "bm25" else self.vectors
+        return Searcher(
+            vectors,
+            encoder=None if vectors is None else encoder,
+            words=None if mode == "dense" else self.words,
+            fusion=(fusion or Fusion()) if mode == "both" else None,
+        )
 
     def sample(self, most: int) -> Sample:
         """Return at most `most` passages with their vectors."""
@@ -134,14 +118,3 @@ def _require_same_ids(vectors: VectorIndex, words: BM25Index) -> None:
 def _ids(index: VectorIndex | BM25Index) -> NDArray[np.bytes_]:
     held = index.collection
     return np.sort(held.take("ids", np.flatnonzero(held.alive)))
-
-
-def _found(
-    index: VectorIndex | BM25Index,
-    find: Callable[[int], list[list[Hit]]],
-    k: int,
-    by_document: bool,
-) -> list[FoundPassage]:
-    [hits] = best_documents(lambda _, depth: find(depth), 1, k) if by_document else find(k)
-    passages = index.passages([hit.id for hit in hits])
-    return list(map(FoundPassage.of, hits, passages))

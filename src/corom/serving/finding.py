@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from corom.search import FoundPassage, Fusion
 from corom.serving.collection import Collection
 from corom.serving.errors import ApiError
 from corom.serving.schemas import Marks, SearchRequest
-from corom.serving.service import Second, Service
+from corom.serving.service import Known, Second, Service
 from corom.vectors import Vectors
 
 
@@ -50,22 +49,16 @@ async def find(
         collection = await asyncio.to_thread(_filtered, collection, body)
     once = collection.holds_parts if body.by_document is None else body.by_document
     k = body.k if second is None else max(body.k, second.rules.depth)
-    if body.mode == "bm25":
-        passages = await asyncio.to_thread(collection.by_words, body.query, k, by_document=once)
-        found = Found(passages)
-    else:
-        encoded = await service.embed(request, queries=[body.query])
-        vector = service.for_index(encoded.vectors, collection)[0]
-        search = partial(collection.by_vector, vector)
-        if body.mode == "both":
-            fusion = Fusion() if body.weight is None else Fusion(vectors=body.weight)
-            search = partial(collection.by_both, vector, body.query, fusion=fusion)
-        passages = await asyncio.to_thread(search, k, by_document=once)
-        found = Found(passages, encoded.vectors[0], truncated=bool(encoded.truncated))
-    if second is None:
-        return found
-    passages = await _reordered(service, request, body.query, found.passages, second)
-    return found._replace(passages=passages[: body.k])
+    queries = [] if body.mode == "bm25" else [body.query]
+    encoded = await service.embed(request, queries=queries)
+    fusion = None if body.weight is None else Fusion(vectors=body.weight)
+    known = Known(service, encoded.vectors)
+    searcher = collection.searcher(body.mode, encoder=known, fusion=fusion)
+    [passages] = await asyncio.to_thread(searcher.search, [body.query], k, by_document=once)
+    if second is not None:
+        passages = await _reordered(service, request, body.query, passages, second)
+    vector = encoded.vectors[0] if queries else None
+    return Found(passages[: body.k], vector, truncated=bool(encoded.truncated))
 
 
 def _filtered(collection: Collection, body: SearchRequest) -> Collection:

@@ -17,7 +17,6 @@ from pydantic_core import to_json
 from corom.encoder import Encoder
 from corom.errors import CoromError, InputError
 from corom.reranker import SecondPass
-from corom.search import require_same
 from corom.serving.batching import Batcher, Encoded, Waiting
 from corom.serving.collection import Collection, Mode
 from corom.serving.errors import ApiError
@@ -132,9 +131,10 @@ class Service:
             self._warm(self.collection)
 
     def _warm(self, collection: Collection) -> None:
-        nothing = np.zeros((1, self.encoder.dim), np.float32)
-        collection.by_vector(self.for_index(nothing, collection)[0], 1)
-        collection.by_words(_PROBE, 1)
+        """Search in every way, once; ArtifactError for an index of another model."""
+        nothing = Known(self, np.zeros((1, self.encoder.dim), np.float32))
+        for mode in collection.modes:
+            collection.searcher(mode, encoder=nothing).search([_PROBE], 1)
 
     async def follow(self) -> None:
         """Open the collection again whenever it has changed in its folders, for ever.
@@ -161,8 +161,6 @@ class Service:
         if not folders.changed():
             return None
         collection = folders.open()
-        if collection.vectors is not None:
-            require_same(collection.vectors, self.encoder)
         self._warm(collection)
         return collection
 
@@ -219,13 +217,6 @@ class Service:
         longest = None if truncate else second.rules.reranker.max_length
         return _noted(request, found, longest=longest).vectors[:, 0]
 
-    def for_index(self, vectors: Vectors, collection: Collection) -> Vectors:
-        """Return raw vectors of queries as the collection's index of vectors needs them."""
-        index = collection.vectors
-        if index is None:
-            return vectors
-        return self.finish(vectors, normalize=index.spec.normalized, dimensions=index.dim)
-
     def opened(self, mode: Mode) -> Collection:
         """Return the collection as it is now, for all of a request.
 
@@ -256,6 +247,24 @@ class Service:
             vectors = truncated(vectors, dimensions)
         unit = self.encoder.encoding.normalize if normalize is None else normalize
         return normalized(vectors) if unit else vectors
+
+
+class Known:
+    """Raw vectors of queries, where a `Searcher` expects what encodes them."""
+
+    def __init__(self, service: Service, vectors: Vectors) -> None:
+        self._service, self._vectors = service, vectors
+        self.fingerprint, self.dim = service.encoder.fingerprint, service.encoder.dim
+
+    def encode_queries(
+        self,
+        texts: list[str],  # noqa: ARG002 - whose vectors these are
+        *,
+        normalize: bool | None,
+        truncate_dim: int | None,
+    ) -> Vectors:
+        """Return the vectors as the index needs them."""
+        return self._service.finish(self._vectors, normalize=normalize, dimensions=truncate_dim)
 
 
 def _seconds(work: Callable[[], object]) -> float:

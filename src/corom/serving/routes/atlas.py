@@ -85,10 +85,9 @@ def routes(service: Service) -> APIRouter:
     @router.post("/place")
     async def place(request: Request, body: PlaceRequest) -> PlaceResponse:
         """Where a query lies, and what is nearest to it."""
-        collection = service.opened("dense")
-        drawn = await maps.of(collection, checksum=body.checksum)
+        drawn = await maps.of(service.opened("dense"), checksum=body.checksum)
         found = await service.embed(request, queries=[body.query])
-        near = drawn.near(service.for_index(found.vectors, collection)[0])
+        near = drawn.near(found.vectors[0])
         x, y = drawn.place(near)
         return PlaceResponse(x=x, y=y, near=_shown(near))
 
