@@ -1,4 +1,4 @@
-"""The command line: one file per verb, each of which parses, calls the library and prints.
+"""The command line: a file per verb (its first word), which parses, calls the library, prints.
 
 Nothing heavy is imported before a verb runs, so that `corom --help` is quick.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,8 +35,6 @@ from corom.cli import (
     similarity,
     split,
     train,
-    train_reranker,
-    two_stage,
 )
 from corom.cli.console import complain, open_what_is_closed, print_what_cannot_be_shown
 from corom.environment import is_first_here, process_count
@@ -61,16 +59,29 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-_VERBS = (
-    *(encode, rank, similarity, cluster),
-    *(split, index, search, evaluate, serve, plan),
-    *(pretrain, train, two_stage, train_reranker, mine, average),
-    *(convert, download, doctor),
-)
-_TWO_WORDS = {"two_stage": "train two-stage", "train_reranker": "train reranker"}
-for verb in _VERBS:
-    module = verb.__name__.rpartition(".")[2]
-    app.command(_TWO_WORDS.get(module, module))(verb.command)
+_VERBS: dict[str, Callable[..., None]] = {
+    "encode": encode.command,
+    "rank": rank.command,
+    "similarity": similarity.command,
+    "cluster": cluster.command,
+    "split": split.command,
+    "index": index.command,
+    "search": search.command,
+    "evaluate": evaluate.command,
+    "serve": serve.command,
+    "plan": plan.command,
+    "pretrain": pretrain.command,
+    "train": train.command,
+    "train two-stage": train.two_stage,
+    "train reranker": train.reranker,
+    "mine": mine.command,
+    "average": average.command,
+    "convert": convert.command,
+    "download": download.command,
+    "doctor": doctor.command,
+}
+for name, verb in _VERBS.items():
+    app.command(name)(verb)
 app.add_typer(data.app, name="data")
 
 
