@@ -257,7 +257,7 @@ def test_of_several_processes_one_speaks(settings: Path, tmp_path: Path, seed: i
     )
     if seed < 0:
         assert done.returncode
-        assert done.stderr.count("corom: run.seed must not be negative") == 1
+        assert done.stderr.count("corom: run.seed is -1; it must be a whole number") == 1
         return
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(f"{tmp_path / 'run' / 'model'}: 2 steps") == 1

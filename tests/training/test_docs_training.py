@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from corom.training import run_settings, settings
+from corom.training import mining_settings, run_settings, settings
 from corom.training.recipe import (
     EvaluateSettings,
     TwoStageSettings,
@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 KINDS = {
     "corom-medical-reranker": settings.RerankerSettings,
     "reranker": settings.RerankerSettings,
-    "reranker-mine": settings.MineSettings,
-    "reranker-sample": settings.SampleSettings,
+    "reranker-mine": mining_settings.MineSettings,
+    "reranker-sample": mining_settings.SampleSettings,
 }
 
 
@@ -34,13 +34,13 @@ KINDS = {
     "kind",
     [
         settings.DataSettings,
-        settings.HoldoutSettings,
+        mining_settings.HoldoutSettings,
         settings.LossSettings,
-        settings.MineSettings,
+        mining_settings.MineSettings,
         settings.PretrainSettings,
         settings.RerankerSettings,
         settings.RowSettings,
-        settings.SampleSettings,
+        mining_settings.SampleSettings,
         settings.ScratchSettings,
         settings.TrainSettings,
         run_settings.DevSettings,

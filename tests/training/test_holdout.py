@@ -103,7 +103,7 @@ def test_bad_rows(settings, tmp_path):
     made = hold_out(settings(data=data, queries=2, bad_rows="skip"))
     assert made.counts["training records"] == 3
     assert sum(made.counts.values()) == 2 + 5 + 3 + 1
-    with pytest.raises(InputError, match="queries must be above 0"):
+    with pytest.raises(InputError, match="queries is 0"):
         settings(queries=0)
     with pytest.raises(InputError, match="names no file"):
         settings(data=[])

@@ -250,7 +250,7 @@ def test_impossible_settings_are_refused(settings, pairs, tmp_path):
         ({"skip_first": 20}, "below depth"),
         ({"relative_margin": 1.0}, "a share"),
         ({"relative_margin": 0.5, "source": "bm25"}, "for source = 'dense', not 'bm25'"),
-        ({"negatives": 0}, "above 0"),
+        ({"negatives": 0}, "negatives is 0; it must be a whole number from 1"),
         ({"pool": {"*": 1.5}}, "a share, 0 to 1"),
         ({"pool": {"*": 0.5}, "corpus": "corpus.tsv"}, "no corpus"),
     ):

@@ -174,7 +174,7 @@ def test_a_killed_run_goes_on_and_ends_alike(settings, table, tmp_path):
     ("changes", "said"),
     [
         ({"data": {"negatives": 0}}, "a reranker needs passages to tell apart"),
-        ({"max_length": 4}, "leaves no room"),
+        ({"max_length": 4}, "max_length is 4; it must be a whole number from 8"),
         ({"max_length": 600}, "512 positions"),
         ({"optimizer": {"trained": "last layer"}}, "every weight learns"),
         ({"data": {"fill": "random", "pool": {"*": 0.0}}}, "no passage to draw"),

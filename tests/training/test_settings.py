@@ -23,7 +23,10 @@ def test_defaults_are_the_cards():
     [
         ({"data": {"train": []}}, r"data\.train names no file"),
         ({"data": {"train": ["a"], "negatives": -1}}, r"data\.negatives is -1"),
-        ({"data": {"train": ["a"], "query_length": 2}}, "leaves no room"),
+        (
+            {"data": {"train": ["a"], "query_length": 2}},
+            r"data\.query_length is 2; it must be a whole number from 3",
+        ),
         ({"data": {"train": ["a"], "weights": {"kg": -1}}}, r"data\.weights\.kg is -1"),
         ({"data": {"train": ["a"], "pool": {"kg": 0.5}}}, r"set data\.fill = .random. too"),
         (
@@ -31,8 +34,8 @@ def test_defaults_are_the_cards():
             r"data\.pool\.kg is 2\.0; expected",
         ),
         ({"data": {"train": ["a"], "bad_rows": "ignore"}}, "expected 'raise' or 'skip'"),
-        ({"loss": {"temperature": 0}}, r"loss\.temperature must be above 0"),
-        ({"loss": {"base_weight": -0.1}}, r"loss\.base_weight is negative"),
+        ({"loss": {"temperature": 0}}, r"loss\.temperature is 0\.0; expected more than 0"),
+        ({"loss": {"base_weight": -0.1}}, r"loss\.base_weight is -0\.1"),
         ({"loss": {"matryoshka": [0]}}, r"loss\.matryoshka"),
         ({"loss": {"teachers": ["t"]}}, "go together"),
         ({"loss": {"teacher_weight": 1}}, "go together"),
@@ -82,7 +85,7 @@ def test_impossible_settings_are_refused_by_name(table, message):
         ({"span_length": 10}, "span_length is below"),
         ({"shortest_span": 0}, "shortest_span"),
         ({"head_layers": -1}, "head_layers"),
-        ({"temperature": 0}, "contrast"),
+        ({"temperature": 0}, r"temperature is 0\.0; expected more than 0"),
         ({"scratch": {"layers": 2}}, r"scratch\.hidden is missing"),
     ],
 )

@@ -7,21 +7,35 @@ from pathlib import Path
 from typing import Literal
 
 from corom.engines.base import Precision
-from corom.training.run_settings import check, check_patterns
+from corom.training.run_settings import (
+    ReadSettings,
+    check,
+    check_numbers,
+    check_patterns,
+    check_whole,
+)
 
 _MARGIN = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class MineSettings:
-    """Mining: `data` in, the same data with more negatives in the folder `output` out."""
+class MadeSettings(ReadSettings):
+    """Data made of data: the files and dataset folders `data` in, the folder `output` out."""
 
     data: tuple[str, ...]
     output: str
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        check(bool(self.data), "data names no file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MineSettings(MadeSettings):
+    """Mining: the same data with more negatives."""
+
     model: str = ""
     """What ranks the passages, where `source` is dense."""
-    split: str = "train"
-    """The queries of a dataset folder."""
     corpus: str = ""
     """Where negatives come from: passages or a dataset folder; empty: the data's own passages."""
     pool: dict[str, float] = field(default_factory=dict)
@@ -39,8 +53,6 @@ class MineSettings:
     """Mined for each query at most."""
     choose: Literal["random", "first"] = "random"
     """From what is left: at random by the seed, or the best ranked."""
-    seed: int = 42
-    bad_rows: Literal["raise", "skip"] = "raise"
     max_length: int | None = None
     """Tokens a text is cut to; None: the model's own."""
     precision: Precision = "auto"
@@ -54,66 +66,49 @@ class MineSettings:
         return Path(self.vectors or f"{self.output}.vectors")
 
     def __post_init__(self) -> None:
-        check(bool(self.data), "data names no file")
+        super().__post_init__()
         check(self.source != "dense" or bool(self.model), "dense mining needs a model")
         check(
             not self.pool or not self.corpus, "mine.pool is for the data's own passages: no corpus"
         )
-        check_patterns(self.pool, at="mine.pool")
-        for name, share in self.pool.items():
-            check(0 <= share <= 1, f"mine.pool.{name} is {share}; expected a share, 0 to 1")
+        check_patterns(self.pool, at="mine.pool", within="a share, 0 to 1")
         check(0 <= self.skip_first < self.depth, "skip_first must be 0 or more and below depth")
-        check(self.negatives > 0, "negatives must be above 0")
-        margin = self.relative_margin
-        check(margin is None or 0 <= margin < 1, "relative_margin is a share: 0 to below 1")
+        check_whole(self, "negatives")
+        check_numbers(self, "relative_margin", within="a share, 0 to below 1")
         check(
-            self.source == "dense" or margin in (None, _MARGIN),
+            self.source == "dense" or self.relative_margin in (None, _MARGIN),
             f"relative_margin is for source = 'dense', not {self.source!r}; leave it out",
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleSettings:
-    """A part of the data: `data` in, fewer records of each input in the folder `output` out.
+class SampleSettings(MadeSettings):
+    """A part of the data: fewer records of each input.
 
     Data to learn to find from: a pair labelled as no match counts as a bad row.
     """
 
-    data: tuple[str, ...]
-    output: str
-    split: str = "train"
-    """The queries of a dataset folder."""
     weights: dict[str, float] = field(default_factory=dict)
     """Pattern of source names -> the share of its records that is kept (1 where none matches)."""
     most: int | None = None
     """Records in all, at most; each source then gives the same part of its share."""
-    seed: int = 42
-    bad_rows: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
-        check(bool(self.data), "data names no file")
-        check(self.most is None or self.most > 0, "most must be above 0")
-        check_patterns(self.weights, at="weights")
-        for name, weight in self.weights.items():
-            check(0 <= weight <= 1, f"weights.{name} is {weight}; expected a share, 0 to 1")
+        super().__post_init__()
+        check_whole(self, "most")
+        check_patterns(self.weights, at="weights", within="a share, 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HoldoutSettings:
-    """A dev set of one's own: `data` in; in the folder `output` a data set `dev` and the rest.
+class HoldoutSettings(MadeSettings):
+    """A dev set of one's own: in the folder a data set `dev` and the rest.
 
     Data to learn to find from: a pair labelled as no match counts as a bad row.
     """
 
-    data: tuple[str, ...]
-    output: str
     queries: int = 500
     """Of the dev set, at most."""
-    split: str = "train"
-    """The queries of a dataset folder."""
-    seed: int = 42
-    bad_rows: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
-        check(bool(self.data), "data names no file")
-        check(self.queries > 0, "queries must be above 0")
+        super().__post_init__()
+        check_whole(self, "queries")

@@ -26,7 +26,7 @@ from corom.training.checks import (
 from corom.training.mining_settings import MineSettings, SampleSettings
 from corom.training.pretraining import resized
 from corom.training.rows import output_names
-from corom.training.run_settings import check
+from corom.training.run_settings import check, check_numbers, check_whole
 from corom.training.settings import PretrainSettings, TrainSettings
 from corom.training.tables import from_table, merged, read_toml
 from corom.training.tower import open_checkpoint
@@ -51,7 +51,7 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         check(bool(self.splits and self.measures), "evaluate.splits and .measures: name one each")
-        check(self.depth > 0, f"evaluate.depth is {self.depth}; expected 1 or more")
+        check_whole(self, "depth", at="evaluate.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,7 @@ class TwoStageSettings:
     evaluate: EvaluateSettings | None = None
 
     def __post_init__(self) -> None:
-        for name in ("keep_base", "keep_stage1"):
-            check(0 <= getattr(self, name) < 1, f"{name} is a share: 0 to below 1")
+        check_numbers(self, "keep_base", "keep_stage1", within="a share, 0 to below 1")
         check(self.keep_base + self.keep_stage1 < 1, "keep_base + keep_stage1: below 1 together")
 
 

@@ -1,17 +1,29 @@
-"""The settings that training and pre-training share: how weights move, are judged and kept."""
+"""The settings that verbs share: how data is read, how weights move, are judged and kept."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from corom.checks import require_whole
 from corom.errors import InputError
 from corom.training.plan import plain_source
 
 Schedule = Literal["linear", "cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
+Range = Literal[
+    "0 or more", "more than 0", "more than 0, at most 1", "a share, 0 to 1", "a share, 0 to below 1"
+]
+
+_RANGES: dict[Range, Callable[[float], bool]] = {
+    "0 or more": lambda number: number >= 0,
+    "more than 0": lambda number: number > 0,
+    "more than 0, at most 1": lambda number: 0 < number <= 1,
+    "a share, 0 to 1": lambda number: 0 <= number <= 1,
+    "a share, 0 to below 1": lambda number: 0 <= number < 1,
+}
 
 
 def check(statement: bool, message: str) -> None:
@@ -20,14 +32,49 @@ def check(statement: bool, message: str) -> None:
         raise InputError(message)
 
 
-def check_patterns(patterns: Mapping[str, float], *, at: str) -> None:
-    """Refuse a pattern that is an ending alone: sources have none, so it would match them all."""
-    for pattern in patterns:
+def check_whole(settings: object, *names: str, at: str = "", low: int = 1) -> None:
+    """Raise InputError for the first of the settings that is no whole number from `low`, or None.
+
+    `at` is the table they are in, with a dot.
+    """
+    for name in names:
+        if (number := getattr(settings, name)) is not None:
+            require_whole(f"{at}{name}", number, low=low)
+
+
+def check_numbers(settings: object, *names: str, at: str = "", within: Range) -> None:
+    """Raise InputError for the first of the settings that is out of the range and not None."""
+    for name in names:
+        if (number := getattr(settings, name)) is not None:
+            _check_number(f"{at}{name}", number, within=within)
+
+
+def _check_number(name: str, number: float, *, within: Range) -> None:
+    check(_RANGES[within](number), f"{name} is {number}; expected {within}")
+
+
+def check_patterns(patterns: Mapping[str, float], *, at: str, within: Range) -> None:
+    """Raise InputError for a number that is out of the range, or a pattern that is an ending alone.
+
+    Sources have no endings, so it would match them all.
+    """
+    for pattern, number in patterns.items():
+        _check_number(f"{at}.{pattern}", number, within=within)
         bare = plain_source(pattern)
         check(
             bare == pattern or bool(bare.strip("*?")),
             f"{at}: {pattern!r} says no more than the ending of a file, and sources have none",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadSettings:
+    """How the records of files and dataset folders are read."""
+
+    split: str = "train"
+    """The queries of a dataset folder."""
+    bad_rows: Literal["raise", "skip"] = "raise"
+    """A row that cannot be used stops the work, or is skipped and counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +103,13 @@ class OptimizerSettings:
     """Greatest norm of the gradient; 0: any."""
 
     def __post_init__(self) -> None:
-        check(self.epochs > 0, f"optimizer.epochs is {self.epochs}; expected more than 0")
-        check(self.max_steps is None or self.max_steps > 0, "optimizer.max_steps must be above 0")
-        check(self.batch > 0, f"optimizer.batch is {self.batch}; expected 1 or more")
-        check(self.accumulate > 0, "optimizer.accumulate must be 1 or more")
-        check(self.chunk >= 0 and self.clip >= 0, "optimizer.chunk and .clip must not be negative")
-        check(self.learning_rate > 0, "optimizer.learning_rate must be above 0")
-        check(0 < self.layer_decay <= 1, "optimizer.layer_decay must be above 0, at most 1")
-        check(self.weight_decay >= 0, "optimizer.weight_decay must not be negative")
-        check(0 <= self.warmup < 1, "optimizer.warmup is a share of the steps: 0 to below 1")
+        at = "optimizer."
+        check_whole(self, "max_steps", "batch", "accumulate", at=at)
+        check_whole(self, "chunk", at=at, low=0)
+        check_numbers(self, "epochs", "learning_rate", at=at, within="more than 0")
+        check_numbers(self, "clip", "weight_decay", at=at, within="0 or more")
+        check_numbers(self, "layer_decay", at=at, within="more than 0, at most 1")
+        check_numbers(self, "warmup", at=at, within="a share, 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +131,8 @@ class JudgedSettings:
             re.fullmatch(r"[A-Za-z]+@[1-9][0-9]{0,3}", self.measure) is not None,
             f"dev.measure is {self.measure!r}; expected a name and a cut-off such as MRR@10",
         )
-        check(self.every >= 0 and self.patience >= 0, "dev.every and .patience: 0 or more")
-        most = self.max_queries
-        check(most is None or most > 0, "dev.max_queries must be above 0")
+        check_whole(self, "every", "patience", at="dev.", low=0)
+        check_whole(self, "max_queries", at="dev.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +144,7 @@ class DevSettings(JudgedSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        most = self.max_passages
-        check(most is None or most > 0, "dev.max_passages must be above 0")
+        check_whole(self, "max_passages", at="dev.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +160,8 @@ class RerankerDevSettings(JudgedSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.depth > 0, f"dev.depth is {self.depth}; read at least 1 hit")
-        check(0 < self.share <= 1, f"dev.share is {self.share}; more than 0, at most 1")
+        check_whole(self, "depth", at="dev.")
+        check_numbers(self, "share", at="dev.", within="more than 0, at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +178,8 @@ class FinishSettings:
     """For the model card: what the data and the base allow. Empty: "see the data's terms"."""
 
     def __post_init__(self) -> None:
-        check(self.average_last >= 1, "finish.average_last must be 1 or more")
-        check(0 <= self.keep_base < 1, "finish.keep_base is a share: 0 to below 1")
+        check_whole(self, "average_last", at="finish.")
+        check_numbers(self, "keep_base", at="finish.", within="a share, 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +198,6 @@ class RunSettings:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        check(self.seed >= 0, "run.seed must not be negative")
-        check(0 <= self.dropout < 1, f"run.dropout is {self.dropout}; expected 0 to below 1")
-        for name in ("log_every", "checkpoint_every", "keep"):
-            check(getattr(self, name) > 0, f"run.{name} must be above 0")
+        check_whole(self, "seed", at="run.", low=0)
+        check_whole(self, "log_every", "checkpoint_every", "keep", at="run.")
+        check_numbers(self, "dropout", at="run.", within="a share, 0 to below 1")

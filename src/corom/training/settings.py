@@ -11,16 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from corom.checks import require_whole
 from corom.engines.base import Precision
-from corom.training.mining_settings import HoldoutSettings, MineSettings, SampleSettings
 from corom.training.run_settings import (
     DevSettings,
     FinishSettings,
     OptimizerSettings,
+    ReadSettings,
     RerankerDevSettings,
     RunSettings,
     check,
+    check_numbers,
     check_patterns,
+    check_whole,
 )
 from corom.training.tables import from_table, merged, read_toml
 
@@ -28,13 +31,11 @@ _LOSSES = ("contrast", "teacher", "reranker", "base", "graded")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowSettings:
+class RowSettings(ReadSettings):
     """The rows that are trained on: queries with passages that answer them and others."""
 
     train: tuple[str, ...]
     """Files of groups or pairs, or dataset folders (queries, qrels and corpus)."""
-    split: str = "train"
-    """The queries of a dataset folder."""
     weights: dict[str, float] = field(default_factory=dict)
     """Pattern of source names -> how often a row is used per epoch (1 where none matches)."""
     negatives: int = 1
@@ -44,24 +45,18 @@ class RowSettings:
     pool: dict[str, float] = field(default_factory=dict)
     """Pattern of source names -> the share of their passages that is drawn from (1 where none
     matches); a dataset folder's corpus is drawn from whole."""
-    bad_rows: Literal["raise", "skip"] = "raise"
-    """A row that cannot be used stops the run, or is skipped and counted."""
     unique: bool = True
     """No two rows of a batch share their query or their positive."""
 
     def __post_init__(self) -> None:
         check(bool(self.train), "data.train names no file")
-        check(self.negatives >= 0, f"data.negatives is {self.negatives}; expected 0 or more")
-        check_patterns(self.weights, at="data.weights")
-        for name, weight in self.weights.items():
-            check(weight >= 0, f"data.weights.{name} is {weight}; expected 0 or more")
+        check_whole(self, "negatives", at="data.", low=0)
+        check_patterns(self.weights, at="data.weights", within="0 or more")
         check(
             not self.pool or self.fill == "random",
             "data.pool says what random negatives are drawn from: set data.fill = 'random' too",
         )
-        check_patterns(self.pool, at="data.pool")
-        for name, share in self.pool.items():
-            check(0 <= share <= 1, f"data.pool.{name} is {share}; expected a share, 0 to 1")
+        check_patterns(self.pool, at="data.pool", within="a share, 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +78,9 @@ class DataSettings(RowSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.topics >= 0, f"data.topics is {self.topics}; expected 0 or more")
-        check(self.graded_batch > 1, "data.graded_batch: an order takes at least 2 pairs")
-        for length in (self.query_length, self.passage_length):
-            check(length >= 3, f"a length of {length} tokens leaves no room for text")
+        check_whole(self, "topics", at="data.", low=0)
+        check_whole(self, "graded_batch", at="data.", low=2)  # one pair has no order
+        check_whole(self, "query_length", "passage_length", at="data.", low=3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,18 +116,15 @@ class LossSettings:
 
     def __post_init__(self) -> None:
         weights = [f"{part}_weight" for part in _LOSSES]
-        for name in weights:
-            check(getattr(self, name) >= 0, f"loss.{name} is negative")
+        check_numbers(self, *weights, at="loss.", within="0 or more")
         check(
             any(getattr(self, name) > 0 for name in weights),
             "loss.contrast_weight is 0, and no other weight is above it: nothing would be learned",
         )
-        for name in (
-            *("temperature", "teacher_temperature", "reranker_temperature"),
-            "graded_scale",
-        ):
-            check(getattr(self, name) > 0, f"loss.{name} must be above 0")
-        check(all(dim > 0 for dim in self.matryoshka), "loss.matryoshka: sizes must be above 0")
+        temperatures = ("temperature", "teacher_temperature", "reranker_temperature")
+        check_numbers(self, *temperatures, "graded_scale", at="loss.", within="more than 0")
+        for size in self.matryoshka:
+            require_whole("a size of loss.matryoshka", size)
         check(
             bool(self.teachers) == (self.teacher_weight > 0),
             "loss.teachers and loss.teacher_weight go together: set both or none",
@@ -203,7 +194,7 @@ class RerankerSettings:
 
     def __post_init__(self) -> None:
         check(self.data.negatives > 0, "data.negatives: a reranker needs passages to tell apart")
-        check(self.max_length >= 8, f"max_length {self.max_length} leaves no room for a pair")
+        check_whole(self, "max_length", low=8)
         check(
             self.optimizer.trained == "all",
             f"optimizer.trained is {self.optimizer.trained!r}; of a reranker every weight learns",
@@ -256,24 +247,16 @@ class PretrainSettings:
     def __post_init__(self) -> None:
         check(bool(self.texts), "texts names no file")
         check(0 < self.mask_rate <= 0.5, "mask_rate must be above 0, at most 0.5")
-        check(self.shortest_span >= 1, "shortest_span must be 1 or more")
+        check_whole(self, "shortest_span")
         check(self.span_length >= self.shortest_span + 2, "span_length is below shortest_span + 2")
         check(self.optimizer.trained == "all", "pre-training trains every weight")
-        check(self.head_layers >= 0, "head_layers must not be negative")
-        check(self.early_layer is None or self.early_layer >= 0, "early_layer: 0 or more")
-        check(self.contrast_weight >= 0 and self.temperature > 0, "contrast: weight 0 or more")
+        check_whole(self, "head_layers", "early_layer", low=0)
+        check_numbers(self, "contrast_weight", within="0 or more")
+        check_numbers(self, "temperature", within="more than 0")
         check(not (self.scratch and self.finish.keep_base), "from scratch there is no base to keep")
 
 
-S = TypeVar(
-    "S",
-    TrainSettings,
-    RerankerSettings,
-    PretrainSettings,
-    MineSettings,
-    SampleSettings,
-    HoldoutSettings,
-)
+S = TypeVar("S")
 
 
 def load_settings(
