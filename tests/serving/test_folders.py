@@ -23,6 +23,7 @@ from corom.index.building import build_index
 from corom.index.updating import update_index
 from corom.records import Passage
 from corom.serving import service
+from corom.serving.collection import Collection
 from corom.serving.folders import Folders
 
 TEXTS = ["糖尿病饮食", "头痛发热", "咳嗽"]
@@ -169,6 +170,21 @@ def test_whatever_goes_wrong_it_looks_again(
     until(lambda: passages(client) == 4)
     assert caplog.text.count("is not taken up") == 1
     assert "a text" not in caplog.text
+
+
+def test_what_could_not_be_searched_is_tried_again(
+    serve: Callable,
+    index: Path,
+    encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = serve_folders(serve, index)
+    with monkeypatch.context() as broken:
+        broken.setattr(Collection, "searcher", lambda *_, **__: 1 // 0)  # memory is short, say
+        update_index(index, lambda: [*CORPUS, NEW], encoder=encoder)
+        until(lambda: "is not taken up: ZeroDivisionError at " in caplog.text)
+    until(lambda: passages(client) == 4)
 
 
 def test_which_indexes_go_together(index: Path, words: Path) -> None:

@@ -25,9 +25,9 @@ class Found(NamedTuple):
     """The passages that answer a query best, best first."""
 
     passages: list[FoundPassage]
-    query: Vectors | None = None
+    query: Vectors | None
     """the query's vector, (dim,), raw, if it was searched by that"""
-    truncated: bool = False
+    truncated: bool
     """whether the query was longer than the model reads"""
 
 

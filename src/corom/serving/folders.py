@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from corom.errors import ArtifactError, InputError
@@ -23,8 +24,8 @@ class Folders:
         self._tried: list[Stamp] = []
         self._first_try = self._next_try = 0.0
 
-    def open(self) -> Collection:
-        """Return the collection as it is now.
+    def open(self, *, try_out: Callable[[Collection], None] | None = None) -> Collection:
+        """Return the collection as it is now; one that `try_out` refuses counts as not opened.
 
         Raises InputError for two indexes that do not go together, and what `open_index` raises.
         """
@@ -33,6 +34,8 @@ class Folders:
             self._tried, self._first_try = stamps, now
         self._next_try = now + (now - self._first_try)
         collection = self._collection()
+        if try_out is not None:
+            try_out(collection)
         self._opened = stamps
         return collection
 

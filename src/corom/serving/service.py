@@ -141,28 +141,19 @@ class Service:
 
         What cannot be opened is logged, and what was opened before is served on.
         """
-        while self._folders is not None:
+        while (folders := self._folders) is not None:
             await asyncio.sleep(_LOOK_AGAIN_S)
             try:
-                found = await asyncio.to_thread(self._changed, self._folders)
+                if await asyncio.to_thread(folders.changed):
+                    self.collection = await asyncio.to_thread(folders.open, try_out=self._warm)
+                    self._stale = ""
+                    _log.info("the index changed: %s passages", len(self.collection))
             except Exception as error:  # noqa: BLE001 - whatever it is, the next may be opened
                 known = isinstance(error, CoromError | OSError)
                 why = str(error) if known else place_of(error)
                 if why != self._stale:  # it is tried again and again
                     _log.warning("the index changed and is not taken up: %s", why)
                 self._stale = why
-            else:
-                if found is not None:
-                    self.collection, self._stale = found, ""
-                    _log.info("the index changed: %s passages", len(found))
-
-    def _changed(self, folders: Folders) -> Collection | None:
-        """Return the collection if it has changed, ready to be searched."""
-        if not folders.changed():
-            return None
-        collection = folders.open()
-        self._warm(collection)
-        return collection
 
     async def embed(
         self,
