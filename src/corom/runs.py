@@ -18,8 +18,8 @@ import numpy as np
 
 from corom.errors import InputError
 from corom.ranking import rank_hits
-from corom.readers.fields import require_grade, require_unique
-from corom.readers.lines import BadRecordError, numbered_lines, read_records
+from corom.readers.fields import require_grade, split_columns
+from corom.readers.lines import BadRecordError, numbered_lines, read_records, require_unique
 from corom.readers.tsv import read_qrels
 from corom.readers.writing import write_lines
 from corom.records import Hit, Qrel, Run
@@ -36,6 +36,7 @@ __all__ = [
     "write_trec_run",
 ]
 
+_TREC = ("query", "Q0", "passage", "rank", "score", "tag")
 # Near zero the next float is a subnormal number, which some tools read as zero.
 _LEAST_STEP = np.float32(1e-30)
 
@@ -99,7 +100,7 @@ def read_trec_run(path: Path | str) -> dict[str, list[Hit]]:
     """
 
     def parse(line: str) -> tuple[str, Hit]:
-        query, _, passage, _, score, _ = _columns(line, "query Q0 passage rank score tag")
+        query, _, passage, _, score, _ = split_columns(line, *_TREC, by=None)
         return query, Hit(passage, _finite(score))
 
     return _read_run(path, parse)
@@ -126,10 +127,11 @@ def read_ms_marco_run(path: Path | str) -> dict[str, list[Hit]]:
     unique = require_unique()
 
     def parse(line: str) -> tuple[str, Hit]:
-        query, passage, rank = _columns(line, "query passage rank")
-        if require_grade(rank) < 1:
+        query, passage, given = split_columns(line, "query", "passage", "rank", by=None)
+        rank = require_grade(given, name="rank")
+        if rank < 1:
             raise BadRecordError("bad rank", "has a rank below 1")
-        unique((query, int(rank)))
+        unique((query, rank))
         return query, Hit(passage, -float(rank))
 
     return _read_run(path, parse)
@@ -176,13 +178,6 @@ def _read_run(path: Path | str, parse: Callable[[str], tuple[str, Hit]]) -> dict
     for _ in read_records([path], add, skips=None):
         pass
     return {query: rank_hits(hits.values()) for query, hits in found.items()}
-
-
-def _columns(line: str, names: str) -> list[str]:
-    columns = line.split()
-    if len(columns) != len(names.split()):
-        raise BadRecordError("wrong columns", f"has {len(columns)} columns instead of: {names}")
-    return columns
 
 
 def _finite(text: str) -> float:

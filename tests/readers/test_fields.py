@@ -41,15 +41,6 @@ def test_other_grades_are_refused_without_being_repeated(value: str) -> None:
     assert value.strip() not in str(caught.value) or len(value.strip()) < 2
 
 
-def test_a_key_comes_once() -> None:
-    check, other = fields.require_unique(), fields.require_unique()
-    for key in ("1", "01", 1, ("1", "2"), ("12",)):
-        check(key)
-        other(key)
-    with pytest.raises(BadRecordError, match="repeats the id"):
-        check(("1", "2"))
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [

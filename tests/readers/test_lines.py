@@ -22,6 +22,7 @@ from corom.readers.lines import (
     open_bytes,
     plain_name,
     read_records,
+    require_unique,
 )
 from corom.readers.writing import write_lines
 
@@ -190,6 +191,15 @@ def test_bad_records_raise_with_file_and_line_or_are_counted(tmp_path: Path) -> 
     assert "2 records were left out" in skips.describe()
     assert "line 2" in skips.describe()
     assert SkipReport().describe() == "nothing was left out"
+
+
+def test_a_key_comes_once() -> None:
+    check, other = require_unique(), require_unique()
+    for key in ("1", "01", 1, ("1", "2"), ("12",)):
+        check(key)
+        other(key)
+    with pytest.raises(BadRecordError, match="repeats the id"):
+        check(("1", "2"))
 
 
 def test_the_first_ten_places_are_named_and_all_are_counted(tmp_path: Path) -> None:

@@ -12,15 +12,15 @@ A question and an answer may share a number: their ids live in spaces of their o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
 from corom.readers.csv_rows import csv_rows
 from corom.readers.dataset import Dataset, Folder
-from corom.readers.fields import require_grade, require_id, require_text, require_unique
-from corom.readers.layout import FIXED
+from corom.readers.fields import require_grade, require_id, require_text
 from corom.readers.lines import BadRecordError, SkipReport
 from corom.readers.tables import Row, read_table
 from corom.records import Passage, Qrel, Query
@@ -70,8 +70,7 @@ class CmedqaDataset(Dataset):
                 raise BadRecordError("contradiction", "grades a pair unlike an earlier line")
             return None
 
-        records = _read_csv(path, columns, parse, skips=self.skips)
-        return (qrel for qrel in records if qrel is not None)
+        return _read_csv(path, columns, parse, skips=self.skips)
 
     def stray_queries(self) -> int:
         """How many questions are in no split's candidates."""
@@ -82,32 +81,29 @@ class CmedqaDataset(Dataset):
         return self._texts(self.questions, "question_id", Query)
 
     def _texts(self, path: Path, id_name: str, make: Callable[[str, str], T]) -> Iterator[T]:
-        unique = require_unique()
-
         def parse(id_: str, text: str) -> T:
-            made = make(require_id(id_, name=id_name), require_text(text, name="content"))
-            unique(id_)
-            return made
+            return make(require_id(id_, name=id_name), require_text(text, name="content"))
 
-        return _read_csv(path, (id_name, "content"), parse, skips=self.skips)
+        return _read_csv(path, (id_name, "content"), parse, key=attrgetter("id"), skips=self.skips)
 
 
 def _read_csv(
     path: Path,
     columns: tuple[str, ...],
-    parse: Callable[..., T],
+    parse: Callable[..., T | None],
     *,
+    key: Callable[[T], Hashable] | None = None,
     skips: SkipReport | None,
 ) -> Iterator[T]:
     """Yield `parse` of the named columns of each row."""
 
-    def parsed(row: Row, _: int) -> T:
+    def parsed(row: Row) -> T | None:
         return parse(*(row[name] for name in columns))
 
     # Where a quote is missing Python makes the best of it, as it did for whoever counted them.
     rows = csv_rows(path, encoding=None, strict=False)
     names = {name: (name,) for name in columns}
-    return read_table(path, rows, names, parsed, layout=FIXED, skips=skips)
+    return read_table(path, rows, names, parsed, key=key, skips=skips)
 
 
 def recognise_cmedqa(folder: Folder, skips: SkipReport | None) -> Dataset | None:

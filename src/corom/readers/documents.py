@@ -11,13 +11,12 @@ from corom.errors import InputError
 from corom.readers.fields import require_text
 from corom.readers.lines import (
     BOM,
-    BadRecordError,
     Encoding,
     SkipReport,
     decoded,
-    leave_out,
     open_text,
     plain_name,
+    read_each,
 )
 from corom.records import Passage
 
@@ -74,12 +73,10 @@ def _is_text(path: Path) -> bool:
 def _read(
     texts: dict[str, Path], encoding: Encoding | None, skips: SkipReport | None
 ) -> Iterator[Passage]:
-    for id_, path in texts.items():
-        try:
-            with open_text(path, encoding) as file:
-                text = decoded(file.read().removeprefix(BOM), encoding)
-            passage = Passage(id_, require_text(text))
-        except BadRecordError as bad:
-            leave_out(bad, path, None, skips)
-        else:
-            yield passage
+    def parse(file: tuple[str, Path]) -> Passage:
+        id_, path = file
+        with open_text(path, encoding) as raw:
+            text = decoded(raw.read().removeprefix(BOM), encoding)
+        return Passage(id_, require_text(text))
+
+    return read_each(((path, None, (id_, path)) for id_, path in texts.items()), parse, skips=skips)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from corom.readers.lines import BadRecordError
@@ -18,14 +18,14 @@ JsonObject: TypeAlias = dict[str, Any]
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
 
 
-def split_columns(line: str, *names: str) -> list[str]:
-    """Return the tab-separated columns of a line; there must be as many as `names`."""
-    columns = line.split("\t")
+def split_columns(line: str, *names: str, by: str | None = "\t") -> list[str]:
+    """Return the columns of a line, separated by tabs or (None) white space: one for each name."""
+    columns = line.split(by)
     if len(columns) != len(names):
         raise BadRecordError(
             "wrong columns",
             f"has {len(columns)} columns instead of {len(names)} ({', '.join(names)}), "
-            "separated by tabs",
+            f"separated by {'tabs' if by else 'white space'}",
         )
     return columns
 
@@ -44,23 +44,11 @@ def require_text(value: str, *, name: str = "text") -> str:
     return value
 
 
-def require_grade(value: str) -> int:
+def require_grade(value: str, *, name: str = "grade") -> int:
     """Return a relevance grade: an integer in ASCII digits, negative ones included."""
     if not _INTEGER.fullmatch(value):
-        raise BadRecordError("bad grade", "has a grade that is not an integer")
+        raise BadRecordError("bad grade", f"has a {name} that is not an integer")
     return int(value)
-
-
-def require_unique() -> Callable[[Hashable], None]:
-    """Return a function that refuses what it was given before (about 100 bytes for each key)."""
-    seen: set[Hashable] = set()
-
-    def check(key: Hashable) -> None:
-        if key in seen:
-            raise BadRecordError("duplicate", "repeats the id of an earlier line")
-        seen.add(key)
-
-    return check
 
 
 def json_object(line: str) -> JsonObject:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from corom.errors import FormatError
@@ -20,7 +21,6 @@ from corom.readers.fields import (
     optional_text,
     require_grade,
     require_id,
-    require_unique,
     split_columns,
     text_field,
 )
@@ -39,16 +39,16 @@ def read_passages_jsonl(
     A passage may have an empty text when it has a title. FormatError at the end if no record has a
     field that is to be kept.
     """
-    unique, unseen = require_unique(), set(layout.keep)
+    unseen = set(layout.keep)
 
     def parse(line: str) -> Passage:
         record = json_object(line)
         passage = passage_of_record(layout.of_record(record), keep=layout.keep)
-        unique(passage.id)
         unseen.difference_update(record)
         return passage
 
-    yield from read_records([path], parse, skips=skips, encoding=layout.encoding)
+    encoding = layout.encoding
+    yield from read_records([path], parse, key=attrgetter("id"), skips=skips, encoding=encoding)
     if unseen:
         raise FormatError(f"no record has a field {min(unseen)!r}; check --keep", path=Path(path))
 
@@ -65,35 +65,34 @@ def read_queries_jsonl(
     path: Path | str, *, layout: Layout = FIXED, skips: SkipReport | None = None
 ) -> Iterator[Query]:
     """Yield the queries of a jsonl file: `id` (or `_id`, `query_id`), `text` (or `query`)."""
-    unique = require_unique()
 
     def parse(line: str) -> Query:
-        record = layout.of_record(json_object(line))
-        text = text_field(record, *QUERY["text"])
-        query = Query(id_field(record, *QUERY["id"]), text)
-        unique(query.id)
-        return query
+        return query_of_record(layout.of_record(json_object(line)))
 
-    return read_records([path], parse, skips=skips, encoding=layout.encoding)
+    encoding = layout.encoding
+    return read_records([path], parse, key=attrgetter("id"), skips=skips, encoding=encoding)
+
+
+def query_of_record(record: JsonObject) -> Query:
+    """Return the query that a JSON object or a row of a table describes."""
+    text = text_field(record, *QUERY["text"])
+    return Query(id_field(record, *QUERY["id"]), text)
 
 
 def read_qrels_beir(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Qrel]:
     """Yield the judgements of a BEIR file; its header may be missing."""
-    unique = require_unique()
+    return read_records([path], _qrel, key=attrgetter("query_id", "passage_id"), skips=skips)
 
-    def parse(line: str) -> Qrel | None:
-        if line.strip() == _HEADER:
-            return None
-        query, passage, grade = split_columns(line, "query-id", "corpus-id", "score")
-        qrel = Qrel(
-            require_id(query, name="query-id"),
-            require_id(passage, name="corpus-id"),
-            require_grade(grade),
-        )
-        unique(qrel[:2])
-        return qrel
 
-    return (qrel for qrel in read_records([path], parse, skips=skips) if qrel is not None)
+def _qrel(line: str) -> Qrel | None:
+    if line.strip() == _HEADER:
+        return None
+    query, passage, grade = split_columns(line, "query-id", "corpus-id", "score")
+    return Qrel(
+        require_id(query, name="query-id"),
+        require_id(passage, name="corpus-id"),
+        require_grade(grade),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

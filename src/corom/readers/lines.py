@@ -14,7 +14,7 @@ import lzma
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 T = TypeVar("T")
+Raw = TypeVar("Raw")
 
 
 class BadRecordError(Exception):
@@ -242,23 +243,59 @@ def line_content(line: bytes, *, first: bool) -> bytes:
 
 def read_records(
     paths: Sequence[Path | str],
-    parse: Callable[[str], T],
+    parse: Callable[[str], T | None],
     *,
+    key: Callable[[T], Hashable] | None = None,
     skips: SkipReport | None,
     encoding: Encoding | None = None,
 ) -> Iterator[T]:
-    """Yield `parse(line)` of every line; a BadRecordError is counted in `skips` or raised.
+    """Yield what `parse` makes of every line, as `read_each` does.
 
-    Without an encoding it is UTF-8, and no message says that there is a choice. Raises FormatError
-    with file and line.
+    Without an encoding it is UTF-8, and no message says that there is a choice.
     """
-    for path, number, raw in numbered_lines(*paths, encoding=encoding):
+
+    def parsed(raw: bytes) -> T | None:
+        return parse(decoded(raw, encoding))
+
+    return read_each(numbered_lines(*paths, encoding=encoding), parsed, key=key, skips=skips)
+
+
+def read_each(
+    records: Iterable[tuple[Path, int | None, Raw]],
+    parse: Callable[[Raw], T | None],
+    *,
+    key: Callable[[T], Hashable] | None = None,
+    skips: SkipReport | None,
+) -> Iterator[T]:
+    """Yield what `parse` makes of each record of a file and a line; nothing for None.
+
+    One that it refuses by a BadRecordError is counted in `skips` or raises FormatError, with file
+    and line; so is one whose `key` an earlier one has (about 100 bytes for each key).
+    """
+    check_new = require_unique()
+    for path, line, raw in records:
         try:
-            record = parse(decoded(raw, encoding))
+            record = parse(raw)
+            if record is None:
+                continue
+            if key is not None:
+                check_new(key(record))
         except BadRecordError as bad:
-            leave_out(bad, path, number, skips)
+            leave_out(bad, path, line, skips)
         else:
             yield record
+
+
+def require_unique() -> Callable[[Hashable], None]:
+    """Return a function that refuses what it was given before (about 100 bytes for each key)."""
+    seen: set[Hashable] = set()
+
+    def check(key: Hashable) -> None:
+        if key in seen:
+            raise BadRecordError("duplicate", "repeats the id of an earlier line")
+        seen.add(key)
+
+    return check
 
 
 def leave_out(bad: BadRecordError, path: Path, line: int | None, skips: SkipReport | None) -> None:

@@ -13,13 +13,12 @@ from corom.readers.groups import recognise_groups
 from corom.readers.jsonl import read_passages_jsonl, read_queries_jsonl, recognise_beir
 from corom.readers.layout import FIXED, Layout
 from corom.readers.lines import (
-    BadRecordError,
     Encoding,
     SkipReport,
     decoded,
-    leave_out,
     numbered_lines,
     plain_name,
+    read_each,
 )
 from corom.readers.tables import read_passages_table, read_queries_table
 from corom.readers.tsv import (
@@ -130,10 +129,9 @@ def _ending(path: Path) -> str:
 def _read_texts(
     path: Path, encoding: Encoding | None, *, skips: SkipReport | None
 ) -> Iterator[tuple[str, str]]:
-    for file, number, raw in numbered_lines(path, encoding=encoding):
-        try:
-            text = require_text(decoded(raw, encoding))
-        except BadRecordError as bad:
-            leave_out(bad, file, number, skips)
-        else:
-            yield str(number), text
+    def parse(line: tuple[int, bytes]) -> tuple[str, str]:
+        number, raw = line
+        return str(number), require_text(decoded(raw, encoding))
+
+    lines = numbered_lines(path, encoding=encoding)
+    return read_each(((file, n, (n, raw)) for file, n, raw in lines), parse, skips=skips)

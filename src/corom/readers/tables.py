@@ -6,18 +6,18 @@ Without an id a row's is its number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from corom.errors import FormatError
 from corom.readers.csv_rows import NumberedRow, csv_rows
-from corom.readers.fields import id_field, require_unique, text_field
-from corom.readers.jsonl import passage_of_record
+from corom.readers.jsonl import passage_of_record, query_of_record
 from corom.readers.layout import FIXED, PASSAGE, QUERY, Layout, Names, find_columns
-from corom.readers.lines import BadRecordError, SkipReport, leave_out, plain_name, undecodable
+from corom.readers.lines import BadRecordError, SkipReport, plain_name, read_each, undecodable
 from corom.readers.xlsx_rows import xlsx_rows
 from corom.records import Passage, Query
 
@@ -32,21 +32,17 @@ def read_passages_table(
 ) -> Iterator[Passage]:
     """Yield the passages of a table; a text may be empty when there is a title."""
     make = partial(passage_of_record, keep=layout.keep)
-    return _numbered(path, PASSAGE, make, layout=layout, skips=skips)
+    return _read(path, PASSAGE, make, layout=layout, skips=skips)
 
 
 def read_queries_table(
     path: Path, *, layout: Layout = FIXED, skips: SkipReport | None = None
 ) -> Iterator[Query]:
     """Yield the queries of a table."""
-
-    def query(row: Row) -> Query:
-        return Query(id_field(row, "id"), text_field(row, "text"))
-
-    return _numbered(path, QUERY, query, layout=layout, skips=skips)
+    return _read(path, QUERY, query_of_record, layout=layout, skips=skips)
 
 
-def _numbered(
+def _read(
     path: Path,
     names: Names,
     make: Callable[[Row], T],
@@ -54,34 +50,26 @@ def _numbered(
     layout: Layout,
     skips: SkipReport | None,
 ) -> Iterator[T]:
-    """Yield what `make` makes of each row, which gets its number for an id if it has none."""
-    unique = require_unique()
-
-    def parse(row: Row, number: int) -> T:
-        row.setdefault("id", str(number))
-        made = make(row)
-        unique(row["id"])
-        return made
-
     if plain_name(path.name.lower()).endswith(".xlsx"):
         rows = xlsx_rows(path, width=None if layout.header else layout.width)
     else:
         rows = csv_rows(path, encoding=layout.encoding)
-    return read_table(path, rows, names, parse, layout=layout, skips=skips)
+    return read_table(path, rows, names, make, layout=layout, key=attrgetter("id"), skips=skips)
 
 
 def read_table(
     path: Path,
     rows: Iterator[NumberedRow],
     names: Names,
-    parse: Callable[[Row, int], T],
+    make: Callable[[Row], T | None],
     *,
     layout: Layout = FIXED,
+    key: Callable[[T], Hashable] | None,
     skips: SkipReport | None,
 ) -> Iterator[T]:
-    """Yield `parse(cells, number)` of each of `rows` after the header, of the columns in `names`.
+    """Yield what `make` makes of each row after the header: its cells of the columns in `names`.
 
-    Raises FormatError with file and line.
+    A row gets its number for an id if it has none. Raises FormatError with file and line.
     """
     line, first = next(rows, (1, []))
     if not first:
@@ -96,20 +84,20 @@ def read_table(
         columns = find_columns(header, names, layout)
     except BadRecordError as bad:
         raise FormatError(str(bad), path=path, line=line) from None
-    for number, (line, row) in enumerate(rows, 1):
-        try:
-            _check_row(row, header, layout)
-            record = parse({role: row[at] for role, at in columns.items()}, number)
-        except BadRecordError as bad:
-            leave_out(bad, path, line, skips)
-        else:
-            yield record
 
+    def parse(numbered: tuple[int, list[str]]) -> T | None:
+        number, row = numbered
+        if len(row) != len(header):
+            raise BadRecordError(
+                "wrong columns", f"has {len(row)} columns instead of {len(header)}"
+            )
+        _check_encoding(row, layout)
+        cells = {role: row[at] for role, at in columns.items()}
+        cells.setdefault("id", str(number))
+        return make(cells)
 
-def _check_row(row: list[str], header: list[str], layout: Layout) -> None:
-    if len(row) != len(header):
-        raise BadRecordError("wrong columns", f"has {len(row)} columns instead of {len(header)}")
-    _check_encoding(row, layout)
+    records = ((path, line, (number, row)) for number, (line, row) in enumerate(rows, 1))
+    yield from read_each(records, parse, key=key, skips=skips)
 
 
 def _check_encoding(row: list[str], layout: Layout) -> None:

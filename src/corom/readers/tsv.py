@@ -14,18 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from corom.errors import FormatError
 from corom.readers.dataset import Dataset, Folder
-from corom.readers.fields import (
-    require_grade,
-    require_id,
-    require_text,
-    require_unique,
-    split_columns,
-)
-from corom.readers.lines import BadRecordError, Encoding, SkipReport, read_records
+from corom.readers.fields import require_grade, require_id, require_text, split_columns
+from corom.readers.lines import Encoding, SkipReport, read_records
 from corom.records import Passage, Qrel, Query
 
 _PARTS = tuple(f"corpus_split_{number}.tsv" for number in range(1, 5))
@@ -35,14 +30,9 @@ def read_passages_tsv(
     *paths: Path | str, encoding: Encoding | None = None, skips: SkipReport | None = None
 ) -> Iterator[Passage]:
     """Yield the passages of files of id, tab, text that are read as one stream of bytes."""
-    unique = require_unique()
-
-    def parse(line: str) -> Passage:
-        passage = passage_of_columns(line)
-        unique(passage.id)
-        return passage
-
-    return read_records(paths, parse, skips=skips, encoding=encoding)
+    return read_records(
+        paths, passage_of_columns, key=attrgetter("id"), skips=skips, encoding=encoding
+    )
 
 
 def passage_of_columns(line: str) -> Passage:
@@ -61,19 +51,12 @@ def read_queries_tsv(
 
 def read_qrels(path: Path | str, *, skips: SkipReport | None = None) -> Iterator[Qrel]:
     """Yield the judgements of a TREC file: query, 0, passage, grade, separated by white space."""
-    unique = require_unique()
+    return read_records([path], _qrel, key=attrgetter("query_id", "passage_id"), skips=skips)
 
-    def parse(line: str) -> Qrel:
-        columns = line.split()
-        if len(columns) != 4:
-            raise BadRecordError(
-                "wrong columns", f"has {len(columns)} columns instead of query, 0, passage, grade"
-            )
-        qrel = Qrel(columns[0], columns[2], require_grade(columns[3]))
-        unique(qrel[:2])
-        return qrel
 
-    return read_records([path], parse, skips=skips)
+def _qrel(line: str) -> Qrel:
+    query, _, passage, grade = split_columns(line, "query", "0", "passage", "grade", by=None)
+    return Qrel(query, passage, require_grade(grade))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
