@@ -9,8 +9,9 @@ from corom.encoder import Encoder
 from corom.errors import ArtifactError, FormatError, InputError
 from corom.readers import Group, read_groups, read_pairs, write_groups
 from corom.records import Passage
-from corom.training.mining import REPORT, mine
+from corom.training.mining import mine
 from corom.training.mining_settings import MineSettings
+from corom.training.provenance import REPORT
 from corom.training.tables import from_table
 
 from .conftest import texts

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import json
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from corom.errors import FormatError, InputError
 from corom.training.examples import Row
+from corom.training.inputs import holds_groups
 from corom.training.mining import mine
 from corom.training.mining_settings import MineSettings, SampleSettings
-from corom.training.rows import holds_groups, read_graded, read_rows
+from corom.training.rows import read_graded, read_rows
 from corom.training.sampling import sample
+from corom.training.settings import DataSettings, RowSettings
 
 from .conftest import texts
 
@@ -23,7 +26,7 @@ def write(path, *records):
 
 
 def read(*paths, **options):
-    return read_rows(paths, **{"split": "train", "skip_bad": False, **options})
+    return read_rows(RowSettings(train=paths, **options))
 
 
 GROUP = {
@@ -87,13 +90,14 @@ def test_a_source_gives_its_share_of_passages_to_draw_from(tmp_path):
         for n in range(450)
     ]
     path = write(tmp_path / "a.jsonl", *pairs)
-    found = read(path, pool={"kg_*": 0.25})
+    found = read(path, fill="random", pool={"kg_*": 0.25})
     kept = [int(text[1:]) for text in found.pool]
     assert sum(n >= 400 for n in kept) == 50  # no pattern: all
     assert 70 <= sum(n < 400 for n in kept) <= 130
     assert found.counts["passages to draw from"] == len(found.pool)
-    assert read(path, pool={"kg_*": 0.25}).pool == found.pool
-    assert read(path, pool={"*": 0}).pool == []
+    assert read(path, fill="random", pool={"kg_*": 0.25}).pool == found.pool
+    with pytest.raises(InputError, match=r"data\.pool leaves no passage"):
+        read(path, fill="random", pool={"*": 0.0})
     assert len(found.rows) == 450  # rows to learn from are another matter
 
 
@@ -138,11 +142,10 @@ def test_a_query_without_its_passage_raises_or_is_counted(dataset):
         file.write("61\t头痛\n")
     with pytest.raises(FormatError, match="query 61 has no relevant passage"):
         read(str(dataset))
-    found = read(str(dataset), skip_bad=True)
+    found = read(str(dataset), bad_rows="skip")
     assert len(found.rows) == 60
     assert found.skips.counts == {"no relevant passage": 1}
-    assert "60 rows" in found.describe()
-    assert "1 record was left out" in found.describe()
+    assert found.report()["left out"] == {"no relevant passage": 1}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +167,7 @@ def test_every_bad_line_raises_or_is_counted(tmp_path, line):
         read(path)
     assert "头痛" not in str(caught.value)
     assert f"{path}, line 2: " in str(caught.value)
-    found = read(path, skip_bad=True)
+    found = read(path, bad_rows="skip")
     assert (len(found.rows), found.skips.total) == (1, 1)
 
 
@@ -173,10 +176,10 @@ def test_a_bad_first_line_does_not_make_pairs_of_groups_or_groups_of_pairs(tmp_p
     groups = write(tmp_path / "groups.jsonl", bad, GROUP)
     with pytest.raises(FormatError, match="line 1: "):
         read(groups)
-    found = read(groups, skip_bad=True)
+    found = read(groups, bad_rows="skip")
     assert (found.rows[0].positives, found.skips.total) == (("头痛 可以吃药", "多休息"), 1)
     pair = {"query": "positive_passages", "positive": "休息"}
-    found = read(write(tmp_path / "pairs.jsonl", bad, pair), skip_bad=True)
+    found = read(write(tmp_path / "pairs.jsonl", bad, pair), bad_rows="skip")
     assert (found.rows[0].positives, found.skips.total) == (("休息",), 1)
     assert not holds_groups(Path(write(tmp_path / "none.jsonl", bad)))
     assert not holds_groups(Path(write(tmp_path / "pairs.tsv", json.dumps(GROUP))))
@@ -204,7 +207,7 @@ def test_judgements_of_what_is_not_there_are_counted(dataset, tmp_path):
 def test_nothing_to_train_on_is_said(tmp_path):
     path = write(tmp_path / "a.jsonl", {"query": "头痛", "positive": "休息", "label": 0})
     with pytest.raises(InputError, match=r"no row to train on .*1 label 0"):
-        read(path, skip_bad=True)
+        read(path, bad_rows="skip")
 
 
 def test_graded_pairs_need_labels(tmp_path):
@@ -213,19 +216,20 @@ def test_graded_pairs_need_labels(tmp_path):
         {"query": "头痛", "positive": "头疼", "label": 2},
         {"query": "头痛", "positive": "休息"},
     )
+    data = DataSettings(train=("rows.jsonl",), graded=(path,))
     with pytest.raises(FormatError, match=r"a\.jsonl, line 2: has no label"):
-        read_graded([path], skip_bad=False)
-    rows, skips = read_graded([path], skip_bad=True)
+        read_graded(data)
+    rows, skips = read_graded(replace(data, bad_rows="skip"))
     assert rows == [("头痛", "头疼", 2.0, "a")]
     assert skips.total == 1
-    assert read_graded([], skip_bad=False)[0] == []
+    assert read_graded(replace(data, graded=()))[0] == []
 
 
 def test_ids_that_repeat_raise_or_are_counted(dataset):
     with (dataset / "corpus.tsv").open("a", encoding="utf-8") as file:
         file.write("1\t另一段\n")
     with pytest.raises(FormatError, match=r"corpus\.tsv, line 61: repeats the id"):
-        read_rows([str(dataset)], split="train", skip_bad=False)
-    found = read_rows([str(dataset)], split="train", skip_bad=True)
+        read(str(dataset))
+    found = read(str(dataset), bad_rows="skip")
     assert found.skips.counts == {"duplicate": 1}
     assert len(found.rows) == 60

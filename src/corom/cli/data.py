@@ -98,7 +98,7 @@ def sample(
     from corom.files import read_json
     from corom.training import sample
     from corom.training.mining_settings import SampleSettings
-    from corom.training.sampling import REPORT
+    from corom.training.provenance import REPORT
     from corom.training.settings import load_settings
 
     asked = changes(set_, data=data, output=output)

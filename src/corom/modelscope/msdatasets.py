@@ -17,7 +17,7 @@ from corom.modelscope.downloading import from_hugging_face, from_modelscope
 from corom.readers import Group, open_dataset
 from corom.readers.fields import json_object
 from corom.readers.lines import plain_name, read_records
-from corom.training.rows import groups_of_folder
+from corom.training.inputs import groups_of_folder
 
 Row: TypeAlias = dict[str, Any]
 Hub: TypeAlias = Literal["modelscope", "huggingface"]

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -25,7 +26,7 @@ from corom.encoder import Encoder
 from corom.evaluation import Dense, evaluate, to_json, to_markdown
 from corom.evaluation.lexical import Lexical
 from corom.extras import need
-from corom.files import atomic_folder, write_bytes, write_json
+from corom.files import write_bytes, write_json
 from corom.models.checkpoint import load_checkpoint
 from corom.models.names import resolve
 from corom.readers import open_dataset
@@ -35,7 +36,7 @@ from corom.training.loop import start_accelerator
 from corom.training.mining import mine
 from corom.training.pretraining import pretrain
 from corom.training.progress import Counted, Progress
-from corom.training.provenance import is_made
+from corom.training.provenance import REPORT, made_once
 from corom.training.recipe import (
     AVERAGED,
     EVALUATED,
@@ -111,15 +112,16 @@ def _average(recipe: TwoStageSettings, models: Mapping[str, str], target: Path) 
     parts = {STAGE2: 1 - base - stage1, STAGE1: stage1, "base": base}
     shares = {resolve(models[name]): share for name, share in parts.items() if share}
     made_of = {load_checkpoint(folder).fingerprint: share for folder, share in shares.items()}
-    if is_made(target, {"shares": made_of}, record=_MADE_OF):
-        return
-    with atomic_folder(target) as draft:
+
+    def write(draft: Path) -> dict[str, Any]:
         card = (resolve(models[STAGE2]) / CARD).read_text(encoding="utf-8")
         named = {STAGE2: STAGE2, STAGE1: STAGE1, "base": models["base"]}
         listed = [f"{share:.0%} `{named[name]}`" for name, share in parts.items() if share]
         remark = _AVERAGE.format(parts=", ".join(listed))
         average(list(shares), draft / "model", shares=list(shares.values()), card=card + remark)
-        write_json(draft / _MADE_OF, {"shares": made_of})
+        return {}
+
+    made_once(target, {"shares": made_of}, write, record=_MADE_OF)
 
 
 def _evaluate(
@@ -127,30 +129,30 @@ def _evaluate(
 ) -> None:
     """Write the figures of the base, of both stages and of their average, whole corpus."""
     need("ir_measures", extra="train")
-    target = output / EVALUATED
     dataset = open_dataset(settings.folder)
     load = partial(Encoder.load, device=cuda_device() or "auto", precision=settings.precision)
     encoders = {name: load(m) for name, m in models.items()}
+
+    def write(draft: Path) -> dict[str, Any]:
+        dense = [
+            Dense(encoder, name=name, work=output / VECTORS, normalize=normalize)
+            for name, encoder in encoders.items()
+        ]
+        report = evaluate(
+            dataset,
+            [*dense, *([Lexical()] if settings.bm25 else [])],
+            splits=settings.splits,
+            measures=settings.measures,
+            depth=settings.depth,
+        )
+        write_json(draft / REPORT, to_json(report))
+        write_bytes(draft / CARD, to_markdown(report).encode())
+        return {}
+
     made_of = {
         "settings": as_table(settings),
         "models": {name: encoder.fingerprint for name, encoder in encoders.items()},
         "normalize": normalize,
         "data": dataset.checksum(),
     }
-    if is_made(target, made_of, record=_MADE_OF):
-        return
-    dense = [
-        Dense(encoder, name=name, work=output / VECTORS, normalize=normalize)
-        for name, encoder in encoders.items()
-    ]
-    report = evaluate(
-        dataset,
-        [*dense, *([Lexical()] if settings.bm25 else [])],
-        splits=settings.splits,
-        measures=settings.measures,
-        depth=settings.depth,
-    )
-    with atomic_folder(target) as draft:
-        write_json(draft / _MADE_OF, made_of)
-        write_json(draft / "report.json", to_json(report))
-        write_bytes(draft / "README.md", to_markdown(report).encode())
+    made_once(output / EVALUATED, made_of, write, record=_MADE_OF)

@@ -210,7 +210,7 @@ def _train(
     report: Report | None,
 ) -> Finished:
     folder = Path(settings.output)
-    rows, graded, noted = _read(settings)
+    rows, graded, noted = _read(settings.data)
     if accelerator.is_main_process:
         write_json(folder / "data.json", noted)
     task = FineTuning(
@@ -271,19 +271,15 @@ def _inputs(settings: TrainSettings, checkpoint: Checkpoint) -> dict[str, str]:
     return {settings.model: checkpoint.fingerprint, **models, **checksums(data)}
 
 
-def _read(settings: TrainSettings) -> tuple[Rows, list[GradedRow], dict[str, Any]]:
+def _read(data: DataSettings) -> tuple[Rows, list[GradedRow], dict[str, Any]]:
     """Return the rows, the graded pairs, and what is to be said of both."""
-    data = settings.data
-    skip_bad = data.bad_rows == "skip"
-    rows = read_rows(data.train, split=data.split, skip_bad=skip_bad, pool=data.pool)
-    if data.fill == "random" and not rows.pool:
-        raise InputError("data.pool leaves no passage to draw random negatives from")
-    graded, left_out = read_graded(data.graded, skip_bad=skip_bad)
+    rows = read_rows(data)
+    graded, left_out = read_graded(data)
     sizes = Counter(pair.source for pair in graded)
     if data.graded and max(sizes.values(), default=0) < data.graded_batch:
         raise InputError(f"{len(graded)} graded pairs: no source fills data.graded_batch")
-    report = {**rows.counts, "left out": rows.skips.counts, "first left out": rows.skips.first}
-    report |= {"graded pairs": len(graded), "graded pairs left out": left_out.counts}
     small = {name: size for name, size in sizes.items() if size < data.graded_batch}
+    report = rows.report()
+    report |= {"graded pairs": len(graded), "graded pairs left out": left_out.counts}
     report |= {"graded pairs of sources below a batch, never used": small}
     return rows, graded, report

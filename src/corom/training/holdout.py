@@ -14,21 +14,20 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from corom.errors import InputError
-from corom.files import atomic_folder, read_json, write_json
-from corom.readers import Group, Pair, SkipReport
+from corom.readers import SkipReport
 from corom.readers.writing import write_lines
 from corom.training.examples import text_key
+from corom.training.inputs import Record, output_names, records_of, write_records
 from corom.training.mining_settings import HoldoutSettings
-from corom.training.provenance import checksums, is_made
-from corom.training.rows import output_names, records_of, row_of, write_records
+from corom.training.provenance import checksums, made_once
+from corom.training.rows import row_of
 from corom.training.tables import as_table
 
-REPORT = "report.json"
 TRAIN, DEV = "train", "dev"
 
 
@@ -47,33 +46,28 @@ def hold_out(settings: HoldoutSettings) -> HeldOut:
     settings, it is left. All records are in memory. Raises InputError where nothing can be held
     back, and FormatError for data that cannot be read.
     """
-    output = Path(settings.output)
-    made_of = {"settings": as_table(settings), "inputs": checksums(settings.data)}
-    names = output_names(settings.data)
-    if not is_made(output, made_of, record=REPORT):
+    output, names = Path(settings.output), output_names(settings.data)
+
+    def write(draft: Path) -> dict[str, Any]:
         skips = SkipReport()
-        kept = skips if settings.bad_rows == "skip" else None
-        read = {
-            name: list(records_of(path, split=settings.split, skips=kept))
-            for name, path in names.items()
-        }
+        read = {name: list(records_of(path, settings, skips=skips)) for name, path in names.items()}
         records = [record for some in read.values() for record in some]
-        held = _held(records, settings)
-        with atomic_folder(output) as draft:
-            place = 0
-            for name, some in read.items():
-                rest = (one for at, one in enumerate(some, place) if not held[at])
-                write_records(draft / TRAIN / name, rest, like=names[name])
-                place += len(some)
-            dev = [record for at, record in enumerate(records) if held[at]]
-            counts = _write_dev(draft / DEV, dev, records)
-            counts |= {"training records": len(records) - len(dev), **skips.counts}
-            write_json(draft / REPORT, {**made_of, "report": counts})
-    train = tuple(output / TRAIN / name for name in names)
-    return HeldOut(train, output / DEV, read_json(output / REPORT)["report"])
+        held, place = _held(records, settings), 0
+        for name, some in read.items():
+            rest = (one for at, one in enumerate(some, place) if not held[at])
+            write_records(draft / TRAIN / name, rest, like=names[name])
+            place += len(some)
+        dev = [record for at, record in enumerate(records) if held[at]]
+        counts = _write_dev(draft / DEV, dev, records)
+        counts["training records"] = len(records) - len(dev)
+        return {"report": counts | skips.counts}
+
+    made_of = {"settings": as_table(settings), "inputs": checksums(settings.data)}
+    counts = made_once(output, made_of, write)["report"]
+    return HeldOut(tuple(output / TRAIN / name for name in names), output / DEV, counts)
 
 
-def _held(records: Sequence[Group | Pair], settings: HoldoutSettings) -> list[bool]:
+def _held(records: Sequence[Record], settings: HoldoutSettings) -> list[bool]:
     """Return whether each record is held back: whole sets of connected ones, drawn at random."""
     sets = _connected(records)
     queries: dict[int, set[int]] = defaultdict(set)
@@ -95,7 +89,7 @@ def _held(records: Sequence[Group | Pair], settings: HoldoutSettings) -> list[bo
     return [name in drawn for name in sets]
 
 
-def _connected(records: Sequence[Group | Pair]) -> list[int]:
+def _connected(records: Sequence[Record]) -> list[int]:
     """Return, for each record, the first of all that are tied to it by queries and answers."""
     parents = list(range(len(records)))
 
@@ -115,9 +109,7 @@ def _connected(records: Sequence[Group | Pair]) -> list[int]:
     return [root(place) for place in range(len(records))]
 
 
-def _write_dev(
-    folder: Path, dev: Sequence[Group | Pair], records: Sequence[Group | Pair]
-) -> dict[str, int]:
+def _write_dev(folder: Path, dev: Sequence[Record], records: Sequence[Record]) -> dict[str, int]:
     """Write a data set in BEIR's form and return how many queries and passages it has."""
     passages: dict[str, str] = {}
     for record in records:

@@ -18,29 +18,21 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from corom.errors import InputError
-from corom.files import atomic_folder, read_json, write_json
 from corom.models.names import open_model
-from corom.readers import (
-    Group,
-    Pair,
-    SkipReport,
-    open_dataset,
-    open_passages,
-)
+from corom.readers import Group, SkipReport, open_dataset, open_passages
 from corom.records import Passage
-from corom.training.examples import text_key
+from corom.training.examples import Row, text_key
+from corom.training.inputs import Record, output_names, records_of, write_records
 from corom.training.mining_settings import MineSettings
 from corom.training.plan import plain_source, row_weights
 from corom.training.progress import Counted
-from corom.training.provenance import checksums, is_made, versions
-from corom.training.rows import in_pool, output_names, records_of, row_of, write_records
+from corom.training.provenance import checksums, made_once, versions
+from corom.training.rows import in_pool, row_of
 from corom.training.sources import Candidates, open_source
 from corom.training.tables import as_table
 
-Record: TypeAlias = Group | Pair
 MiningProgress: TypeAlias = Callable[[Counted], None]
 
-REPORT = "report.json"
 _RECORDS = 1024
 
 
@@ -71,17 +63,24 @@ def mine(settings: MineSettings, *, progress: MiningProgress | None = None) -> M
     when it is there already, made from the same inputs by the same settings, its report is
     returned. Raises InputError, and FormatError for data that cannot be read.
     """
-    output = Path(settings.output)
-    made_of = {"settings": as_table(settings), "inputs": _inputs(settings)}
-    if not is_made(output, made_of, record=REPORT):
+    output, names = Path(settings.output), output_names(settings.data)
+
+    def write(draft: Path) -> dict[str, Any]:
         miner = Miner(settings, progress=progress)
-        with atomic_folder(output) as draft:
-            for name, path in output_names(settings.data).items():
-                write_records(draft / name, miner.mined(path), like=path)
-            report = {**made_of, "versions": versions(), "report": miner.report()}
-            write_json(draft / REPORT, report)
-    files = tuple(output / name for name in output_names(settings.data))
-    return Mined(files=files, **read_json(output / REPORT)["report"])
+        for name, path in names.items():
+            write_records(draft / name, miner.mined(path), like=path)
+        return {"versions": versions(), "report": miner.report()}
+
+    made_of = {"settings": as_table(settings), "inputs": _inputs(settings)}
+    report = made_once(output, made_of, write)["report"]
+    return Mined(files=tuple(output / name for name in names), **report)
+
+
+def _inputs(settings: MineSettings) -> dict[str, str]:
+    model = {}
+    if settings.source == "dense":
+        model = {settings.model: open_model(settings.model).fingerprint}
+    return {**model, **checksums([*settings.data, *filter(None, [settings.corpus])])}
 
 
 class Ids:
@@ -129,20 +128,21 @@ class Miner:
         for path in map(Path, self.settings.data):
             if own and path.is_dir():
                 self._add(open_dataset(path).passages())
-            for record in self._records(path, self.skips, self.lost):
+            for record in records_of(path, self.settings, skips=self.skips, lost=self.lost):
                 self.total += 1
-                known = self.answers[text_key(record.query)]
-                known.extend(text for text in _positives(record) if text not in known)
+                row = row_of(record, source=plain_source(path.name))
+                known = self.answers[text_key(row.query)]
+                known.extend(text for text in row.positives if text not in known)
                 if isinstance(record, Group):
                     self.ids.note((*record.positives, *record.negatives))
                 if own:
-                    self._add(self._searched(record, source=plain_source(path.name)))
+                    self._add(self._searched(record, row))
         if not self.passages:
             raise InputError(f"no passage to mine in; {self.skips.describe()}")
 
-    def _searched(self, record: Record, *, source: str) -> Iterator[Passage]:
+    def _searched(self, record: Record, row: Row) -> Iterator[Passage]:
         """Yield those of a record's passages that may become negatives of others."""
-        (share,) = row_weights([row_of(record, source=source).source], self.settings.pool).tolist()
+        (share,) = row_weights([row.source], self.settings.pool).tolist()
         for passage in _passages(record, number=self.total):
             if in_pool(passage.content, share):
                 yield passage
@@ -154,15 +154,9 @@ class Miner:
             if place == len(self.passages):
                 self.passages.append(passage)
 
-    def _records(
-        self, path: Path, skips: SkipReport, lost: Counter[str] | None = None
-    ) -> Iterable[Record]:
-        kept = skips if self.settings.bad_rows == "skip" else None
-        return records_of(path, split=self.settings.split, skips=kept, counts=lost)
-
     def mined(self, path: Path) -> Iterator[Record]:
         """Yield the records of an input with their negatives."""
-        coming = iter(self._records(path, SkipReport()))
+        coming = iter(records_of(path, self.settings, skips=SkipReport()))
         while block := list(islice(coming, _RECORDS)):
             answers = [self.answers[text_key(record.query)] for record in block]
             offered = self.source.candidates([record.query for record in block], answers)
@@ -177,16 +171,16 @@ class Miner:
         """Return the places of a record's new negatives."""
         query = text_key(record.query)
         reasons = {text_key(text): "known positive" for text in self.answers[query]}
-        reasons |= {text_key(text): "negative already" for text in _negatives(record)}
+        already = row_of(record, source="").negatives
+        reasons |= {text_key(text): "negative already" for text in already}
         reasons[query] = "the query itself"
         left: list[tuple[int, int]] = []
         for rank, (place, score) in enumerate(zip(*candidates[:2], strict=True), start=1):
             if rank <= self.settings.skip_first:
                 reason = "ranked before the window"
-            elif score > candidates.bar:
-                reason = reasons.get(self.keys[place], "too close to the positive")
             else:
-                reason = reasons.get(self.keys[place], "")
+                near = "too close to the positive" if score > candidates.bar else ""
+                reason = reasons.get(self.keys[place], near)
             if reason:
                 self.dropped[reason] += 1
             else:
@@ -213,18 +207,6 @@ class Miner:
         }
 
 
-def _positives(record: Record) -> list[str]:
-    if isinstance(record, Pair):
-        return [record.positive]
-    return [passage.content for passage in record.positives]
-
-
-def _negatives(record: Record) -> list[str]:
-    if isinstance(record, Pair):
-        return list(record.negatives)
-    return [passage.content for passage in record.negatives]
-
-
 def _passages(record: Record, *, number: int) -> Iterable[Passage]:
     if isinstance(record, Group):
         return (*record.positives, *record.negatives)
@@ -236,11 +218,3 @@ def _extended(record: Record, found: Sequence[Passage]) -> Record:
     if isinstance(record, Group):
         return record._replace(negatives=(*record.negatives, *found))
     return record._replace(negatives=(*record.negatives, *(one.content for one in found)))
-
-
-def _inputs(settings: MineSettings) -> dict[str, str]:
-    paths = [*settings.data, *([settings.corpus] if settings.corpus else [])]
-    model = {}
-    if settings.source == "dense":
-        model = {settings.model: open_model(settings.model).fingerprint}
-    return {**model, **checksums(paths)}

@@ -9,17 +9,25 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from corom.errors import InputError
-from corom.files import LOCK, MANIFEST, check_manifest, read_json, sha256, write_json
+from corom.files import (
+    LOCK,
+    MANIFEST,
+    atomic_folder,
+    check_manifest,
+    read_json,
+    sha256,
+    write_json,
+)
 from corom.readers import open_dataset
 from corom.training.tables import as_table
 
-SETTINGS, DATA = "settings.json", "data.json"
+SETTINGS, DATA, REPORT = "settings.json", "data.json", "report.json"
 _PATTERNS = ("weights", "pool")
 _PACKAGES = ("corom", "torch", "accelerate", "numpy", "tokenizers", "safetensors")
 
@@ -85,22 +93,31 @@ def begin(
             )
 
 
-def is_made(folder: Path, made_of: Mapping[str, Any], *, record: str) -> bool:
-    """Return whether a step's folder is there, whole; `record` is its file that says of what.
+def made_once(
+    folder: Path,
+    made_of: Mapping[str, Any],
+    write: Callable[[Path], Mapping[str, Any]],
+    *,
+    record: str = REPORT,
+) -> dict[str, Any]:
+    """Return what the file `record` says of a folder: what it is made of, and what `write` said.
 
-    Raises InputError naming the first difference if it was made of anything else, ArtifactError
-    if a file is not what it was.
+    `write` fills an empty folder, which appears whole or not at all; one that is there, made of the
+    same, is left as it is. Raises InputError naming the first difference where it was made of
+    anything else, ArtifactError if a file is not what it was.
     """
-    if not (folder / MANIFEST).exists():
-        return False
-    check_manifest(folder)
-    found = read_json(folder / record)
+    if (folder / MANIFEST).exists():
+        check_manifest(folder)
+    else:
+        with atomic_folder(folder) as draft:
+            write_json(draft / record, {**made_of, **write(draft)})
+    found: dict[str, Any] = read_json(folder / record)
     if different := first_difference({key: found.get(key) for key in made_of}, made_of):
         raise InputError(
             f"{folder} was made otherwise ({different}); choose another output, or remove it to "
             "make it anew"
         )
-    return True
+    return found
 
 
 def first_difference(one: Any, other: Any, *, at: str = "") -> str:  # noqa: ANN401 - JSON

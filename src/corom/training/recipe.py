@@ -23,9 +23,9 @@ from corom.training.checks import (
     check_training,
     setting,
 )
+from corom.training.inputs import output_names
 from corom.training.mining_settings import MineSettings, SampleSettings
 from corom.training.pretraining import resized
-from corom.training.rows import output_names
 from corom.training.run_settings import check, check_numbers, check_whole
 from corom.training.settings import PretrainSettings, TrainSettings
 from corom.training.tables import from_table, merged, read_toml

@@ -34,7 +34,7 @@ from corom.training.frame import Finished, evaluate_every, read_finished, write_
 from corom.training.loop import Loop, held, in_evaluation, start_accelerator
 from corom.training.loss import info_nce
 from corom.training.progress import Report
-from corom.training.provenance import begin, checksums
+from corom.training.provenance import DATA, begin, checksums
 from corom.training.reranker_dev import RerankerDev
 from corom.training.rows import Rows, read_rows
 from corom.training.settings import RerankerSettings
@@ -183,8 +183,7 @@ def _train(
     folder, rows = Path(settings.output), _read(settings)
     task = Reranking(settings, checkpoint, rows=rows, accelerator=accelerator)
     if accelerator.is_main_process:
-        left_out = {"left out": rows.skips.counts, "first left out": rows.skips.first}
-        write_json(folder / "data.json", task.rows.noted({**rows.counts, **left_out}))
+        write_json(folder / DATA, task.rows.noted(rows.report()))
     optimizer, run = settings.optimizer, settings.run
     loop = Loop(
         task,
@@ -231,12 +230,8 @@ def _check(settings: RerankerSettings, checkpoint: Checkpoint, *, processes: int
 
 
 def _read(settings: RerankerSettings) -> Rows:
-    data = settings.data
-    skip_bad = data.bad_rows == "skip"
-    rows = read_rows(data.train, split=data.split, skip_bad=skip_bad, pool=data.pool)
-    if data.fill == "random" and not rows.pool:
-        raise InputError("data.pool leaves no passage to draw random negatives from")
-    if data.fill == "none" and (alone := rows.counts["rows without negatives"]):
+    rows = read_rows(settings.data)
+    if settings.data.fill == "none" and (alone := rows.counts["rows without negatives"]):
         raise InputError(
             f"{alone} of {len(rows.rows)} rows have no negatives, which teach a reranker nothing; "
             "mine some (corom mine), or set data.fill = 'random'"
