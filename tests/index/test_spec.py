@@ -4,6 +4,7 @@ import pytest
 
 from corom.errors import ArtifactError, InputError
 from corom.index import BM25Options, ExactOptions, HnswOptions, IndexSpec, IvfPqOptions
+from corom.index.spec import differences
 
 SPECS = [
     IndexSpec(options=ExactOptions(precision="int8"), dim=768, fingerprint="ab", source="cd"),
@@ -72,9 +73,9 @@ def test_bad_values_are_refused(make, message):
 
 def test_differences_name_both_values():
     other = IndexSpec(options=ExactOptions(), dim=512, fingerprint="xy", source="cd", model="m")
-    found = SPECS[0].differences(other)
+    found = differences(SPECS[0], other)
     assert "dim: 768 != 512" in found
-    assert "fingerprint: ab != xy" in found
+    assert "fingerprint: 'ab' != 'xy'" in found
     assert len(found) == 3  # the name of the model is no difference
 
 

@@ -261,7 +261,7 @@ class TestRefusals:
     def test_resuming_something_else(self, builds):
         other = spec(ExactOptions(precision="int8"), source="another corpus")
         with (
-            pytest.raises(ArtifactError, match="source: another corpus != sample"),
+            pytest.raises(ArtifactError, match="source: 'another corpus' != 'sample'"),
             open_writer(builds / "exact", other),
         ):
             pass

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from corom.errors import ArtifactError, InputError
+from corom.index.spec import differences
 from corom.sharding.plan import ShardTask
 from corom.sharding.shards import read_receipt, read_shard, write_shard
 from corom.sharding.sources import Place
@@ -89,4 +90,4 @@ def test_a_wrong_spec_is_refused(change: dict, what: str) -> None:
 
 def test_a_spec_there_and_back() -> None:
     assert ShardSpec.from_json(SPEC.as_json()) == SPEC
-    assert replace(SPEC, dim=4).differences(SPEC) == ["dim: 4 != 8"]
+    assert differences(replace(SPEC, dim=4, model="elsewhere"), SPEC) == ["dim: 4 != 8"]

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from corom.encoder import Encoder, Progress
 from corom.errors import InputError
 from corom.index.parts import PartOf, blended, parts_of
-from corom.index.spec import BM25Options, IndexSpec
+from corom.index.spec import IndexSpec
 from corom.index.writer import open_writer
 from corom.records import Passage
 from corom.splitting import Splitter
@@ -94,8 +94,7 @@ def fill(
 
 def check_makers(spec: IndexSpec, *, encoder: Encoder | None, splitter: Splitter | None) -> None:
     """Raise InputError unless these make the vectors and parts of an index of this spec."""
-    words = isinstance(spec.options, BM25Options)
-    if words != (encoder is None):
+    if spec.is_words != (encoder is None):
         raise InputError("an index of vectors needs an encoder, one of words takes none")
     if encoder is not None and spec.fingerprint != encoder.fingerprint:
         raise InputError(f"the spec's fingerprint is not the encoder's, {encoder.fingerprint}")

@@ -9,7 +9,7 @@ from corom.errors import ArtifactError
 from corom.files import MANIFEST
 from corom.index.bm25 import BM25Index
 from corom.index.folder import Manifest, check_files, read_manifest
-from corom.index.spec import BM25Options, IndexSpec
+from corom.index.spec import IndexSpec
 from corom.index.vector_index import VectorIndex
 from corom.index.writer import open_collection
 
@@ -56,13 +56,13 @@ def _open(folder: Path, manifest: Manifest, *, deep: bool) -> Index:
     check_files(folder, deep=deep)
     collection = open_collection(folder, manifest)
     extras = {role: folder / name for role, name in manifest.extras.items()}
-    if isinstance(manifest.spec.options, BM25Options):
+    if manifest.spec.is_words:
         return BM25Index(collection, lexicon=extras.get("lexicon"))
     return VectorIndex(collection, neighbours=extras.get("graph"))
 
 
 def _require(folder: Path, spec: IndexSpec, **wanted: object) -> None:
-    if isinstance(spec.options, BM25Options):
+    if spec.is_words:
         return
     for name, value in wanted.items():
         found = getattr(spec, name)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from corom.errors import InputError
 from corom.files import atomic_write
-from corom.index.spec import ExactOptions, IndexSpec
+from corom.index.spec import IndexSpec
 from corom.records import Passage
 from corom.text import clean
 from corom.vectors import Vectors
@@ -64,7 +64,7 @@ def make_segment(
     """Return a segment in memory; InputError for ids or vectors that cannot be used."""
     ids = encode_ids([passage.id for passage in passages])
     _check_fields(passages, spec.keep)
-    if not spec.dim:
+    if spec.is_words:
         if vectors is not None:
             raise InputError("this index holds words: give passages without vectors")
         return Segment(ids, passages)
@@ -78,8 +78,7 @@ def make_segment(
     stored = vectors.astype(spec.vector_type, copy=False)
     if not np.isfinite(stored).all():
         raise InputError("a vector does not fit into float16; use vector_type float32")
-    precision = spec.options.precision if isinstance(spec.options, ExactOptions) else "fp32"
-    return Segment(ids, passages, stored, *quantized(vectors, precision))
+    return Segment(ids, passages, stored, *quantized(vectors, spec.scan))
 
 
 def encode_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from corom.checks import require_one_of, require_whole
@@ -114,21 +114,30 @@ class IndexSpec:
     """the columns kept beside id, title and text, to be shown and to filter by"""
 
     def __post_init__(self) -> None:
-        words = isinstance(self.options, BM25Options)
-        if type(self.dim) is not int or self.dim < 0 or words == bool(self.dim):
-            wanted = "0 for bm25" if words else "1 or more"
+        if type(self.dim) is not int or self.dim < 0 or self.is_words == bool(self.dim):
+            wanted = "0 for bm25" if self.is_words else "1 or more"
             raise InputError(f"dim is {self.dim!r}; it must be {wanted}")
         require_one_of("vector_type", self.vector_type, get_args(VectorType))
         require_whole("part_tokens", self.part_tokens, low=0)
         if not 0 <= self.whole_share < 1:
             raise InputError(f"whole_share is {self.whole_share!r}; it must be from 0 to below 1")
-        if self.whole_share and (words or not self.part_tokens):
+        if self.whole_share and (self.is_words or not self.part_tokens):
             raise InputError("whole_share is for vectors of parts: it needs part_tokens, no bm25")
         check_columns(self.keep)
         if isinstance(self.options, IvfPqOptions) and self.dim % self.options.bytes_per_vector:
             raise InputError(
                 f"bytes_per_vector {self.options.bytes_per_vector} does not divide dim {self.dim}"
             )
+
+    @property
+    def is_words(self) -> bool:
+        """Whether it is of words; if not, of vectors."""
+        return isinstance(self.options, BM25Options)
+
+    @property
+    def scan(self) -> Precision:
+        """What is read first where every passage is compared with a query."""
+        return self.options.precision if isinstance(self.options, ExactOptions) else "fp32"
 
     @property
     def is_unit(self) -> bool:
@@ -156,10 +165,18 @@ class IndexSpec:
                 "use the version of corom that made it, or make it again"
             ) from None
 
-    def differences(self, other: IndexSpec) -> list[str]:
-        """Return `name: mine != theirs` for every field but the model's name that differs."""
-        pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
-        return [f"{name}: {a} != {b}" for name, a, b in pairs if a != b and name != "model"]
+
+def differences(wanted: object, found: object) -> list[str]:
+    """Return `name: wanted != found` for every field of two specs of one class that differs.
+
+    Another name of the same model is no difference: that would be the fingerprint's.
+    """
+    values, others = vars(wanted), vars(found)
+    return [
+        f"{name}: {value!r} != {others[name]!r}"
+        for name, value in values.items()
+        if value != others[name] and name != "model"
+    ]
 
 
 def check_columns(names: tuple[str, ...]) -> None:

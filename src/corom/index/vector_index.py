@@ -17,7 +17,7 @@ from corom.errors import InputError
 from corom.index.collection import Collection
 from corom.index.rescoring import rescored
 from corom.index.segments import check_vectors, make_segment
-from corom.index.spec import BM25Options, ExactOptions, IndexSpec, Options, VectorType
+from corom.index.spec import ExactOptions, IndexSpec, Options, VectorType
 from corom.index.where import Where
 from corom.index.writer import save
 from corom.ranking import TopK
@@ -48,7 +48,7 @@ class VectorIndex:
 
     def __init__(self, collection: Collection, *, neighbours: Path | None = None) -> None:
         """For `open_index`; use `VectorIndex.new` to begin one in memory."""
-        if isinstance(collection.spec.options, BM25Options):
+        if collection.spec.is_words:
             raise InputError("options are those of bm25; use BM25Index")
         self.collection = collection
         self._first = _FirstPasses(collection.spec, neighbours)
@@ -214,9 +214,8 @@ class _FirstPasses:
         from corom.index.scan import Scanner
 
         if self._exact is None:
-            options = self._spec.options
-            precision = options.precision if isinstance(options, ExactOptions) else "fp32"
-            self._exact = Scanner(self._spec.dim, precision, vector_type=self._spec.vector_type)
+            spec = self._spec
+            self._exact = Scanner(spec.dim, spec.scan, vector_type=spec.vector_type)
         return self._exact
 
 

@@ -41,7 +41,7 @@ from corom.index.segments import (
     write_array,
     write_segment,
 )
-from corom.index.spec import BM25Options, ExactOptions, IndexSpec
+from corom.index.spec import BM25Options, ExactOptions, IndexSpec, differences
 from corom.records import Passage
 from corom.vectors import Vectors
 
@@ -95,10 +95,10 @@ def _prepared(folder: Path, spec: IndexSpec | None) -> Manifest:
 
 def require_spec(folder: Path | str, wanted: IndexSpec, found: IndexSpec) -> None:
     """Raise ArtifactError, naming what differs, unless the index that was found is the wanted."""
-    if differences := wanted.differences(found):
-        only = [each.partition(":")[0] for each in differences] == ["source"]
+    if different := differences(wanted, found):
+        only = [each.partition(":")[0] for each in different] == ["source"]
         raise ArtifactError(
-            f"{folder} holds an index of something else ({'; '.join(differences)}); "
+            f"{folder} holds an index of something else ({'; '.join(different)}); "
             + ("if its corpus has changed, update it (corom index --update), " if only else "")
             + "remove it or choose another folder"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -13,6 +12,7 @@ from corom.encoder import Encoder, Progress
 from corom.errors import ArtifactError, InputError
 from corom.extras import need
 from corom.files import LOCK, MANIFEST, writer_lock
+from corom.index.spec import differences
 from corom.sharding.folder import ShardedVectors, open_shards, write_vectors_manifest
 from corom.sharding.plan import Plan, ShardTask, make_plan, read_plan, write_plan
 from corom.sharding.pool import run_processes
@@ -142,10 +142,9 @@ def _plan(
 
 
 def _require_same(folder: Path, wanted: ShardSpec, found: ShardSpec) -> None:
-    # Another path to the same model is no difference.
-    if differences := replace(wanted, model=found.model).differences(found):
+    if different := differences(wanted, found):
         raise ArtifactError(
-            f"{folder} holds another encoding ({'; '.join(differences)}); remove it or choose "
+            f"{folder} holds another encoding ({'; '.join(different)}); remove it or choose "
             "another folder"
         )
 

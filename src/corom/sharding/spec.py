@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from corom.checks import require_one_of, require_whole
@@ -60,8 +60,3 @@ class ShardSpec:
                 f"the folder describes vectors this version cannot read ({error}); use the "
                 "version of corom that made them, or encode again"
             ) from None
-
-    def differences(self, other: ShardSpec) -> list[str]:
-        """Return `name: mine != theirs` for every field that differs."""
-        pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
-        return [f"{name}: {a!r} != {b!r}" for name, a, b in pairs if a != b]

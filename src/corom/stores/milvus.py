@@ -23,7 +23,7 @@ import numpy as np
 from corom.errors import ArtifactError
 from corom.extras import need
 from corom.index.segments import check_vectors
-from corom.index.spec import BM25Options, HnswOptions, IndexSpec, IvfPqOptions
+from corom.index.spec import HnswOptions, IndexSpec, IvfPqOptions
 from corom.records import Hit, Passage
 from corom.stores.base import Store, WordStore
 from corom.stores.frame import Connection, ServerIndex, ranked_by_rule, require_ids, require_k
@@ -101,7 +101,7 @@ def open_milvus(address: Address, *, deadline: float) -> Store | WordStore:
         )
     client.run(lambda live, left: live.load_collection(collection, timeout=left), longest=600)
     rows = client.run(lambda live, left: count(live, collection, left))
-    kind = MilvusWords if isinstance(spec.options, BM25Options) else MilvusVectors
+    kind = MilvusWords if spec.is_words else MilvusVectors
     return kind(client, collection=collection, spec=spec, rows=rows)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from corom.errors import ArtifactError, InputError
 from corom.index.segments import make_segment
-from corom.index.spec import BM25Options, ExactOptions, HnswOptions, IndexSpec, IvfPqOptions
+from corom.index.spec import HnswOptions, IndexSpec, IvfPqOptions
 from corom.records import Passage
 from corom.stores.frame import ServerLoader
 from corom.stores.milvus import SPECS, Client, count, resolve, write_spec
@@ -46,7 +46,7 @@ class MilvusLoader(ServerLoader):
         self._collection = build_name(address.name, spec)
         try:
             _require_possible(spec)
-            if isinstance(spec.options, BM25Options):
+            if spec.is_words:
                 self._client.run(_require_words)
             self.complete = self._points_here()
             self.done = self._begin()
@@ -182,7 +182,7 @@ def _schema(live: Any, spec: IndexSpec) -> Any:  # noqa: ANN401
     schema = live.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=_ID_BYTES)
     schema.add_field("title", DataType.VARCHAR, max_length=_MOST_BYTES)
-    if not isinstance(spec.options, BM25Options):
+    if not spec.is_words:
         schema.add_field("text", DataType.VARCHAR, max_length=_MOST_BYTES)
         half = spec.vector_type == "float16"
         kind = DataType.FLOAT16_VECTOR if half else DataType.FLOAT_VECTOR
@@ -212,7 +212,7 @@ def _schema(live: Any, spec: IndexSpec) -> Any:  # noqa: ANN401
 def _index(spec: IndexSpec) -> tuple[str, dict[str, Any]]:
     """Return the field that is indexed and how."""
     options = spec.options
-    if isinstance(options, BM25Options):
+    if spec.is_words:
         params: dict[str, Any] = {"bm25_k1": 1.2, "bm25_b": 0.75}
         kind = "SPARSE_INVERTED_INDEX"
         return "words", {"index_type": kind, "metric_type": "BM25", "params": params}
@@ -226,10 +226,9 @@ def _index(spec: IndexSpec) -> tuple[str, dict[str, Any]]:
 
 
 def _require_possible(spec: IndexSpec) -> None:
-    options = spec.options
-    if isinstance(options, ExactOptions) and options.precision != "fp32":
+    if spec.scan != "fp32":
         raise InputError(
-            f"Milvus has no exact search that reads {options.precision} first; leave out --scan"
+            f"Milvus has no exact search that reads {spec.scan} first; leave out --scan"
         )
 
 

@@ -8,7 +8,7 @@ from typing import cast
 from corom.errors import InputError
 from corom.index import open_index, open_writer
 from corom.index.building import Writer
-from corom.index.spec import BM25Options, IndexSpec
+from corom.index.spec import IndexSpec
 from corom.stores.base import Store, WordStore
 from corom.stores.retrying import DEADLINE
 from corom.stores.uri import is_uri, parse_uri
@@ -63,6 +63,6 @@ def open_any_writer(place: str | Path, spec: IndexSpec) -> Writer:
 
 def by_kind(index: Store | WordStore) -> tuple[Store | None, WordStore | None]:
     """Return an index as one of vectors or as one of words; the other is None."""
-    if isinstance(index.spec.options, BM25Options):
+    if index.spec.is_words:
         return None, cast("WordStore", index)
     return cast("Store", index), None

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from corom.errors import ArtifactError, InputError
 from corom.extras import need
 from corom.index.segments import check_vectors
-from corom.index.spec import ExactOptions, HnswOptions, IndexSpec
+from corom.index.spec import HnswOptions, IndexSpec
 from corom.records import Hit, Passage
 from corom.stores.frame import Connection, ServerIndex, ranked_by_rule, require_ids, require_k
 from corom.stores.retrying import DEADLINE
@@ -176,8 +176,7 @@ class PostgresStore(ServerIndex):
         kind = vector_type(self._spec)
         score = f"-(embedding <#> %(q)s::{kind})"
         relation = self._relation
-        options = self._spec.options
-        if isinstance(options, ExactOptions) and options.precision == "binary":
+        if self._spec.scan == "binary":
             bits = f"binary_quantize(%(q)s::{kind})"
             some = max(10 * k, 1000)
             relation = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from corom.errors import ArtifactError, InputError
 from corom.index.segments import make_segment
-from corom.index.spec import ExactOptions, HnswOptions, IndexSpec
+from corom.index.spec import HnswOptions, IndexSpec
 from corom.records import Passage
 from corom.stores.frame import ServerLoader
 from corom.stores.naming import build_name
@@ -95,8 +95,7 @@ class PostgresLoader(ServerLoader):
         self._locked = True
 
     def _prepare(self, live: Any) -> tuple[int, bool]:  # noqa: ANN401
-        options = self._spec.options
-        binary = isinstance(options, ExactOptions) and options.precision == "binary"
+        binary = self._spec.scan == "binary"
         prepare(live, halves=binary or self._spec.vector_type == "float16")
         row = live.execute(
             "SELECT rows, complete FROM corom_indexes WHERE relation = %s", [self._relation]
@@ -156,12 +155,9 @@ class PostgresLoader(ServerLoader):
 
 
 def _require_possible(spec: IndexSpec) -> None:
-    options = spec.options
-    if isinstance(options, HnswOptions):
-        return
-    if isinstance(options, ExactOptions) and options.precision in ("fp32", "binary"):
-        return
-    raise InputError(
-        f"PostgreSQL holds no index of kind {options.kind} as asked for; take --kind exact (with "
-        "--scan binary if you like) or hnsw"
-    )
+    kind = spec.options.kind
+    if kind not in ("exact", "hnsw") or spec.scan not in ("fp32", "binary"):
+        raise InputError(
+            f"PostgreSQL holds no index of kind {kind} as asked for; take --kind exact (with "
+            "--scan binary if you like) or hnsw"
+        )
