@@ -159,11 +159,22 @@ def test_a_file_that_is_replaced_keeps_who_may_read_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["[1]", '{"files": [1]}', '{"files": {"a": {}}}', '{"files": {"a": 1}}', "[" * 100_000]
+    "text",
+    [
+        *("[1]", "{}", "[" * 100_000, '{"files": [1]}', '{"files": {"a": {}}}'),
+        *('{"files": {"a": 1}}', '{"files": {"a": {"bytes": 0, "sha256": null}}}'),
+    ],
 )
 def test_what_is_no_manifest(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(ArtifactError, match=r"manifest\.json is"):
+    for options in ({}, {"missing_ok": True}):
+        with pytest.raises(ArtifactError, match=r"manifest\.json is"):
+            check_manifest(tmp_path, **options)
+
+
+def test_a_folder_without_a_manifest_passes_where_it_may(tmp_path: Path) -> None:
+    check_manifest(tmp_path, missing_ok=True)
+    with pytest.raises(ArtifactError, match=r"manifest\.json is missing"):
         check_manifest(tmp_path)
 
 

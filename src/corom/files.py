@@ -249,8 +249,13 @@ def write_manifest(folder: Path) -> None:
         name = path.relative_to(folder).as_posix()
         if name != MANIFEST:
             _sync(path)
-            entries[name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+            entries[name] = file_entry(path)
     write_json(folder / MANIFEST, {"files": entries})
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """Return what a manifest says of a finished file."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever json holds
@@ -280,14 +285,18 @@ def read_json_text(path: Path) -> tuple[Any, str]:
 
 
 def check_manifest(
-    folder: Path, *, deep: bool = True, names: Collection[str] | None = None
+    folder: Path,
+    *,
+    deep: bool = True,
+    names: Collection[str] | None = None,
+    missing_ok: bool = False,
 ) -> None:
     """Raise ArtifactError naming the first file that is missing, of another size or changed.
 
     `deep=False` compares sizes only (no reading). `names` checks these files alone, if listed.
-    A folder without a manifest is refused.
+    A folder without a manifest is refused, or passes if that is `missing_ok`.
     """
-    for name, entry in _entries(folder / MANIFEST).items():
+    for name, entry in manifest_entries(folder, missing_ok=missing_ok).items():
         if names is not None and name not in names:
             continue
         path = folder / name
@@ -300,14 +309,18 @@ def check_manifest(
             raise ArtifactError(f"{path} is corrupt: its checksum differs from its manifest's")
 
 
-def _entries(path: Path) -> dict[str, Any]:
-    """Return what a manifest says of each file."""
+def manifest_entries(folder: Path, *, missing_ok: bool = False) -> dict[str, Any]:
+    """Return what a folder's manifest says of each file: see `file_entry`."""
+    path = folder / MANIFEST
+    if missing_ok and not path.is_file():
+        return {}
     value = read_json(path)
-    entries = value.get("files", {}) if isinstance(value, dict) else None
+    entries = value.get("files") if isinstance(value, dict) else None
     if not isinstance(entries, dict) or not all(map(_says_all, entries.values())):
         raise ArtifactError(f"{path} is no manifest: it must say bytes and sha256 of each file")
     return entries
 
 
 def _says_all(entry: object) -> bool:
-    return isinstance(entry, dict) and entry.keys() >= {"bytes", "sha256"}
+    kinds = {"bytes": int, "sha256": str}
+    return isinstance(entry, dict) and all(type(entry.get(k)) is kinds[k] for k in kinds)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from corom.errors import ArtifactError
-from corom.files import MANIFEST, check_manifest, read_object, sha256
+from corom.files import check_manifest, manifest_entries, sha256
 from corom.models.config import Encoding, Shape
 from corom.models.dense import Dense, read_dense
 from corom.models.int8 import Int8Weights, read_int8, restored_weights
@@ -89,7 +89,7 @@ class Checkpoint:
         files = weight_files(self.folder)
         if not files:
             return restored_weights(self.read_int8())
-        _check_hashes(self.folder, {path.name for path in files})
+        self._check(*files)
         return canonical(read_safetensors(files), shape=self.shape, source=self.folder)
 
     def read_tensors(self, names: Container[str]) -> Weights:
@@ -98,7 +98,7 @@ class Checkpoint:
         A name that is not there is left out.
         """
         files = weight_files(self.folder)
-        _check_hashes(self.folder, {path.name for path in files})
+        self._check(*files)
         found = read_safetensors(files, wanted=names.__contains__)
         return {canonical_name(name): tensor for name, tensor in found.items()}
 
@@ -106,7 +106,7 @@ class Checkpoint:
         """Return the int8 form in the folder, manifest checked; ArtifactError if there is none."""
         if self.int8_file is None:
             raise ArtifactError(f"{self.folder} holds no {INT8}")
-        _check_hashes(self.folder, {INT8})
+        self._check(self.int8_file)
         found = read_int8(self.int8_file, shape=self.shape)
         made_from = found.source_sha256
         if made_from and weight_files(self.folder) and made_from != weights_identity(self.folder):
@@ -115,6 +115,10 @@ class Checkpoint:
                 "make a folder anew with corom convert --precision int8"
             )
         return found
+
+    def _check(self, *files: Path) -> None:
+        names = {path.name for path in files}
+        check_manifest(self.folder, names=names, missing_ok=True)
 
 
 def load_checkpoint(
@@ -130,10 +134,10 @@ def load_checkpoint(
     folder = Path(folder)
     if not folder.is_dir():
         raise ArtifactError(f"{folder} is not a model folder: it does not exist or is a file")
-    if recorded := _recorded(folder):
+    if recorded := manifest_entries(folder, missing_ok=True):
         check_manifest(folder, deep=False)
         small = {name for name in recorded if name.endswith((".json", ".txt")) or "/" in name}
-        _check_hashes(folder, small)
+        check_manifest(folder, names=small)
     shape = read_shape(folder)
     encoding = read_encoding(folder, positions=shape.positions, stated=stated)
     tokenizer_json = read_tokenizer(folder, shape=shape, encoding=encoding)
@@ -156,22 +160,6 @@ def load_checkpoint(
     )
 
 
-def _recorded(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file the folder's manifest lists; nothing without a manifest."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        return {}
-    try:
-        return {name: entry["sha256"] for name, entry in read_object(path)["files"].items()}
-    except (KeyError, TypeError, AttributeError):
-        raise ArtifactError(f"{path} is corrupt, or not corom's; fetch the model again") from None
-
-
-def _check_hashes(folder: Path, names: set[str]) -> None:
-    if (folder / MANIFEST).is_file():
-        check_manifest(folder, names=names)
-
-
 def weights_identity(folder: Path) -> str:
     """Return the SHA-256 that stands for the weights in `folder`.
 
@@ -190,7 +178,9 @@ def weights_identity(folder: Path) -> str:
         )
     if not files:
         raise ArtifactError(f"{folder} holds no model.safetensors, {SHARDED} or {INT8}")
-    recorded = _recorded(folder)
-    digests = [recorded.get(path.name) or sha256(path) for path in files]
+    recorded = manifest_entries(folder, missing_ok=True)
+    digests = [
+        recorded[path.name]["sha256"] if path.name in recorded else sha256(path) for path in files
+    ]
     together = hashlib.sha256("".join(digests).encode()).hexdigest()
     return digests[0] if len(digests) == 1 else together
