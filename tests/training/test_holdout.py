@@ -103,6 +103,17 @@ def test_bad_rows(settings, tmp_path):
     made = hold_out(settings(data=data, queries=2, bad_rows="skip"))
     assert made.counts["training records"] == 3
     assert sum(made.counts.values()) == 2 + 5 + 3 + 1
+
+
+def test_judgements_of_what_is_not_there_are_counted(settings, dataset):
+    with (dataset / "qrels.train.tsv").open("a") as file:
+        file.write("1\t0\t9999\t1\n777\t0\t1\t1\n")
+    counts = hold_out(settings(data=[str(dataset)], queries=20)).counts
+    assert counts["judgements of passages that are not there"] == 1
+    assert counts["judgements of queries that are not there"] == 1
+
+
+def test_impossible_settings_are_refused(settings):
     with pytest.raises(InputError, match="queries is 0"):
         settings(queries=0)
     with pytest.raises(InputError, match="names no file"):

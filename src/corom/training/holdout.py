@@ -11,7 +11,7 @@ is never learned. An answer of the dev set may still stand among the negatives o
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,8 +49,11 @@ def hold_out(settings: HoldoutSettings) -> HeldOut:
     output, names = Path(settings.output), output_names(settings.data)
 
     def write(draft: Path) -> dict[str, Any]:
-        skips = SkipReport()
-        read = {name: list(records_of(path, settings, skips=skips)) for name, path in names.items()}
+        skips, lost = SkipReport(), Counter[str]()
+        read = {
+            name: list(records_of(path, settings, skips=skips, lost=lost))
+            for name, path in names.items()
+        }
         records = [record for some in read.values() for record in some]
         held, place = _held(records, settings), 0
         for name, some in read.items():
@@ -60,7 +63,7 @@ def hold_out(settings: HoldoutSettings) -> HeldOut:
         dev = [record for at, record in enumerate(records) if held[at]]
         counts = _write_dev(draft / DEV, dev, records)
         counts["training records"] = len(records) - len(dev)
-        return {"report": counts | skips.counts}
+        return {"report": counts | skips.counts | lost}
 
     made_of = {"settings": as_table(settings), "inputs": checksums(settings.data)}
     counts = made_once(output, made_of, write)["report"]
