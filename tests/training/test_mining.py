@@ -244,6 +244,19 @@ def test_bad_lines_raise_or_are_counted_and_no_text_is_reported(settings, pairs)
     assert "头痛" not in report
 
 
+@pytest.mark.parametrize("own_corpus", [False, True])
+def test_passages_that_cannot_be_read_raise_or_are_counted(settings, dataset, own_corpus):
+    with (dataset / "corpus.tsv").open("a", encoding="utf-8") as file:
+        file.write("1\t另一段\n")
+    more = {"data": [str(dataset)], "source": "random"}
+    if own_corpus:
+        more = {"corpus": str(dataset), "source": "random"}
+    with pytest.raises(FormatError, match="repeats the id"):
+        mine(settings(**more))
+    mined = mine(settings(**more, bad_rows="skip"))
+    assert (mined.passages, mined.left_out) == (60, {"duplicate": 1})
+
+
 def test_impossible_settings_are_refused(settings, pairs, tmp_path):
     for change, message in (
         ({"data": []}, "names no file"),

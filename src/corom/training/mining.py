@@ -122,12 +122,14 @@ class Miner:
 
     def _survey(self) -> None:
         """Read everything once: the pool, each text once, and what is known to answer what."""
-        own = not self.settings.corpus
+        own, skip = not self.settings.corpus, self.settings.bad_rows == "skip"
         if not own:
-            self._add(open_passages(self.settings.corpus))
+            skips = self.skips if skip else None
+            self._add(open_passages(self.settings.corpus, skips=skips))
         for path in map(Path, self.settings.data):
-            if own and path.is_dir():
-                self._add(open_dataset(path).passages())
+            if own and path.is_dir():  # what is left out of it is counted with its records
+                skips = SkipReport() if skip else None
+                self._add(open_dataset(path, skips=skips).passages())
             for record in records_of(path, self.settings, skips=self.skips, lost=self.lost):
                 self.total += 1
                 row = row_of(record, source=plain_source(path.name))
