@@ -165,6 +165,21 @@ def test_tei_similarity_and_rerank(client, encoder):
     assert set(post(client, "/rerank", query=query, texts=texts)[0]) == {"index", "score"}
 
 
+@pytest.mark.parametrize(
+    ("texts", "which"), [(["头", "血" * 300], "text 1 "), (["头"], "the query ")]
+)
+def test_a_text_that_is_too_long_is_told_by_its_place(client, texts, which):
+    query = "头痛" if len(texts) > 1 else "血" * 300
+    inputs = {"source_sentence": query, "sentences": texts}
+    for path, body in (
+        ("/rerank", {"query": query, "texts": texts, "truncate": False}),
+        ("/similarity", {"inputs": inputs, "parameters": {"truncate": False}}),
+    ):
+        status, told = error(client, path, **body)
+        assert (status, told["code"]) == (422, "too_long")
+        assert told["message"].startswith(which)
+
+
 def test_tei_info(client, encoder):
     info = client.get("/info").json()
     assert info["model_id"] == "tiny"

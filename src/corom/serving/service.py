@@ -169,7 +169,8 @@ class Service:
         """
         found = await self.texts.encode(queries=queries, passages=passages)
         longest = None if truncate else self.encoder.max_length
-        return _noted(request, found, longest=longest)
+        first = len(queries) if passages else 0
+        return _noted(request, found, longest=longest, first=first)
 
     async def cosines(
         self, request: Request, query: str, texts: Sequence[str], *, truncate: bool = True
@@ -264,16 +265,19 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def _noted(request: Request, found: Encoded, *, longest: int | None) -> Encoded:
-    """Note what was read for the log; raise ApiError if a text is over `longest` tokens."""
+def _noted(request: Request, found: Encoded, *, longest: int | None, first: int = 0) -> Encoded:
+    """Note what was read for the log; raise ApiError if a text is over `longest` tokens.
+
+    The request's texts begin behind the `first`, its query.
+    """
     record = record_of(request.scope)
     record.texts += len(found.vectors)
     record.tokens += found.tokens
     if found.truncated and longest is not None:
+        place = found.truncated[0] - first
+        which = "the query" if place < 0 else f"text {place}"
         raise ApiError(
-            422,
-            f"text {found.truncated[0]} is over {longest} tokens; shorten it, or set truncate",
-            code="too_long",
+            422, f"{which} is over {longest} tokens; shorten it, or set truncate", code="too_long"
         )
     return found
 
