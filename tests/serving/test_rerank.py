@@ -130,6 +130,11 @@ def test_without_a_reranker_the_cosines_rank(serve: Callable[..., TestClient]) -
     assert [result["relevance_score"] for result in found["results"]] == [
         rank["score"] for rank in ranks
     ]
+    named = serve(names=("clinic", "rerank-v3.5"))  # the same names as elsewhere
+    for name in ("clinic", "rerank-v3.5"):
+        found = post(named, "/v1/rerank", query=QUERY, documents=TEXTS, model=name)
+        assert found["model"] == "clinic"
+    assert refused(named, "/v1/rerank", query=QUERY, documents=TEXTS, model="tiny")[0] == 404
 
 
 def test_a_search_is_that_of_a_searcher_with_a_second_pass(

@@ -79,6 +79,12 @@ def draining() -> ApiError:
     return ApiError(503, "the server is shutting down; try again", code="draining", retry_after_s=5)
 
 
+def other_model(name: str) -> ApiError:
+    """Return the error for a request that names another model: the answer would be wrong."""
+    message = f"the model served here is {name}"
+    return ApiError(404, message, code="model_not_found", param="model")
+
+
 def too_late(timeout_s: float) -> ApiError:
     """Return the error for a request that was not answered in time."""
     return ApiError(504, f"no answer within {timeout_s:g} s; send less, or later", code="timeout")

@@ -6,7 +6,7 @@ from base64 import b64encode
 
 from fastapi import APIRouter, Request, Response
 
-from corom.serving.errors import ApiError
+from corom.serving.errors import other_model
 from corom.serving.schemas import EmbeddingsRequest, EmbeddingsResponse, Model, Models
 from corom.serving.service import Service, json_response
 
@@ -16,14 +16,8 @@ def routes(service: Service) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
     def check(name: str | None) -> None:
-        # Another model's vectors would be wrong in silence.
-        if name is not None and name not in service.names:
-            raise ApiError(
-                404,
-                f"the model served here is {service.name}",
-                code="model_not_found",
-                param="model",
-            )
+        if name not in (None, *service.names):
+            raise other_model(service.name)
 
     @router.post("/embeddings", response_model=EmbeddingsResponse)
     async def embeddings(request: Request, body: EmbeddingsRequest) -> Response:

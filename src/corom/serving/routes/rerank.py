@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 
 from corom.records import Hit
 from corom.reranker import reordered, squashed
-from corom.serving.errors import ApiError
+from corom.serving.errors import other_model
 from corom.serving.schemas import (
     Document,
     Rank,
@@ -23,7 +23,8 @@ from corom.serving.telemetry import record_of
 def routes(service: Service) -> APIRouter:
     """Return /rerank and /v1/rerank."""
     router = APIRouter()
-    name = service.name if service.second is None else service.second.name
+    names = service.names if service.second is None else (service.second.name,)
+    name = names[0]
 
     async def ranks(
         request: Request, query: str, texts: list[str], *, raw: bool = False, truncate: bool = True
@@ -59,8 +60,8 @@ def routes(service: Service) -> APIRouter:
     @router.post("/v1/rerank", response_model_exclude_none=True, tags=["Jina, Cohere"])
     async def jina(request: Request, body: RerankRequest) -> RerankResponse:
         """Documents as /rerank has them, best first."""
-        if body.model is not None and body.model != name:
-            raise ApiError(404, f"what ranks here is {name}", code="model_not_found", param="model")
+        if body.model not in (None, *names):
+            raise other_model(name)
         found = await ranks(request, body.query, body.documents)
         tokens = record_of(request.scope).tokens
         return RerankResponse(
