@@ -12,8 +12,8 @@ A question and an answer may share a number: their ids live in spaces of their o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
@@ -25,66 +25,73 @@ from corom.readers.lines import BadRecordError, SkipReport
 from corom.readers.tables import Row, read_table
 from corom.records import Passage, Qrel, Query
 
-_SPLITS = ("train", "dev", "test")
+_LABELLED = ("question_id", "ans_id", "label")
+_COLUMNS = {"train": ("question_id", "pos_ans_id"), "dev": _LABELLED, "test": _LABELLED}
+"""Of each split, what is read of its candidates."""
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CmedqaDataset(Dataset):
-    """A cMedQA2 folder."""
+def recognise_cmedqa(folder: Folder) -> Dataset | None:
+    """Return the cMedQA2 data set in `folder`, or None when it holds none.
 
-    answers: Path
-    questions: Path
-    candidates: Mapping[str, Path]
+    Its passages are the answers, a split's queries the questions that its candidates name.
+    """
+    # question.csv and question.csv.gz go by their csv name, question.zip by "question".
+    answers = folder.files.get("answer.csv") or folder.files.get("answer")
+    questions = folder.files.get("question.csv") or folder.files.get("question")
+    if answers is None or questions is None:
+        return None
+    candidates = {
+        split: path
+        for split in _COLUMNS
+        for name in (f"{split}_candidates.txt", f"{split}_candidates")
+        if (path := folder.files.get(name)) is not None
+    }
+    return Dataset(
+        folder=folder,
+        format="cmedqa2",
+        files=(answers, questions, *candidates.values()),
+        read_passages=partial(_read_texts, answers, "ans_id", Passage),
+        read_all_queries=partial(_read_texts, questions, "question_id", Query),
+        read_qrels={
+            split: partial(_read_qrels, path, _COLUMNS[split]) for split, path in candidates.items()
+        },
+    )
 
-    def passages(self) -> Iterator[Passage]:
-        """Yield every answer; its id is the answer's."""
-        return self._texts(self.answers, "ans_id", Passage)
 
-    def queries(self, split: str) -> Iterator[Query]:
-        """Yield the questions that the split's candidates name, in the order of the questions."""
-        named = {qrel.query_id for qrel in self.qrels(split)}
-        return (query for query in self._all_queries() if query.id in named)
+def _read_qrels(
+    path: Path, columns: tuple[str, ...], *, skips: SkipReport | None
+) -> Iterator[Qrel]:
+    """Yield the judged pairs of a split, each once.
 
-    def qrels(self, split: str) -> Iterator[Qrel]:
-        """Yield the judged pairs of a split, each once.
+    In train only the positive answers: the negative ones were drawn at random, five million
+    of them. In dev and test the label of every candidate, 0 or 1.
+    """
+    grades: dict[tuple[str, str], int] = {}
 
-        In train only the positive answers: the negative ones were drawn at random, five million
-        of them. In dev and test the label of every candidate, 0 or 1.
-        """
-        path = self.candidates[self._require_split(split)]
-        if split == "train":
-            columns: tuple[str, ...] = ("question_id", "pos_ans_id")
-        else:
-            columns = ("question_id", "ans_id", "label")
-        grades: dict[tuple[str, str], int] = {}
+    def parse(question: str, answer: str, label: str = "1") -> Qrel | None:
+        pair = (require_id(question, name=columns[0]), require_id(answer, name=columns[1]))
+        grade = require_grade(label)
+        if pair not in grades:
+            grades[pair] = grade
+            return Qrel(*pair, grade)
+        if grades[pair] != grade:
+            raise BadRecordError("contradiction", "grades a pair unlike an earlier line")
+        return None
 
-        def parse(question: str, answer: str, label: str = "1") -> Qrel | None:
-            pair = (require_id(question, name=columns[0]), require_id(answer, name=columns[1]))
-            grade = require_grade(label)
-            if pair not in grades:
-                grades[pair] = grade
-                return Qrel(*pair, grade)
-            if grades[pair] != grade:
-                raise BadRecordError("contradiction", "grades a pair unlike an earlier line")
-            return None
+    return _read_csv(path, columns, parse, skips=skips)
 
-        return _read_csv(path, columns, parse, skips=self.skips)
 
-    def stray_queries(self) -> int:
-        """How many questions are in no split's candidates."""
-        named = {qrel.query_id for split in self.splits for qrel in self.qrels(split)}
-        return sum(query.id not in named for query in self._all_queries())
+def _read_texts(
+    path: Path, id_name: str, make: Callable[[str, str], T], *, skips: SkipReport | None
+) -> Iterator[T]:
+    """Yield what `make` makes of id and text of each row."""
 
-    def _all_queries(self) -> Iterator[Query]:
-        return self._texts(self.questions, "question_id", Query)
+    def parse(id_: str, text: str) -> T:
+        return make(require_id(id_, name=id_name), require_text(text, name="content"))
 
-    def _texts(self, path: Path, id_name: str, make: Callable[[str, str], T]) -> Iterator[T]:
-        def parse(id_: str, text: str) -> T:
-            return make(require_id(id_, name=id_name), require_text(text, name="content"))
-
-        return _read_csv(path, (id_name, "content"), parse, key=attrgetter("id"), skips=self.skips)
+    return _read_csv(path, (id_name, "content"), parse, key=attrgetter("id"), skips=skips)
 
 
 def _read_csv(
@@ -104,30 +111,3 @@ def _read_csv(
     rows = csv_rows(path, encoding=None, strict=False)
     names = {name: (name,) for name in columns}
     return read_table(path, rows, names, parsed, key=key, skips=skips)
-
-
-def recognise_cmedqa(folder: Folder, skips: SkipReport | None) -> Dataset | None:
-    """Return the cMedQA2 data set in `folder`, or None when it holds none."""
-    # question.csv and question.csv.gz go by their csv name, question.zip by "question".
-    answers = folder.files.get("answer.csv") or folder.files.get("answer")
-    questions = folder.files.get("question.csv") or folder.files.get("question")
-    if answers is None or questions is None:
-        return None
-    candidates = {
-        split: path
-        for split in _SPLITS
-        for name in (f"{split}_candidates.txt", f"{split}_candidates")
-        if (path := folder.files.get(name)) is not None
-    }
-    files = (answers, questions, *candidates.values())
-    return CmedqaDataset(
-        path=folder.path,
-        format="cmedqa2",
-        splits=tuple(candidates),
-        files=files,
-        unused=folder.unused(*files),
-        skips=skips,
-        answers=answers,
-        questions=questions,
-        candidates=candidates,
-    )

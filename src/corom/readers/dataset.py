@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from corom.errors import FormatError, InputError
 from corom.files import sha256
 from corom.readers.lines import SkipReport, plain_name
 from corom.records import Passage, Qrel, Query
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class SplitCheck(NamedTuple):
@@ -44,48 +46,98 @@ class DatasetCheck(NamedTuple):
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Dataset(ABC):
-    """A folder with a corpus, and queries and qrels for each split; everything is streamed.
-
-    `format` says what was recognised, `files` what is read, `unused` what lies there besides.
-    With `skips` set, bad records are counted there; without it the first one raises FormatError.
-    """
+class Folder(NamedTuple):
+    """The files of a folder by their names without the ending of a compression."""
 
     path: Path
+    files: Mapping[str, Path]
+
+    def named(self, prefix: str, suffix: str) -> dict[str, Path]:
+        """Return the files between whose prefix and suffix a name stands, by that name."""
+        return {
+            between: path
+            for name, path in self.files.items()
+            if name.startswith(prefix) and name.endswith(suffix)
+            if "/" not in (between := name.removeprefix(prefix).removesuffix(suffix))
+        }
+
+
+class Read(Protocol[T_co]):
+    """What reads records of a data set."""
+
+    def __call__(self, *, skips: SkipReport | None) -> Iterator[T_co]:
+        """Yield them, anew each time."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """A folder with a corpus, and queries and qrels for each split; everything is streamed.
+
+    `format` says what was recognised, `files` what is read. With `skips` set, bad records are
+    counted there; without it the first one raises FormatError.
+    """
+
+    folder: Folder
     format: str
-    splits: tuple[str, ...]
     files: tuple[Path, ...]
-    unused: tuple[str, ...] = ()
+    read_passages: Read[Passage]
+    read_qrels: Mapping[str, Read[Qrel]]
+    """by split: there are no others"""
+    read_queries: Mapping[str, Read[Query]] = field(default_factory=dict)
+    """by split"""
+    read_all_queries: Read[Query] | None = None
+    """where one file holds those of all splits: a split's are those that its qrels name"""
     skips: SkipReport | None = None
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder.path
 
     @property
     def name(self) -> str:
         """The name of the folder."""
         return self.path.resolve().name
 
-    @abstractmethod
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
+        return tuple(self.read_qrels)
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """What lies in the folder besides the files that are read."""
+        others = (path for path in self.folder.files.values() if path not in self.files)
+        return tuple(sorted(map(self._relative, others)))
+
     def passages(self) -> Iterator[Passage]:
         """Yield every passage in the order of the files (about 100 bytes of memory each)."""
+        return self.read_passages(skips=self.skips)
 
-    @abstractmethod
     def queries(self, split: str) -> Iterator[Query]:
         """Yield the queries of a split in the order of its file; InputError if there is none."""
+        if self.read_all_queries is None:
+            return self._of(split, self.read_queries)
+        judged = {qrel.query_id for qrel in self.qrels(split)}
+        return (query for query in self.read_all_queries(skips=self.skips) if query.id in judged)
 
-    @abstractmethod
     def qrels(self, split: str) -> Iterator[Qrel]:
         """Yield the judgements of a split, those of grade 0 too; InputError if there is none."""
+        return self._of(split, self.read_qrels)
 
     def stray_queries(self) -> int:
         """How many queries belong to no split."""
-        return 0
+        if self.read_all_queries is None:
+            return 0
+        judged = {qrel.query_id for split in self.splits for qrel in self.qrels(split)}
+        return sum(query.id not in judged for query in self.read_all_queries(skips=self.skips))
 
     def describe(self) -> str:
         """Return what was found where, as lines of text."""
         lines = [
             f"{self.name}: {self.format} data set in {self.path}",
             f"splits: {', '.join(self.splits) or 'none, a corpus only'}",
-            f"reads: {', '.join(self._relative(path) for path in self.files)}",
+            f"reads: {', '.join(map(self._relative, self.files))}",
         ]
         if self.unused:
             lines.append(f"does not read: {', '.join(self.unused)}")
@@ -93,8 +145,7 @@ class Dataset(ABC):
 
     def checksum(self) -> str:
         """Return the SHA-256 over the names and contents of the files read (about 1 s per GB)."""
-        lines = sorted(f"{self._relative(path)} {sha256(path)}\n" for path in self.files)
-        return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()
+        return checksum({self._relative(path): path for path in self.files})
 
     def check(self) -> DatasetCheck:
         """Read everything once and count what does not fit together (all ids in memory)."""
@@ -116,26 +167,14 @@ class Dataset(ABC):
             qrels_without_passage=sum(qrel.passage_id not in passages for qrel in qrels),
         )
 
-    def _require_split(self, split: str) -> str:
-        if split not in self.splits:
+    def _of(self, split: str, readers: Mapping[str, Read[T]]) -> Iterator[T]:
+        if split not in readers:
             known = ", ".join(self.splits) or "none"
             raise InputError(f"{self.path} has no split {split!r}; it has: {known}")
-        return split
+        return readers[split](skips=self.skips)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
-
-
-class Folder(NamedTuple):
-    """The files of a folder by their names without the ending of a compression."""
-
-    path: Path
-    files: Mapping[str, Path]
-
-    def unused(self, *read: Path) -> tuple[str, ...]:
-        """Return the names of the files that are not among `read`."""
-        others = (path for path in self.files.values() if path not in read)
-        return tuple(sorted(path.relative_to(self.path).as_posix() for path in others))
 
 
 def list_folder(path: Path) -> Folder:
@@ -155,3 +194,9 @@ def list_folder(path: Path) -> Folder:
             raise FormatError(f"lies there as {files[name].name} too; remove one", path=file)
         files[name] = file
     return Folder(path, files)
+
+
+def checksum(files: Mapping[str, Path]) -> str:
+    """Return the SHA-256 over the names and contents of files (about 1 s per GB)."""
+    lines = sorted(f"{name} {sha256(path)}\n" for name, path in files.items())
+    return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from corom.errors import FormatError
 from corom.readers.dataset import Dataset, Folder
@@ -28,6 +28,8 @@ from corom.readers.fields import (
 from corom.readers.lines import BadRecordError, SkipReport, numbered_lines, read_records
 from corom.readers.writing import write_lines
 from corom.records import Passage, Qrel, Query
+
+Record = TypeVar("Record", Passage, Query)
 
 
 class Group(NamedTuple):
@@ -88,62 +90,72 @@ def _entry(passage: Passage) -> JsonObject:
     return {"docid": passage.id, **title, "text": passage.text}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class GroupsDataset(Dataset):
-    """A folder of group files; each file is a split."""
+def recognise_groups(folder: Folder) -> Dataset | None:
+    """Return the data set of group files in `folder`, each a split; None when it holds none."""
+    found = folder.named("", ".jsonl")
+    files = {split: path for split, path in found.items() if _holds_groups(path)}
+    if not files:
+        return None
+    return Dataset(
+        folder=folder,
+        format="groups",
+        files=tuple(files.values()),
+        read_passages=partial(_read_passages, *files.values()),
+        read_queries={split: partial(_read_queries, path) for split, path in files.items()},
+        read_qrels={split: partial(_read_qrels, path) for split, path in files.items()},
+    )
 
-    group_files: Mapping[str, Path]
 
-    def passages(self) -> Iterator[Passage]:
-        """Yield every passage of every group once; one id with two texts raises FormatError."""
-        seen: dict[str, int] = {}
-        for split in self.splits:
-            for group in self._groups(split):
-                for passage in (*group.positives, *group.negatives):
-                    if passage.id not in seen:
-                        seen[passage.id] = hash(passage)
-                        yield passage
-                    elif seen[passage.id] != hash(passage):
-                        raise FormatError(
-                            f"docid {passage.id!r} stands for two different passages",
-                            path=self.group_files[split],
-                        )
+def _holds_groups(path: Path) -> bool:
+    first = next(islice(numbered_lines(path), 1), None)
+    return first is not None and b'"positive_passages"' in first[2]
 
-    def queries(self, split: str) -> Iterator[Query]:
-        """Yield the queries of a split; a query of several groups comes once.
 
-        Raises FormatError for an id that stands for two queries.
-        """
-        seen: dict[str, int] = {}
-        for group in self._groups(split):
-            if group.query_id not in seen:
-                seen[group.query_id] = hash(group.query)
-                yield Query(group.query_id, group.query)
-            elif seen[group.query_id] != hash(group.query):
-                raise FormatError(
-                    f"query_id {group.query_id!r} stands for two different queries",
-                    path=self.group_files[split],
-                )
+def _read_passages(*paths: Path, skips: SkipReport | None) -> Iterator[Passage]:
+    """Yield every passage of every group once."""
+    found = (
+        (path, passage)
+        for path in paths
+        for group in read_groups(path, skips=skips)
+        for passage in (*group.positives, *group.negatives)
+    )
+    return _each_once(found, "docid {!r} stands for two different passages")
 
-    def qrels(self, split: str) -> Iterator[Qrel]:
-        """Yield grade 1 for positives and 0 for negatives.
 
-        A passage that is listed several times for a query comes once: as a positive if it is one.
-        """
-        counts = Counter(group.query_id for group in self._groups(split))
-        joined: dict[str, dict[str, int]] = {}
-        for group in self._groups(split):
-            if counts[group.query_id] == 1:
-                yield from _qrels(group.query_id, _grades(group))
-                continue
-            grades = joined.setdefault(group.query_id, {})
-            for id_, grade in _grades(group).items():
-                grades[id_] = max(grade, grades.get(id_, 0))
-        for query_id, grades in joined.items():
-            yield from _qrels(query_id, grades)
+def _read_queries(path: Path, *, skips: SkipReport | None) -> Iterator[Query]:
+    """Yield the queries of a split; a query of several groups comes once."""
+    groups = read_groups(path, skips=skips)
+    found = ((path, Query(group.query_id, group.query)) for group in groups)
+    return _each_once(found, "query_id {!r} stands for two different queries")
 
-    def _groups(self, split: str) -> Iterator[Group]:
-        return read_groups(self.group_files[self._require_split(split)], skips=self.skips)
+
+def _each_once(found: Iterable[tuple[Path, Record]], conflict: str) -> Iterator[Record]:
+    """Yield each record once; FormatError for an id that two different ones have."""
+    seen: dict[str, int] = {}
+    for path, record in found:
+        if record.id not in seen:
+            seen[record.id] = hash(record)
+            yield record
+        elif seen[record.id] != hash(record):
+            raise FormatError(conflict.format(record.id), path=path)
+
+
+def _read_qrels(path: Path, *, skips: SkipReport | None) -> Iterator[Qrel]:
+    """Yield grade 1 for positives and 0 for negatives.
+
+    A passage that is listed several times for a query comes once: as a positive if it is one.
+    """
+    counts = Counter(group.query_id for group in read_groups(path, skips=skips))
+    joined: dict[str, dict[str, int]] = {}
+    for group in read_groups(path, skips=skips):
+        if counts[group.query_id] == 1:
+            yield from _qrels(group.query_id, _grades(group))
+            continue
+        grades = joined.setdefault(group.query_id, {})
+        for id_, grade in _grades(group).items():
+            grades[id_] = max(grade, grades.get(id_, 0))
+    for query_id, grades in joined.items():
+        yield from _qrels(query_id, grades)
 
 
 def _grades(group: Group) -> dict[str, int]:
@@ -154,28 +166,3 @@ def _grades(group: Group) -> dict[str, int]:
 
 def _qrels(query_id: str, grades: Mapping[str, int]) -> Iterator[Qrel]:
     return (Qrel(query_id, id_, grade) for id_, grade in grades.items())
-
-
-def recognise_groups(folder: Folder, skips: SkipReport | None) -> Dataset | None:
-    """Return the data set of group files in `folder`, or None when it holds none."""
-    files = {
-        name.removesuffix(".jsonl"): path
-        for name, path in folder.files.items()
-        if name.endswith(".jsonl") and "/" not in name and _holds_groups(path)
-    }
-    if not files:
-        return None
-    return GroupsDataset(
-        path=folder.path,
-        format="groups",
-        splits=tuple(files),
-        files=tuple(files.values()),
-        unused=folder.unused(*files.values()),
-        skips=skips,
-        group_files=files,
-    )
-
-
-def _holds_groups(path: Path) -> bool:
-    first = next(islice(numbered_lines(path), 1), None)
-    return first is not None and b'"positive_passages"' in first[2]

@@ -6,8 +6,8 @@ queries of all splits) and `qrels/SPLIT.tsv` (query-id, corpus-id, score under a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -95,58 +95,18 @@ def _qrel(line: str) -> Qrel | None:
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class BeirDataset(Dataset):
-    """A BEIR folder."""
-
-    corpus: Path
-    query_file: Path | None
-    qrels_files: Mapping[str, Path]
-
-    def passages(self) -> Iterator[Passage]:
-        """Yield every passage in the order of the file."""
-        return read_passages_jsonl(self.corpus, skips=self.skips)
-
-    def queries(self, split: str) -> Iterator[Query]:
-        """Yield the queries that the split's qrels name, in the order of `queries.jsonl`."""
-        judged = {qrel.query_id for qrel in self.qrels(split)}
-        return (query for query in self._all_queries() if query.id in judged)
-
-    def qrels(self, split: str) -> Iterator[Qrel]:
-        """Yield the judgements of a split."""
-        return read_qrels_beir(self.qrels_files[self._require_split(split)], skips=self.skips)
-
-    def stray_queries(self) -> int:
-        """How many queries no split's qrels name."""
-        judged = {qrel.query_id for split in self.splits for qrel in self.qrels(split)}
-        return sum(query.id not in judged for query in self._all_queries())
-
-    def _all_queries(self) -> Iterator[Query]:
-        if self.query_file is None:
-            return iter(())
-        return read_queries_jsonl(self.query_file, skips=self.skips)
-
-
-def recognise_beir(folder: Folder, skips: SkipReport | None) -> Dataset | None:
+def recognise_beir(folder: Folder) -> Dataset | None:
     """Return the BEIR data set in `folder`, or None when it holds none."""
     corpus = folder.files.get("corpus.jsonl")
     if corpus is None:
         return None
     queries = folder.files.get("queries.jsonl")
-    qrels = {
-        name.removeprefix("qrels/").removesuffix(".tsv"): path
-        for name, path in folder.files.items()
-        if queries is not None and name.startswith("qrels/") and name.endswith(".tsv")
-    }
-    files = (corpus, *([] if queries is None else [queries]), *qrels.values())
-    return BeirDataset(
-        path=folder.path,
+    qrels = {} if queries is None else folder.named("qrels/", ".tsv")
+    return Dataset(
+        folder=folder,
         format="beir",
-        splits=tuple(qrels),
-        files=files,
-        unused=folder.unused(*files),
-        skips=skips,
-        corpus=corpus,
-        query_file=queries,
-        qrels_files=qrels,
+        files=(corpus, *([] if queries is None else [queries]), *qrels.values()),
+        read_passages=partial(read_passages_jsonl, corpus),
+        read_all_queries=None if queries is None else partial(read_queries_jsonl, queries),
+        read_qrels={split: partial(read_qrels_beir, path) for split, path in qrels.items()},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from corom.errors import FormatError, InputError
@@ -29,7 +30,7 @@ from corom.readers.tsv import (
 )
 from corom.records import Passage, Query
 
-_RECOGNISERS: tuple[Callable[[Folder, SkipReport | None], Dataset | None], ...] = (
+_RECOGNISERS: tuple[Callable[[Folder], Dataset | None], ...] = (
     recognise_multi_cpr,
     recognise_ms_marco,
     recognise_beir,
@@ -55,9 +56,9 @@ def open_dataset(path: Path | str, *, skips: SkipReport | None = None) -> Datase
     folder, FormatError when it holds no data set, an incomplete one or more than one.
     """
     folder = list_folder(Path(path))
-    found = [each for recognise in _RECOGNISERS if (each := recognise(folder, skips)) is not None]
+    found = [each for recognise in _RECOGNISERS if (each := recognise(folder)) is not None]
     if len(found) == 1:
-        return found[0]
+        return replace(found[0], skips=skips)
     seen = ", ".join(sorted(folder.files)) or "no file"
     formats = " and ".join(each.format for each in found)
     trouble = f"looks like {formats} at once" if found else "holds no data set"

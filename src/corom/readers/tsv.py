@@ -12,8 +12,8 @@ read on their own they are broken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -59,28 +59,7 @@ def _qrel(line: str) -> Qrel:
     return Qrel(query, passage, require_grade(grade))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TsvDataset(Dataset):
-    """A Multi-CPR or MS MARCO folder."""
-
-    corpus: tuple[Path, ...]
-    query_files: Mapping[str, Path]
-    qrels_files: Mapping[str, Path]
-
-    def passages(self) -> Iterator[Passage]:
-        """Yield every passage in the order of the files."""
-        return read_passages_tsv(*self.corpus, skips=self.skips)
-
-    def queries(self, split: str) -> Iterator[Query]:
-        """Yield the queries of a split in the order of its file."""
-        return read_queries_tsv(self.query_files[self._require_split(split)], skips=self.skips)
-
-    def qrels(self, split: str) -> Iterator[Qrel]:
-        """Yield the judgements of a split."""
-        return read_qrels(self.qrels_files[self._require_split(split)], skips=self.skips)
-
-
-def recognise_multi_cpr(folder: Folder, skips: SkipReport | None) -> Dataset | None:
+def recognise_multi_cpr(folder: Folder) -> Dataset | None:
     """Return the Multi-CPR data set in `folder`, or None when it holds none."""
     parts = [name for name in folder.files if name.startswith("corpus_split_")]
     if "corpus.tsv" not in folder.files and not parts:
@@ -93,47 +72,28 @@ def recognise_multi_cpr(folder: Folder, skips: SkipReport | None) -> Dataset | N
         )
     if parts and "corpus.tsv" in folder.files:
         raise FormatError("holds corpus.tsv and its parts; remove one of them", path=folder.path)
-    corpus = tuple(folder.files[name] for name in (_PARTS if parts else ["corpus.tsv"]))
-    queries = _named(folder, prefix="", suffix=".query.txt")
-    return _dataset(folder, skips, corpus=corpus, queries=queries, form="multi-cpr")
+    corpus = [folder.files[name] for name in (_PARTS if parts else ["corpus.tsv"])]
+    return _dataset(folder, "multi-cpr", corpus, folder.named("", ".query.txt"))
 
 
-def recognise_ms_marco(folder: Folder, skips: SkipReport | None) -> Dataset | None:
+def recognise_ms_marco(folder: Folder) -> Dataset | None:
     """Return the MS MARCO data set in `folder`, or None when it holds none."""
     if "collection.tsv" not in folder.files:
         return None
-    queries = _named(folder, prefix="queries.", suffix=".tsv")
-    corpus = (folder.files["collection.tsv"],)
-    return _dataset(folder, skips, corpus=corpus, queries=queries, form="ms-marco")
-
-
-def _named(folder: Folder, *, prefix: str, suffix: str) -> dict[str, Path]:
-    return {
-        name.removeprefix(prefix).removesuffix(suffix): path
-        for name, path in folder.files.items()
-        if name.startswith(prefix) and name.endswith(suffix) and "/" not in name
-    }
+    corpus = [folder.files["collection.tsv"]]
+    return _dataset(folder, "ms-marco", corpus, folder.named("queries.", ".tsv"))
 
 
 def _dataset(
-    folder: Folder,
-    skips: SkipReport | None,
-    *,
-    corpus: tuple[Path, ...],
-    queries: dict[str, Path],
-    form: str,
-) -> TsvDataset:
-    qrels = _named(folder, prefix="qrels.", suffix=".tsv")
-    splits = tuple(name for name in queries if name in qrels)
-    files = (*corpus, *(path for name in splits for path in (queries[name], qrels[name])))
-    return TsvDataset(
-        path=folder.path,
+    folder: Folder, form: str, corpus: Sequence[Path], queries: dict[str, Path]
+) -> Dataset:
+    qrels = folder.named("qrels.", ".tsv")
+    splits = [name for name in queries if name in qrels]
+    return Dataset(
+        folder=folder,
         format=form,
-        splits=splits,
-        files=files,
-        unused=folder.unused(*files),
-        skips=skips,
-        corpus=corpus,
-        query_files=queries,
-        qrels_files=qrels,
+        files=(*corpus, *(path for name in splits for path in (queries[name], qrels[name]))),
+        read_passages=partial(read_passages_tsv, *corpus),
+        read_queries={name: partial(read_queries_tsv, queries[name]) for name in splits},
+        read_qrels={name: partial(read_qrels, qrels[name]) for name in splits},
     )
