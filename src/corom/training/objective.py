@@ -7,7 +7,7 @@ the weights: so the sum over processes is the gradient of the joint loss, exactl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -123,30 +123,29 @@ class Objective:
             total = total + chosen.graded_weight * graded
         return total
 
-    def _scores(self, joint: Joint) -> Iterator[Tensor]:
-        """Yield the scores of the whole vectors and of their first dimensions."""
-        whole = joint.queries.shape[1]
-        for dim in (whole, *(size for size in self.settings.matryoshka if size < whole)):
-            yield loss.similarities(
-                joint.queries[:, :dim], joint.passages[:, :dim], kind=self.settings.similarity
-            )
+    def _over_sizes(self, joint: Joint, judge: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the mean of what the scores of whole vectors and of their first dimensions cost."""
+        chosen, whole = self.settings, joint.queries.shape[1]
+        found = []
+        for size in (whole, *(size for size in chosen.matryoshka if size < whole)):
+            vectors = joint.queries[:, :size], joint.passages[:, :size]
+            found.append(judge(loss.similarities(*vectors, kind=chosen.similarity)))
+        return torch.stack(found).mean()
 
     def _contrast(self, joint: Joint, where: Cells) -> Tensor:
         chosen = self.settings
-        found = []
-        for scores in self._scores(joint):
+
+        def judge(scores: Tensor) -> Tensor:
             hidden = where.hidden
-            if chosen.mask_margin is not None:
-                margin = chosen.mask_margin
+            if (margin := chosen.mask_margin) is not None:
                 hidden = hidden | loss.likely_answers(scores, where.target, margin=margin)
             options = {"temperature": chosen.temperature, "hidden": hidden}
             forth = loss.info_nce(scores, where.target, **options)
             if not chosen.both_directions:
-                found.append(forth)
-                continue
-            back = loss.info_nce_back(scores, where.target, **options)
-            found.append((forth + back) / 2)
-        return torch.stack(found).mean()
+                return forth
+            return (forth + loss.info_nce_back(scores, where.target, **options)) / 2
+
+        return self._over_sizes(joint, judge)
 
     def _teacher(self, joint: Joint, where: Cells, taught: Sequence[Joint]) -> Tensor:
         chosen = self.settings
@@ -157,41 +156,33 @@ class Objective:
         theirs = torch.stack(
             [loss.similarities(one.queries, one.passages, kind=kind) for one in taught]
         ).mean(0)
-        if chosen.teacher_loss == "margin_mse":
-            groups = where.groups
-            found = [
-                loss.margin_mse(
-                    scores.gather(1, groups), theirs.gather(1, groups), shown=where.shown
-                )
-                for scores in self._scores(joint)
-            ]
-            return torch.stack(found).mean()
-        hidden = ~where.shown.flatten()[None, :].expand_as(where.hidden)
-        found = [
-            loss.imitate_shares(
+
+        def margins(scores: Tensor) -> Tensor:
+            own, wanted = (table.gather(1, where.groups) for table in (scores, theirs))
+            return loss.margin_mse(own, wanted, shown=where.shown)
+
+        def shares(scores: Tensor) -> Tensor:
+            return loss.imitate_shares(
                 scores,
                 theirs,
                 temperature=chosen.temperature,
                 teacher_temperature=chosen.teacher_temperature,
-                hidden=hidden,
+                hidden=~where.shown.flatten()[None, :].expand_as(where.hidden),
             )
-            for scores in self._scores(joint)
-        ]
-        return torch.stack(found).mean()
+
+        return self._over_sizes(joint, margins if chosen.teacher_loss == "margin_mse" else shares)
 
     def _reranked(self, joint: Joint, where: Cells, wanted: Tensor) -> Tensor:
-        chosen = self.settings
-        found = [
-            loss.imitate_shares(
+        def judge(scores: Tensor) -> Tensor:
+            return loss.imitate_shares(
                 scores.gather(1, where.groups),
                 wanted,
-                temperature=chosen.temperature,
-                teacher_temperature=chosen.reranker_temperature,
+                temperature=self.settings.temperature,
+                teacher_temperature=self.settings.reranker_temperature,
                 hidden=~where.shown,
             )
-            for scores in self._scores(joint)
-        ]
-        return torch.stack(found).mean()
+
+        return self._over_sizes(joint, judge)
 
 
 def _imitate(joint: Joint, where: Cells, other: Joint, *, kind: Literal["cosine", "mse"]) -> Tensor:
