@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corom.cli import flags
-from corom.cli.console import (
-    check_table,
-    in_one_line,
-    is_sheet,
-    load_encoder,
-    note,
-    progress_bar,
-    say,
-    say_json,
-)
+from corom.cli.console import check_table, in_one_line, is_sheet, note, progress_bar, say, say_json
+from corom.cli.loading import load_encoder
 from corom.cli.texts import Texts
 from corom.errors import InputError
 from corom.extras import need

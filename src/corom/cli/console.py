@@ -1,4 +1,4 @@
-"""What the verbs share: loading a model, input files, standard input, progress, output."""
+"""What the verbs share: checks of where they write, progress, what they print."""
 
 from __future__ import annotations
 
@@ -7,128 +7,24 @@ import json
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from corom.models import EMBEDDED
+from corom.errors import CoromError, InputError
 
 if TYPE_CHECKING:
-    from corom.encoder import Encoder, Progress
-    from corom.engines.base import EngineName, Precision
-    from corom.records import Passage
-    from corom.reranker import Reranker, SecondPass
-    from corom.splitting import Splitter
+    from corom.encoder import Progress
 
-STDIN, BM25 = "-", "bm25"
-
-
-def load_encoder(
-    model: str,
-    *,
-    engine: EngineName = "auto",
-    precision: Precision = "auto",
-    device: str = "auto",
-    max_length: int | None = None,
-    threads: int | None = None,
-) -> Encoder:
-    """Return the encoder the flags ask for; what it warns of goes to standard error."""
-    from corom.encoder import Encoder
-
-    with _warnings_noted():
-        return Encoder.load(
-            model,
-            engine=engine,
-            precision=precision,
-            device=device,
-            max_length=max_length,
-            threads=threads,
-        )
-
-
-def load_reranker(model: str, **options: Any) -> Reranker:  # noqa: ANN401
-    """Return the reranker the flags ask for; `options` are those of `load_encoder`."""
-    from corom.reranker import Reranker
-
-    with _warnings_noted():
-        return Reranker.load(model, **options)
-
-
-def load_second_pass(
-    model: str,
-    *,
-    depth: int | None,
-    share: float | None,
-    **options: Any,  # noqa: ANN401 - those of load_reranker
-) -> SecondPass:
-    """Return the second pass the flags ask for."""
-    from corom.reranker import SecondPass
-
-    return SecondPass(
-        reranker=load_reranker(model, **options),
-        depth=50 if depth is None else depth,
-        share=0.5 if share is None else share,
-    )
-
-
-def second_pass(
-    model: str | None,
-    *,
-    depth: int | None,
-    share: float | None,
-    **options: Any,  # noqa: ANN401 - those of load_reranker
-) -> Callable[[], SecondPass] | None:
-    """Return what loads the reranker, if one was named; InputError for its flags without it."""
-    from corom.errors import InputError
-
-    if model is not None:
-        return partial(load_second_pass, model, depth=depth, share=share, **options)
-    if depth is not None or share is not None:
-        raise InputError("--rerank-depth and --rerank-share belong to --rerank")
-    return None
-
-
-def load_splitter(model: str, *, part_tokens: int, reads: int | None = None) -> Splitter:
-    """Return what cuts texts for a model that reads so many tokens.
-
-    For an index of words (bm25) it counts the tokens of the embedded model.
-    """
-    from corom.errors import InputError
-    from corom.splitting import Splitter
-
-    if reads is not None and part_tokens > reads:
-        raise InputError(f"--part-tokens {part_tokens}: {model} reads only {reads}")
-    return Splitter.load(EMBEDDED if model == BM25 else model, max_tokens=part_tokens)
-
-
-def nameable(passages: Iterator[Passage]) -> Iterator[Passage]:
-    """Yield the passages; refuse one that parts could not be named after, before hours pass."""
-    from corom.splitting import check_text_id
-
-    for passage in passages:
-        check_text_id(passage.id)
-        yield passage
-
-
-@contextmanager
-def _warnings_noted() -> Iterator[None]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for warning in caught:
-        note(str(warning.message))
+STDIN = "-"
 
 
 def check_output(out: Path, source: str | Path = STDIN) -> None:
     """Raise InputError, before hours pass, if `out` cannot be written or is the input itself."""
-    from corom.errors import InputError
-
     if out.is_dir():
         raise InputError(f"{out} is a folder; name a file")
     if out.exists() and any(out.samefile(file) for file in _files_of(str(source))):
@@ -148,7 +44,6 @@ def check_table(out: Path, source: str) -> None:
 
 def is_sheet(out: Path) -> bool:
     """Whether a table is to be a .csv for spreadsheets and not a .tsv."""
-    from corom.errors import InputError
     from corom.readers.lines import plain_name
 
     name = plain_name(out.name).lower()
@@ -159,7 +54,6 @@ def is_sheet(out: Path) -> bool:
 
 def _files_of(source: str) -> list[Path]:
     """Return the files an input is: itself, or those of a data set's folder."""
-    from corom.errors import CoromError
     from corom.readers import open_dataset
 
     where = Path(source)
@@ -187,6 +81,11 @@ class Meter:
         """Take what is done so far."""
         self.texts, self.truncated, self.tokens = progress
         self._show(self.texts)
+
+    def count(self, done: int) -> None:
+        """Take how many texts are done, of work that cuts none."""
+        self.texts = done
+        self._show(done)
 
     def expect(self, total: int, *, done: int) -> None:
         """Begin the bar again with `total` texts, `done` of which were there before."""

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from corom.cli import flags
-from corom.cli.console import STDIN, load_encoder
+from corom.cli.console import STDIN
 from corom.cli.encode_file import Side, encode_file
 from corom.cli.encode_shards import encode_folder
+from corom.cli.loading import load_encoder
 from corom.cli.texts import Texts
 from corom.errors import InputError
 

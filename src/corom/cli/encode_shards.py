@@ -11,7 +11,7 @@ from corom import __version__
 from corom.cli.console import note, progress_bar, say, say_json
 
 if TYPE_CHECKING:
-    from corom.encoder import Encoder
+    from corom.encoder import Encoder, Progress
     from corom.sharding.encoding import EncodedShards
     from corom.sharding.spec import ShardSpec
 
@@ -28,7 +28,6 @@ def encode_folder(
     **options: Any,  # noqa: ANN401 - those of spec_of
 ) -> None:
     """Encode `source` into the folder `out`, show how it goes and print what there is then."""
-    from corom.encoder import Progress
     from corom.engines.processor import available_threads
     from corom.sharding.encoding import encode_shards, spec_of
 
@@ -54,7 +53,7 @@ def encode_folder(
             workers=workers,
             on="ray" if ray else "processes",
             device=device,
-            reading=lambda rows: meter(Progress(rows, 0, 0)),
+            reading=meter.count,
             progress=show,
         )
     _tell(out, spec, done, workers, seconds=time.perf_counter() - started, as_json=as_json)

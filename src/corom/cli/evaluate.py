@@ -2,72 +2,123 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
 
 from corom.cli import flags
-from corom.cli.console import (
-    BM25,
-    check_output,
-    load_encoder,
-    load_splitter,
-    nameable,
-    progress_bar,
-    say,
-    second_pass,
-)
-from corom.cli.evaluate_options import (
-    AgainstOption,
-    DatasetArgument,
-    DepthOption,
-    FuseOption,
-    GivenOption,
-    IndexesOption,
-    JsonFileOption,
-    MarkdownOption,
-    MeasuresOption,
-    ModelsOption,
-    PartsOption,
-    PerQueryOption,
-    PlotOption,
-    RunsOption,
-    SplitsOption,
-    TruncateOption,
-    WorkOption,
-)
+from corom.cli.console import check_output, say
+from corom.cli.evaluate_models import Models, measure_pairs, measure_retrieval
+from corom.cli.loading import BM25, load_encoder, load_second_pass
 from corom.errors import InputError
 from corom.models import EMBEDDED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from corom.encoder import Encoder
-    from corom.evaluation import Dense, PairReport, Report, Retriever
-    from corom.readers import Dataset
-    from corom.reranker import SecondPass
-    from corom.search import Fusion
+    from corom.evaluation import PairReport, Report
 
 
 def command(
-    source: DatasetArgument,
-    split: SplitsOption = None,
-    model: ModelsOption = None,
-    index: IndexesOption = None,
-    run: GivenOption = None,
-    measure: MeasuresOption = None,
-    depth: DepthOption = 1000,
-    against: AgainstOption = None,
-    json_file: JsonFileOption = None,
-    markdown: MarkdownOption = None,
-    plot: PlotOption = None,
-    runs: RunsOption = None,
-    per_query: PerQueryOption = None,
-    work: WorkOption = None,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET",
+            help="The folder of a data set, or labelled pairs: a .tsv, or a folder of them.",
+        ),
+    ],
+    split: Annotated[
+        list[str] | None, typer.Option("--split", "-s", help="Repeatable; default: the only one.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Repeatable: bm25, corom-medical (embedded, the default), a folder, damo/… or "
+            "iic/… (ModelScope), owner/name (Hugging Face).",
+        ),
+    ] = None,
+    index: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--index",
+            "-i",
+            help="Repeatable: an index of the data set's passages that corom index made, in a "
+            "folder or at a URI; beside the models that are named.",
+        ),
+    ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--run",
+            help="Repeatable: what another system found for the queries of the split, a TREC or an "
+            "MS MARCO run file; beside the models that are named.",
+        ),
+    ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option("--measure", help="Repeatable; default: MRR@10 Recall@1000 nDCG@10 MAP."),
+    ] = None,
+    depth: Annotated[int, typer.Option("--depth", help="Hits per query.")] = 1000,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against", help="The model the others are compared with; default: the first."
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures to this file.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Write the tables to this file.")
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw recall against k to this .png, .svg or .pdf."),
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option("--runs", help="Write TREC run files into this folder.")
+    ] = None,
+    per_query: Annotated[
+        Path | None,
+        typer.Option(
+            "--per-query", help="Write every query's figures to this .tsv (.gz, .xz, .zst)."
+        ),
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            "--work",
+            help="Where vectors are kept, for the next time and after a kill; default: in the "
+            "cache folder. Remove it when you like.",
+        ),
+    ] = None,
     normalize: flags.Normalize = None,
-    truncate_dim: TruncateOption = None,
-    part_tokens: PartsOption = None,
-    fuse: FuseOption = None,
+    truncate_dim: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--truncate-dim",
+            help="Repeatable: one more row with only so many numbers (Matryoshka models).",
+        ),
+    ] = None,
+    part_tokens: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--part-tokens",
+            help="Repeatable: one more row in which passages are cut into parts of so many tokens "
+            "at most (corom split), and the best part counts.",
+        ),
+    ] = None,
+    fuse: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--fuse",
+            help="Repeatable: one more row for each model, in which its scores count so much, 0 to "
+            "1, and those of bm25 the rest (corom search --words).",
+        ),
+    ] = None,
     rerank: flags.Rerank = None,
     rerank_depth: flags.RerankDepth = None,
     rerank_share: flags.RerankShare = None,
@@ -91,7 +142,7 @@ def command(
     outputs = _Outputs(json_file, markdown, plot, per_query)
     if files:
         for_ranking = (index, run, measure, against, plot, runs, per_query, part_tokens, fuse)
-        _refuse_for_pairs(BM25 in names, rerank, *for_ranking)
+        _refuse_for_pairs(BM25 in names, rerank, rerank_depth, rerank_share, *for_ranking)
     for read in (source, *(run or [])):
         outputs.check(read)
     if runs is not None and any(path.resolve().parent == runs.resolve() for path in run or []):
@@ -105,10 +156,9 @@ def command(
     on["threads"] = threads
     load = partial(load_encoder, max_length=max_length, **on)
     dims = [None, *(truncate_dim or [])]
-    models = _Models(names, index or [], dims, part_tokens or [], fusions, work, normalize, load)
-    second = second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
+    models = Models(names, index or [], dims, part_tokens or [], fusions, work, normalize, load)
     if files:
-        outputs.write(_measure_pairs(files, models, splits=split or _only(files, source)))
+        outputs.write(measure_pairs(files, models, splits=split or _only(files, source)))
         return
     dataset = open_dataset(source)
     splits, measures = split or _only(dataset.splits, source), measure or DEFAULT_MEASURES
@@ -118,75 +168,8 @@ def command(
     given = [Given(path, dataset.queries(splits[0])) for path in run or []]
     asked = partial(evaluate, dataset, splits=splits, measures=measures, depth=depth)
     job = partial(asked, against=against, runs=runs)
-    outputs.write(_measure_retrieval(dataset, models, given, second, job))
-
-
-class _Models(NamedTuple):
-    """What is measured, and how it is loaded."""
-
-    names: Sequence[str]
-    indexes: Sequence[str]
-    dims: Sequence[int | None]
-    parts: Sequence[int]
-    fusions: Sequence[Fusion]
-    work: Path | None
-    normalize: bool | None
-    load: Callable[[str], Encoder]
-
-    def encoders(self) -> dict[str, Encoder]:
-        return {name: self.load(name) for name in self.names if name != BM25}
-
-    def dense(
-        self, name: str, encoder: Encoder, *, progress: Callable[[int], None] | None = None
-    ) -> list[Dense]:
-        """Return an encoder's rows: of whole vectors, and of each shorter length."""
-        from corom.environment import cache_folder
-        from corom.evaluation import Dense
-
-        work = self.work or cache_folder() / "evaluate"
-        return [
-            Dense(
-                encoder,
-                name=name if dim is None else f"{name}@{dim}",
-                work=work,
-                normalize=self.normalize,
-                truncate_dim=dim,
-                progress=progress,
-            )
-            for dim in self.dims
-        ]
-
-    def retrievers(
-        self, encoders: Mapping[str, Encoder], *, progress: Callable[[int], None]
-    ) -> list[Retriever]:
-        """Return a row for each model, shorter length, size of parts and fusion, then indexes."""
-        from corom.evaluation import Lexical
-
-        rows: list[Retriever] = []
-        for name in self.names:
-            if name == BM25:
-                own: list[Retriever] = [Lexical(name=BM25)]
-            else:
-                own = [*self.dense(name, encoders[name], progress=progress)]
-            rows += [*own, *self._parted(own[0], encoders.get(name)), *self._fused(own[0])]
-        return rows + [_stored(place, self.load) for place in self.indexes]
-
-    def _parted(self, whole: Retriever, encoder: Encoder | None) -> list[Retriever]:
-        """Return a row for each size of parts."""
-        from corom.evaluation import Parted
-
-        reads = None if encoder is None else encoder.max_length
-        return [
-            Parted(whole, load_splitter(whole.name, part_tokens=tokens, reads=reads))
-            for tokens in self.parts
-        ]
-
-    def _fused(self, whole: Retriever) -> list[Retriever]:
-        """Return a row for each weight, of a model with vectors."""
-        from corom.evaluation import Fused, Lexical
-
-        fusions = () if whole.name == BM25 else self.fusions
-        return [Fused(whole, Lexical(name=BM25), fusion) for fusion in fusions]
+    second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
+    outputs.write(measure_retrieval(dataset, models, given, second, job))
 
 
 class _Outputs(NamedTuple):
@@ -231,50 +214,8 @@ class _Outputs(NamedTuple):
                 write_per_query(report, self.per_query)
 
 
-def _measure_pairs(
-    files: Mapping[str, Path], models: _Models, *, splits: Sequence[str]
-) -> PairReport:
-    from corom.evaluation import evaluate_pairs
-
-    rows = [
-        row for name, encoder in models.encoders().items() for row in models.dense(name, encoder)
-    ]
-    return evaluate_pairs(files, rows, splits=splits)
-
-
-def _measure_retrieval(
-    dataset: Dataset,
-    models: _Models,
-    given: Sequence[Retriever],
-    second: Callable[[], SecondPass] | None,
-    job: Callable[[list[Retriever]], Report],
-) -> Report:
-    from corom.encoder import Progress
-    from corom.evaluation import reranked
-
-    if models.parts:
-        for _ in nameable(dataset.passages()):
-            pass
-    encoders = models.encoders()
-    reads = None if second is None else second()
-    with progress_bar(lambda: sum(1 for _ in dataset.passages())) as meter:
-        found = models.retrievers(encoders, progress=lambda done: meter(Progress(done, 0, 0)))
-        rows = [*found, *given]
-        return job([*rows, *(reranked(row, reads) for row in rows if reads)])
-
-
-def _stored(place: str, load: Callable[[str], Encoder]) -> Retriever:
-    from corom.evaluation import Stored
-    from corom.stores import by_kind, is_uri, open_any, parse_uri
-
-    vectors, words = by_kind(open_any(place))
-    name = parse_uri(place).shown if is_uri(place) else place
-    encoder = None if vectors is None else load(vectors.spec.model)
-    return Stored(name=name, vectors=vectors, words=words, encoder=encoder)
-
-
 def _refuse_for_pairs(*given: object) -> None:
-    if any(given):
+    if any(value not in (None, False, []) for value in given):
         raise InputError(
             "pairs of texts have AUC and Spearman only: leave out bm25, --index, --measure, "
             "--against, --plot, --run, --runs, --per-query, --rerank, --part-tokens and --fuse"

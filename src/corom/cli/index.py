@@ -9,18 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from corom.cli import flags
-from corom.cli.console import (
-    BM25,
-    STDIN,
-    load_encoder,
-    load_splitter,
-    nameable,
-    note,
-    progress_bar,
-    say,
-    say_json,
-)
-from corom.cli.texts import Texts
+from corom.cli.console import STDIN, note, progress_bar, say, say_json
+from corom.cli.loading import BM25, load_encoder, load_splitter
+from corom.cli.texts import Texts, nameable
 from corom.errors import InputError
 
 if TYPE_CHECKING:
@@ -296,7 +287,6 @@ def _from_shards(
     folder: Path, to: str, options: Options, *, store: Literal["float32", "float16"], as_json: bool
 ) -> None:
     """Make the index of vectors that are there already."""
-    from corom.encoder import Progress
     from corom.sharding import open_shards
     from corom.stores import load_shards, open_any_writer
     from corom.stores.loading import spec_of_shards
@@ -304,7 +294,7 @@ def _from_shards(
     shards = open_shards(folder)
     spec = spec_of_shards(shards, options, vector_type=store)
     with progress_bar(len(shards)) as meter, open_any_writer(to, spec) as writer:
-        size = load_shards(writer, shards, progress=lambda done: meter(Progress(done, 0, 0)))
+        size = load_shards(writer, shards, progress=meter.count)
     _tell(to, spec, size, as_json=as_json, figures={"seconds": meter.figures()["seconds"]})
 
 

@@ -7,15 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from corom.cli import flags
-from corom.cli.console import (
-    in_one_line,
-    load_encoder,
-    load_reranker,
-    load_second_pass,
-    say,
-    say_json,
-)
+from corom.cli.console import in_one_line, say, say_json
+from corom.cli.loading import load_encoder, load_reranker
 from corom.cli.texts import Texts
+from corom.errors import InputError
 
 
 def command(
@@ -57,10 +52,10 @@ def command(
     Best first; the score is the dot product of the vectors. With a reranker both scores count, each
     stretched to 0..1 over the passages; with --rerank-share 1 the score is its logit alone.
     """
-    from corom.errors import InputError
     from corom.ranking import rank_hits
     from corom.readers import Layout
     from corom.records import Passage
+    from corom.reranker import SecondPass
     from corom.similarity import rank_passages
 
     if bool(passages) == (file is not None):
@@ -78,8 +73,9 @@ def command(
     elif rerank_share == 1:
         hits = load_reranker(reranker, **load).rank(query, candidates, k=k)
     else:
-        all_ = max(1, len(candidates))
-        second = load_second_pass(reranker, depth=all_, share=rerank_share, **load)
+        share = SecondPass.share if rerank_share is None else rerank_share
+        reads, all_ = load_reranker(reranker, **load), max(1, len(candidates))
+        second = SecondPass(reranker=reads, depth=all_, share=share)
         first = rank_passages(load_encoder(model, **load), query, candidates)
         read = second.reorder([query], [first], texts=lambda ids: [texts[id_] for id_ in ids])
         hits = rank_hits(read[0], k)

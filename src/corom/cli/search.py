@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from corom.cli import flags
-from corom.cli.console import (
-    load_encoder,
-    say,
-    say_json,
-    second_pass,
-)
+from corom.cli.console import say, say_json
+from corom.cli.loading import load_encoder, load_second_pass
 from corom.cli.texts import Texts, stdin_text
 from corom.errors import ArtifactError, InputError
 
@@ -131,8 +127,7 @@ def command(
     texts = Texts(file, layout, skip_bad=skip_bad)
     on: dict[str, Any] = {"precision": precision, "threads": threads}
     load = partial(load_encoder, max_length=max_length, **on)
-    reads = second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
-    second = None if reads is None else reads()
+    second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
     opened = partial(open_any, deadline=deadline)
     if words is None:
         searcher, encoder = _one(opened(index), model=model, load=load, second=second)

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from corom.cli import flags
-from corom.cli.console import load_encoder, note, say, second_pass
+from corom.cli.console import note, say
+from corom.cli.loading import load_encoder, load_second_pass
 from corom.errors import InputError
 from corom.models import EMBEDDED
 
@@ -102,19 +103,18 @@ def command(
         max_wait_s=max_wait,
         max_requests=max_requests,
     )
-    folders = Folders(index, words) if index or words else None
-    collection = None if folders is None else folders.open()
-    vectors = None if collection is None else collection.vectors
-    name = model or (EMBEDDED if vectors is None else vectors.spec.model)
     on: dict[str, Any] = {
         "engine": engine,
         "precision": precision,
         "device": device,
         "threads": threads,
     }
+    second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
+    folders = Folders(index, words) if index or words else None
+    collection = None if folders is None else folders.open()
+    vectors = None if collection is None else collection.vectors
+    name = model or (EMBEDDED if vectors is None else vectors.spec.model)
     encoder = load_encoder(name, max_length=max_length, **on)
-    reads = second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
-    second = None if reads is None else reads()
     if vectors is not None:
         require_same(vectors, encoder)
     if collection is None and encoder.name == EMBEDDED:
@@ -125,15 +125,13 @@ def command(
         collection=collection,
         folders=folders,
         second=second,
-        card=_card(name),
+        card=_card(encoder.folder),
         settings=settings,
     )
     Server(service).run()
 
 
-def _card(name: str) -> str | None:
-    """Return the README.md of the model's folder, if there is one."""
-    from corom.models.names import resolve
-
-    path = resolve(name, download=False) / "README.md"
+def _card(folder: Path) -> str | None:
+    """Return the README.md of a model's folder, if there is one."""
+    path = folder / "README.md"
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None

@@ -8,14 +8,9 @@ from typing import Annotated
 import typer
 
 from corom.cli import flags
-from corom.cli.console import (
-    check_table,
-    load_encoder,
-    note,
-    say,
-    say_json,
-)
+from corom.cli.console import check_table, note, say, say_json
 from corom.cli.duplicates import Score, find_groups, find_pairs, line_of, tell
+from corom.cli.loading import load_encoder
 from corom.cli.texts import Texts
 
 MOST = 4000

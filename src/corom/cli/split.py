@@ -21,7 +21,6 @@ from corom.cli.texts import Texts
 from corom.errors import FormatError, InputError
 
 if TYPE_CHECKING:
-    from corom.encoder import Progress
     from corom.records import Passage
     from corom.splitting import Part
 
@@ -92,7 +91,7 @@ def command(
     splitter = Splitter.load(model, max_tokens=max_tokens, overlap=overlap)
     count = _Count()
     with progress_bar(None if files else texts.count) as meter:
-        write_parts(out, count.watched(splitter.split(read), meter))
+        write_parts(out, count.watched(splitter.split(read), meter.count))
     if files and (others := other_files(source)):
         kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
         note(f"{others.total()} other files were left out ({kinds}); .txt and .md are read")
@@ -128,16 +127,12 @@ class _Count:
     cut: int = 0
     passages: int = 0
 
-    def watched(
-        self, parts: Iterator[Part], progress: Callable[[Progress], None]
-    ) -> Iterator[Part]:
+    def watched(self, parts: Iterator[Part], progress: Callable[[int], None]) -> Iterator[Part]:
         """Yield the parts, count them and say so."""
-        from corom.encoder import Progress
-
         for part in parts:
             self.passages += 1
             self.texts += part.is_first
             self.cut += part.is_first and not part.is_whole
             if part.is_first:
-                progress(Progress(self.texts, 0, 0))
+                progress(self.texts)
             yield part

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from corom.cli.console import STDIN, note
+from corom.errors import FormatError, InputError
 
 if TYPE_CHECKING:
     from corom.readers import Layout, SkipReport
@@ -35,8 +36,6 @@ class Texts:
 
     def refuse(self, source: Path | str) -> None:
         """Raise InputError if anything is chosen: of what is no file of texts."""
-        from corom.errors import InputError
-
         self._layout.refuse(source)
         if self._skips is not None:
             raise InputError(f"{source}: --skip-bad is for a file of texts")
@@ -64,8 +63,6 @@ class Texts:
 
     def _watched(self, records: Iterator[T]) -> Iterator[T]:
         """Yield the records; say what was left out, or that something can be."""
-        from corom.errors import FormatError, InputError
-
         left = 0
         try:
             for record in records:
@@ -96,6 +93,15 @@ def read_passages(
         layout.refuse("standard input")
         return (Passage(*line) for line in _read_stdin(skips))
     return open_passages(Path(source), layout=layout, skips=skips)
+
+
+def nameable(passages: Iterator[Passage]) -> Iterator[Passage]:
+    """Yield the passages; refuse one that parts could not be named after, before hours pass."""
+    from corom.splitting import check_text_id
+
+    for passage in passages:
+        check_text_id(passage.id)
+        yield passage
 
 
 def _read_queries(source: str, layout: Layout, *, skips: SkipReport | None) -> Iterator[Query]:
@@ -131,7 +137,6 @@ def _read_stdin(skips: SkipReport | None) -> Iterator[tuple[str, str]]:
 
 def stdin_text(number: int) -> str | None:
     """Return the next line, None at the end: as the terminal writes it, or from a pipe in UTF-8."""
-    from corom.errors import FormatError
     from corom.readers.lines import BadRecordError
 
     try:
