@@ -73,7 +73,7 @@ def recognise_multi_cpr(folder: Folder) -> Dataset | None:
     if parts and "corpus.tsv" in folder.files:
         raise FormatError("holds corpus.tsv and its parts; remove one of them", path=folder.path)
     corpus = [folder.files[name] for name in (_PARTS if parts else ["corpus.tsv"])]
-    return _dataset(folder, "multi-cpr", corpus, folder.named("", ".query.txt"))
+    return _dataset(folder, corpus, folder.named("", ".query.txt"), form="multi-cpr")
 
 
 def recognise_ms_marco(folder: Folder) -> Dataset | None:
@@ -81,11 +81,11 @@ def recognise_ms_marco(folder: Folder) -> Dataset | None:
     if "collection.tsv" not in folder.files:
         return None
     corpus = [folder.files["collection.tsv"]]
-    return _dataset(folder, "ms-marco", corpus, folder.named("queries.", ".tsv"))
+    return _dataset(folder, corpus, folder.named("queries.", ".tsv"), form="ms-marco")
 
 
 def _dataset(
-    folder: Folder, form: str, corpus: Sequence[Path], queries: dict[str, Path]
+    folder: Folder, corpus: Sequence[Path], queries: dict[str, Path], *, form: str
 ) -> Dataset:
     qrels = folder.named("qrels.", ".tsv")
     splits = [name for name in queries if name in qrels]
