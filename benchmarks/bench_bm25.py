@@ -24,12 +24,11 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench import DATA, command_line, describe, say, spread
 from bm25_engines import ENGINES
 from corom.files import write_json
 from corom.readers import open_dataset
-from encode_machine import describe
 
-ROOT = Path(__file__).parents[1]
 SCRIPT = Path(__file__).with_name("bm25_engines.py")
 BASE = "corom"
 ALONE = 200
@@ -110,15 +109,6 @@ def take_turns(
     return seconds
 
 
-def ratios(seconds: dict[str, dict[str, list[float]]], name: str) -> dict[str, dict[str, float]]:
-    """Return how many times as long as corom an engine took, for each job."""
-    found = {}
-    for job, own in seconds[name].items():
-        each = [mine / base for mine, base in zip(own, seconds[BASE][job], strict=True)]
-        found[job] = {"median": median(each), "least": min(each), "most": max(each)}
-    return found
-
-
 def measured(asked: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Return a row per engine."""
     dataset = open_dataset(asked.data)
@@ -141,22 +131,20 @@ def measured(asked: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
             "searched": last["memory_mb"],
         }
         rows[name]["search_seconds"] = seconds[name]
-        rows[name]["times_corom"] = ratios(seconds, name)
+        rows[name]["times_corom"] = {
+            job: spread(own, seconds[BASE][job]) for job, own in seconds[name].items()
+        }
         server.close()
     return list(rows.values())
 
 
 def options() -> argparse.Namespace:
     """Return what was asked for on the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    data = ROOT.parent / "shared/data/eval/open-medical"
-    parser.add_argument("--data", type=Path, default=data)
+    parser = command_line(__doc__, "bm25.json")
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--depth", type=int, action="append", help="default: 10, 100 and 1000")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--starts", type=int, default=3)
-    parser.add_argument("--json", type=Path, default=ROOT / "results/bm25.json")
     found = parser.parse_args()
     found.depth = found.depth or [10, 100, 1000]
     return found
@@ -165,7 +153,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure, and write the JSON."""
     asked = options()
-    record = describe(threads=os.cpu_count() or 1)
+    record = describe()
     dataset = open_dataset(asked.data)
     record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}
     record["options"] = {"depth": asked.depth, "rounds": asked.rounds, "starts": asked.starts}
@@ -173,11 +161,6 @@ def main() -> None:
         record["rows"] = measured(asked, Path(folder))
     record["machine"]["load_average_after"] = os.getloadavg()[0]
     write_json(asked.json, record)
-
-
-def say(text: str) -> None:
-    """Print to standard error, at once."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

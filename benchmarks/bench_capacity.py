@@ -17,8 +17,6 @@ most of an hour on two cores.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -31,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import CORES, DATA, ROOT, command_line, describe, say
 from bench_search import make_vectors
 from corom import Encoder, capacity
 from corom.encoder import Progress
@@ -40,10 +39,8 @@ from corom.readers import open_dataset
 from corom.records import Passage
 from corom.sharding import encode_shards
 from corom.sharding.encoding import spec_of
-from encode_machine import describe
 from search_engines import _memory_mb
 
-ROOT = Path(__file__).parents[1]
 BUNDLED = ROOT / "src/corom/bundled/capacity.json"
 LAYOUTS = {
     "exact float32": (ExactOptions(), "float32"),
@@ -150,7 +147,7 @@ def measure_encoding(texts: list[str], *, size: int, dim: int) -> dict[str, Any]
             rows = (f"{n}\t{texts[n % len(texts)][:_BEGINNING]}\n" for n in range(size))
             file.writelines(rows)
         spec = spec_of(Encoder.load(threads=1), model="corom-medical", truncate_dim=dim)
-        begun, cores = time.perf_counter(), os.cpu_count() or 1
+        begun, cores = time.perf_counter(), CORES
         out = Path(temporary) / "vectors"
         encode_shards(str(source), out, spec=spec, workers=cores, progress=note)
         seconds = time.perf_counter() - begun
@@ -223,16 +220,9 @@ def say_off(rows: list[dict[str, Any]]) -> None:
         print(f"{row['layout']}: {off}")
 
 
-def say(text: str) -> None:
-    """Print to standard error, at once."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def options() -> argparse.Namespace:
     """Return what was asked for on the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--servers", action="store_true")
     parser.add_argument("--encoding", action="store_true")
@@ -243,18 +233,16 @@ def options() -> argparse.Namespace:
     parser.add_argument("--encode", type=Path, default=ROOT / "results/encode-zen5.json")
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--only", action="append", choices=list(LAYOUTS))
-    corpus = ROOT.parent / "shared/data/eval/open-medical"
-    parser.add_argument("--corpus", type=Path, default=corpus)
+    parser.add_argument("--corpus", type=Path, default=DATA)
     sizes = ("stores.json", "stores-smaller.json", "stores-million.json")
     stores = [ROOT / "results" / name for name in sizes]
     parser.add_argument("--stores", type=Path, nargs="+", default=stores)
-    parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure, print, write the JSON."""
-    asked, record = options(), describe(threads=os.cpu_count() or 1)
+    asked, record = options(), describe()
     texts = [passage.content for passage in open_dataset(asked.corpus).passages()]
     text_bytes = float(np.mean([len(text.encode()) for text in texts]))
     names = asked.only or list(LAYOUTS)

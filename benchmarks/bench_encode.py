@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 
+from bench import describe, say
 from corom.files import write_json
 from corom.vectors import cosines
 from encode_backends import REFERENCE, SAME_WEIGHTS, backend
 from encode_client import BackendError, Worker
-from encode_machine import describe
 from encode_options import parse
 from encode_peak import Peak
 from encode_report import Once, Round, Timing, format_rest, format_speed, speed_table
-from encode_run import Bench, prepare, say
+from encode_run import Bench, prepare
 
 LATENCY_QUERIES = 60
 
@@ -151,10 +151,10 @@ def report(bench: Bench) -> dict[str, Any]:
         if not rows:
             continue
         tables[reference] = rows
-        say(f"\nTimes faster than {reference} (median of paired rounds); share of the peak")
-        say(format_speed(rows))
-        say(f"\nOne query at a time (times faster than {reference}), cold start, memory, cosine")
-        say(format_rest(rows, bench.once))
+        print(f"\nTimes faster than {reference} (median of paired rounds); share of the peak")
+        print(format_speed(rows))
+        print(f"\nOne query at a time (times faster than {reference}), cold start, memory, cosine")
+        print(format_rest(rows, bench.once))
     for name, reason in bench.failed.items():
         rounds = sum(name in done.timings for done in bench.rounds)
         say(f"{name} failed, {rounds} of {len(bench.rounds)} rounds measured: {reason}")

@@ -38,18 +38,16 @@ from typing import Any
 
 import numpy as np
 
+from bench import CORES, DATA, ROOT, command_line, describe, say
 from corom import Encoder
 from corom.environment import cache_folder
 from corom.evaluation import Dense
 from corom.files import read_json, write_json
 from corom.models.checkpoint import load_checkpoint
 from corom.readers import Dataset, open_dataset
-from encode_machine import describe
 from encode_peak import Peak
 from encode_report import needed_operations
 
-ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared"
 SIDES = ("corom", "peer")
 MEASURES = ("MRR@10", "Recall@1000")
 
@@ -200,19 +198,16 @@ def ceiling(texts: list[str], peaks: list[float], options: argparse.Namespace) -
 
 def parsed() -> argparse.Namespace:
     """Return what was asked for on the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=SHARED / "data" / "eval" / "open-medical")
+    parser = command_line(__doc__, "evaluate.json")
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--master", type=Path, default=ROOT / "models" / "corom-medical")
     parser.add_argument("--model", default="corom-medical")
     parser.add_argument("--share", type=int, default=20, help="both encode one passage in so many")
     parser.add_argument("--slices", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=2, help="of the rest of the job")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=CORES)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=cache_folder() / "evaluate")
-    parser.add_argument("--json", type=Path, default=ROOT / "results" / "evaluate.json")
     return parser.parse_args()
 
 
@@ -246,11 +241,6 @@ def main() -> None:
     found["machine"]["load_average_after"] = os.getloadavg()[0]
     write_json(options.json, found)
     say(f"{found['whole']}")
-
-
-def say(text: str) -> None:
-    """Print to standard error, at once."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ run only measures) and reports cosine to fp32, overlap of the ten nearest, MRR@1
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import time
 from pathlib import Path
 
 import numpy as np
 
+from bench import command_line, describe
 from corom.encoder import Encoder
 from corom.engines.quantisation import RECIPE
 from corom.files import write_json
@@ -25,7 +24,6 @@ from corom.ranking import top_k
 from corom.readers import open_dataset
 from corom.records import Hit
 from corom.vectors import cosines, normalized
-from encode_machine import describe
 
 PRECISIONS = ("fp32", "int8", "bf16")
 DEPTH = 1000
@@ -53,11 +51,10 @@ def search(queries: np.ndarray, passages: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def main() -> None:
     """Run the comparison and print it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path(".bench/fidelity"))
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     dataset = open_dataset(options.data)
     passages = list(dataset.passages())
@@ -97,7 +94,7 @@ def main() -> None:
         print(precision, json.dumps(row, ensure_ascii=False), flush=True)
     if options.json:
         result = {
-            **describe(threads=os.cpu_count() or 1),
+            **describe(),
             "model": Path(options.model).name,
             "fingerprint": encoder.fingerprint,
             "dataset": {"name": options.data.name, "checksum": dataset.checksum()},

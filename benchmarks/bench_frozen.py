@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from bench import BASE, SHARED, command_line, describe
 from corom.engines.processor import has_bf16
 from corom.files import sha256, write_json
 from corom.readers import read_pairs
@@ -25,9 +26,7 @@ from corom.tokens import TokenIds
 from corom.training.batches import Texts, make_cutters
 from corom.training.frozen import CpuModel, DeviceModel, Model
 from corom.training.tower import open_checkpoint
-from encode_machine import describe
 
-SHARED = Path(__file__).parents[2] / "shared"
 _AT_ONCE = 256
 _EVERY = 50
 """Pairs come source after source: so many are passed over for one that is taken."""
@@ -35,13 +34,12 @@ _EVERY = 50
 
 def options() -> argparse.Namespace:
     """Return what is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--model", default=str(SHARED / "models/bge-small-zh-v1.5"))
+    parser = command_line(__doc__)
+    parser.add_argument("--model", default=str(BASE))
     parser.add_argument("--pairs", type=Path, default=SHARED / "data/train/pairs.jsonl.xz")
     parser.add_argument("--passages", type=int, default=1024)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 

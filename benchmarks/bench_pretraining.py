@@ -20,18 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from bench_search import table
+from bench import BASE, ROOT, SHARED, command_line, describe, table
 from corom.encoder import Encoder
 from corom.evaluation import Dense, evaluate, to_json
 from corom.files import write_json
 from corom.readers import open_dataset
 from corom.training import pretrain, sample, train
 from corom.training.mining_settings import SampleSettings
-from corom.training.recipe import from_table
 from corom.training.settings import PretrainSettings, TrainSettings
-from encode_machine import describe
+from corom.training.tables import from_table
 
-ROOT = Path(__file__).parents[1]
 WAYS = ("none", "importance", "random")
 SPLITS = ("consult-dev", "huatuo-dev")
 SOURCES = {"toyhom*": 1.0, "skymed*": 1.0, "musicrap*": 1.0, "heima*": 1.0, "*": 0.0}
@@ -76,7 +74,7 @@ def main() -> None:
     )
     options = {name: str(value) for name, value in vars(asked).items()}
     found = {"settings": options, "pretraining_seconds": seconds, **to_json(report)}
-    write_json(asked.output, {**describe(threads=asked.threads), **found})
+    write_json(asked.json, {**describe(threads=asked.threads), **found})
     print(table([row(each) for each in found["results"]]))
 
 
@@ -151,13 +149,10 @@ def reduced(source: Path, target: Path, passages: int) -> None:
 
 def parse() -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument(
-        "--model", type=Path, default=ROOT.parent / "shared" / "models" / "bge-small-zh-v1.5"
-    )
+    parser = command_line(__doc__, "pretraining.json")
+    parser.add_argument("--data", type=Path, default=SHARED / "data")
+    parser.add_argument("--model", type=Path, default=BASE)
     parser.add_argument("--work", type=Path, default=ROOT / ".bench" / "pretraining")
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "pretraining.json")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rows", type=int, default=16_000)
     parser.add_argument("--passages", type=int, default=10_000)

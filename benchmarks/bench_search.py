@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -25,16 +23,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import DATA, command_line, describe, say, spread, table
 from corom import Encoder
 from corom.engines.processor import has_bf16
 from corom.environment import cache_folder
 from corom.evaluation import Dense
 from corom.files import read_json, write_json
 from corom.readers import Dataset, open_dataset
-from encode_machine import describe
 from search_engines import Worker
 
-ROOT = Path(__file__).parents[1]
 EXACT = ["faiss flat", "corom fp32", "corom int8", "corom binary"]
 if has_bf16():  # elsewhere bf16 is fp32
     EXACT.insert(2, "corom bf16")
@@ -133,12 +130,6 @@ def compare_near(vectors: Path, queries: Path, *, rounds: int) -> list[dict[str,
     return rows
 
 
-def spread(base: Sequence[float], own: Sequence[float]) -> dict[str, float]:
-    """Return how many times as fast as `base` something was, round by round."""
-    ratios = [theirs / mine for theirs, mine in zip(base, own, strict=True)]
-    return {"median": median(ratios), "least": min(ratios), "most": max(ratios)}
-
-
 def agreement(found: NDArray[np.int64], truth: NDArray[np.int64], *, whole: bool = False) -> float:
     """Return the mean share of the true rows that were found; `whole`: of queries with all."""
     shares = [
@@ -158,47 +149,15 @@ def real_vectors(dataset: Dataset, folder: Path, *, work: Path) -> tuple[Path, P
     return folder / "vectors.npy", folder / "queries.npy"
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return rows as a Markdown table, numbers to three digits; lists give their least."""
-    cells = [{key: _cell(value) for key, value in _flat(row).items()} for row in rows]
-    head = list(cells[0]) if cells else []
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in cells])
-
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    found = {}
-    for key, value in row.items():
-        if isinstance(value, dict):
-            found |= {f"{key} {name}": inner for name, inner in _flat(value).items()}
-        else:
-            found[key] = value
-    return found
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401 - any cell
-    value = min(value) if isinstance(value, list) else value
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def say(text: str) -> None:
-    """Print to standard error, at once."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def options() -> argparse.Namespace:
     """Return what was asked for on the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "search.json")
     parser.add_argument("--passages", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--k", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
-    corpus = ROOT.parent / "shared/data/eval/open-medical"
-    parser.add_argument("--corpus", type=Path, default=corpus)
-    parser.add_argument("--json", type=Path, default=ROOT / "results/search.json")
+    parser.add_argument("--corpus", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=cache_folder() / "evaluate")
     parser.add_argument("--only", choices=["exact", "near"], action="append")
     return parser.parse_args()
@@ -207,7 +166,7 @@ def options() -> argparse.Namespace:
 def exact(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return what exact search takes, with what it was measured on."""
     sizes = {"queries": asked.queries, "dim": asked.dim, "passages": asked.passages}
-    record = describe(threads=os.cpu_count() or 1)
+    record = describe()
     record["options"] = {**sizes, "k": asked.k, "rounds": asked.rounds}
     vectors, queries = make_vectors(folder, **sizes)
     record["rows"] = compare_exact(vectors, queries, k=asked.k, rounds=asked.rounds)
@@ -217,7 +176,7 @@ def exact(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def near(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return what approximate search takes, with what it was measured on."""
-    record = describe(threads=os.cpu_count() or 1)
+    record = describe()
     dataset = open_dataset(asked.corpus)
     record["options"] = {"k": 10, "rounds": asked.rounds}
     record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}

@@ -23,15 +23,13 @@ from typing import Any
 
 import numpy as np
 
+from bench import BASE, DATA, ROOT, command_line, describe, say, spread
 from corom.files import write_json
 from corom.models.checkpoint import load_checkpoint
-from encode_machine import describe
 from encode_setup import random_model, sample_texts
 from serve_load import Level, closed_loop, open_loop, percentile
 from serve_servers import SPECS, Running
 
-ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared"
 CLIENTS = (1, 8, 64)
 PEERS = ("plain", "infinity")
 TIMES = 10
@@ -42,7 +40,7 @@ COMPARED = 32
 
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, "serve.json")
     add = parser.add_argument
     add("--rounds", type=int, default=3)
     add("--seconds", type=float, default=6.0, help="each server, each number of clients")
@@ -53,16 +51,10 @@ def parse() -> argparse.Namespace:
     add("--seed", type=int, default=0)
     add("--servers", nargs="+", default=["plain", "infinity", "corom-int8"], metavar="NAME")
     add("--peers", type=Path, default=ROOT / ".venv-peers/bin", help="where infinity_emb is")
-    add("--data", type=Path, default=SHARED / "data/eval/open-medical")
-    add("--base", type=Path, default=SHARED / "models/bge-small-zh-v1.5", help="the tokenizer's")
+    add("--data", type=Path, default=DATA)
+    add("--base", type=Path, default=BASE, help="the tokenizer's")
     add("--work", type=Path, default=ROOT / ".bench")
-    add("--out", type=Path, default=ROOT / "results/serve.json")
     return parser.parse_args()
-
-
-def say(message: str) -> None:
-    """Print at once."""
-    print(message, flush=True)
 
 
 @dataclass
@@ -145,7 +137,7 @@ def overload(bench: Bench, name: str, *, each: int) -> dict[str, Any]:
     """Return what became of ten times as many texts as the server answers."""
     levels = [round_[name] for round_ in bench.rounds]
     capacity = median(round_[-1].per_second for round_ in levels)
-    normal = 2 * max(percentile(round_[0].latencies, 99) for round_ in levels)
+    normal = 2 * max(_p99(round_[0]) for round_ in levels)
     server = bench.servers[name]
     server.resume()
     before = server.memory_mb()
@@ -180,31 +172,27 @@ def summary(bench: Bench, name: str) -> list[dict[str, Any]]:
         levels = [round_[name][at] for round_ in bench.rounds]
         row: dict[str, Any] = {
             "clients": clients,
-            "per_second": median(level.per_second for level in levels),
+            "per_second": median(map(_throughput, levels)),
             "p50_ms": 1e3 * median(percentile(level.latencies, 50) for level in levels),
-            "p99_ms": 1e3 * median(percentile(level.latencies, 99) for level in levels),
+            "p99_ms": 1e3 * median(map(_p99, levels)),
             "requests": sum(len(level.latencies) for level in levels),
             "starved": sum(level.starved for level in levels),
         }
         for peer in PEERS:
             if peer in bench.servers and name not in PEERS:
                 others = [round_[peer][at] for round_ in bench.rounds]
-                pairs = list(zip(levels, others, strict=True))
-                row[f"throughput_over_{peer}"] = _spread(
-                    [one.per_second / other.per_second for one, other in pairs]
-                )
-                row[f"p99_over_{peer}"] = _spread(
-                    [
-                        percentile(one.latencies, 99) / percentile(other.latencies, 99)
-                        for one, other in pairs
-                    ]
-                )
+                for what, of in (("throughput", _throughput), ("p99", _p99)):
+                    row[f"{what}_over_{peer}"] = spread(map(of, levels), map(of, others))
         rows.append(row)
     return rows
 
 
-def _spread(ratios: list[float]) -> dict[str, float]:
-    return {"median": median(ratios), "least": min(ratios), "most": max(ratios)}
+def _throughput(level: Level) -> float:
+    return level.per_second
+
+
+def _p99(level: Level) -> float:
+    return percentile(level.latencies, 99)
 
 
 def record(bench: Bench, cosines: dict[str, float], overloads: list[Any]) -> dict[str, Any]:
@@ -253,11 +241,11 @@ def main() -> None:
         bench.rounds.append(run_round(bench, rng.permutation(list(bench.servers)).tolist()))
     overloads: list[Any] = []
     for each in (1, BULK):
-        write_json(options.out, record(bench, cosines, overloads))  # what is measured is kept
+        write_json(options.json, record(bench, cosines, overloads))  # what is measured is kept
         overloads.append(overload(bench, "corom-int8", each=each))
     found = record(bench, cosines, overloads)
-    write_json(options.out, found)
-    say(json.dumps({key: found[key] for key in ("servers", "overload", "memory_mb")}, indent=1))
+    write_json(options.json, found)
+    print(json.dumps({key: found[key] for key in ("servers", "overload", "memory_mb")}, indent=1))
 
 
 if __name__ == "__main__":

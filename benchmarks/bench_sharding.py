@@ -34,17 +34,15 @@ from typing import Any
 
 import numpy as np
 
+from bench import CORES, DATA, command_line, describe, say
 from corom import Encoder
 from corom.files import MANIFEST, read_json, sha256, write_json
 from corom.readers import open_dataset
 from corom.sharding import ShardSpec, encode_shards, open_shards
 from corom.sharding.encoding import spec_of
-from encode_machine import describe
 from index_memory import write_model
 from sharding_kills import Killer
 
-ROOT = Path(__file__).parents[1]
-CORES = os.cpu_count() or 1
 _SAME_PRIORITY = {"RAY_worker_niceness": "0"}
 """Ray's workers would take 15, and beside other work wait for it."""
 _CUT = 16
@@ -207,25 +205,16 @@ def _row(
     }
 
 
-def say(text: str) -> None:
-    """Print to standard error, at once."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def options() -> argparse.Namespace:
     """Return what was asked for on the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "sharding.json")
     parser.add_argument("--passages", type=int, default=2_000_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--texts", type=int, default=15_000)
     parser.add_argument("--few", type=int, default=5000, help="the smaller of the two sizes")
     parser.add_argument("--rows", type=int, default=2500, help="per shard, of the overhead")
     parser.add_argument("--rounds", type=int, default=3)
-    corpus = ROOT.parent / "shared/data/eval/open-medical"
-    parser.add_argument("--corpus", type=Path, default=corpus)
-    parser.add_argument("--json", type=Path, default=ROOT / "results/sharding.json")
+    parser.add_argument("--corpus", type=Path, default=DATA)
     parser.add_argument("--only", choices=["kills", "overhead"], action="append")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -17,18 +17,17 @@ they grow by; after all queries were asked, shared pages counted once (PSS). Dis
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
 import numpy as np
 
-from bench_search import real_vectors, table
+from bench import DATA, ROOT, command_line, describe, say, spread, table
+from bench_search import real_vectors
 from corom import Encoder
 from corom.corpus import CorpusChecksum
 from corom.environment import cache_folder
@@ -37,13 +36,11 @@ from corom.index import ExactOptions, IndexSpec
 from corom.readers import Dataset, open_dataset
 from corom.records import Hit
 from corom.vectors import Vectors
-from encode_machine import describe
 from store_corpus import Loaded, fewer_queries, larger, smaller
 from store_engines import Corpus, Running, Worker, engines, keep_level
 
-ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
-from stores.servers import LEASE, Database, Server  # noqa: E402 - the servers of the tests
+from stores.servers import LEASE, Database, Server
 
 BASE = "corom exact"
 _POSTGRES = {"maintenance_work_mem": "1GB"}
@@ -121,8 +118,8 @@ def measure(workers: list[Worker], *, rounds: int) -> tuple[list[dict[str, Any]]
             speeds[worker.engine.name].append(worker.ask("time"))
     for row in rows:
         own = speeds[row["engine"]]
-        ratios = [mine / base for mine, base in zip(own, speeds[BASE], strict=True)]
-        row |= {"queries_per_second": max(own), "times_exact": median(ratios), "rounds": own}
+        times = spread(own, speeds[BASE])["median"]
+        row |= {"queries_per_second": max(own), "times_exact": times, "rounds": own}
     return rows, hits
 
 
@@ -160,16 +157,9 @@ def compare(
     return rows
 
 
-def say(text: str) -> None:
-    """Print to standard error, at once."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def options() -> argparse.Namespace:
     """Return what was asked for on the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "stores.json")
     parser.add_argument("--passages", type=int, default=1_000_000, help="at most so many")
     parser.add_argument(
         "--repeat", action="store_true", help="exactly so many: the corpus again, vectors moved"
@@ -177,17 +167,15 @@ def options() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=0, help="of each split; 0: all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--some", type=int, default=100, help="queries per timing")
-    corpus = ROOT.parent / "shared/data/eval/open-medical"
-    parser.add_argument("--corpus", type=Path, default=corpus)
+    parser.add_argument("--corpus", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=cache_folder() / "evaluate")
     parser.add_argument("--only", action="append", help="an engine, by its name; with corom exact")
-    parser.add_argument("--json", type=Path, default=ROOT / "results/stores.json")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure, print the table, write the JSON."""
-    asked, record = options(), describe(threads=os.cpu_count() or 1)
+    asked, record = options(), describe()
     dataset = open_dataset(asked.corpus)
     record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}
     record["fingerprint"], record["dim"] = Encoder.load().fingerprint, Encoder.load().dim

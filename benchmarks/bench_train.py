@@ -7,14 +7,13 @@ environment with sentence-transformers, datasets and corom's train extra:
     python benchmarks/bench_train.py --model ../shared/models/bge-small-zh-v1.5
 
 Writes every run's texts per second and, for each precision, the ratio of the two runs of a round
-to `--output`; each file in results/ names its command.
+to `--json`; each file in results/ names its command.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import time
 from itertools import islice, pairwise
 from pathlib import Path
 
-from encode_machine import describe
+from bench import BASE, CORES, SHARED, command_line, describe
 
 SYSTEMS = ("corom", "sentence-transformers")
 WARM_UP = 1
@@ -43,7 +42,7 @@ def main() -> None:
             for precision in options.precision:
                 for system in SYSTEMS if number % 2 == 0 else SYSTEMS[::-1]:
                     speeds[precision][system].append(run(system, precision, data))
-            if options.output:  # after each round: what was measured is kept
+            if options.json:  # after each round: what was measured is kept
                 save(options, speeds)
     for precision, found in speeds.items():
         show(precision, found)
@@ -51,20 +50,19 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Return the options; workers get those of their parent."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="../shared/models/bge-small-zh-v1.5")
-    parser.add_argument("--pairs", default="../shared/data/train/pairs.jsonl.xz")
+    parser = command_line(__doc__)
+    parser.add_argument("--model", default=str(BASE))
+    parser.add_argument("--pairs", type=Path, default=SHARED / "data/train/pairs.jsonl.xz")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=CORES)
     parser.add_argument("--device", choices=["cpu", "auto"], default="cpu")
     parser.add_argument(
         "--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"]
     )
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--output", type=Path, help="such as results/train-speed.json")
     parser.add_argument("--worker", choices=SYSTEMS, help=argparse.SUPPRESS)
     parser.add_argument("--data", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -76,7 +74,7 @@ def write_pairs(options: argparse.Namespace, target: Path) -> None:
     from corom.readers import write_pairs as write
 
     count = options.batch * (options.steps + WARM_UP) + 1
-    pairs = list(islice(read_pairs(Path(options.pairs)), count * 20))[::20][:count]
+    pairs = list(islice(read_pairs(options.pairs), count * 20))[::20][:count]
     others = [*pairs[1:], pairs[0]]
     write(
         target,
@@ -113,11 +111,11 @@ def save(options: argparse.Namespace, speeds: dict[str, dict[str, list[float]]])
     }
     asked = ("batch", "length", "steps", "rounds", "dropout", "device")
     write_json(
-        options.output,
+        options.json,
         {
             "options": {name: getattr(options, name) for name in asked},
             "model": sha256(Path(options.model) / "model.safetensors"),
-            "data": sha256(Path(options.pairs)),
+            "data": sha256(options.pairs),
             "precisions": tables,
             **describe(threads=options.threads),
         },
@@ -143,8 +141,8 @@ def corom(options: argparse.Namespace) -> dict[str, float]:
     import torch
 
     from corom.training import train
-    from corom.training.recipe import from_table
     from corom.training.settings import TrainSettings
+    from corom.training.tables import from_table
 
     torch.set_num_threads(options.threads)
     ends: list[float] = []

@@ -10,8 +10,6 @@ gives the earlier figures, the table shows. See docs/evaluation.md.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,15 +17,14 @@ from typing import Any, TypeAlias
 import bm25s
 import rjieba
 
+from bench import DATA, command_line, describe, say
 from corom.evaluation import Lexical
 from corom.files import write_json
 from corom.metrics import evaluate_run
 from corom.readers import Dataset, open_dataset
 from corom.records import Hit, Run
 from corom.words import folded, segment
-from encode_machine import describe
 
-ROOT = Path(__file__).parents[1]
 MEASURES = ("MRR@10", "Recall@1000")
 DEPTH = 1000
 ORIENTATION = {
@@ -118,12 +115,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure, print, write the JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    data = ROOT.parent / "shared/data/eval/open-medical"
-    parser.add_argument("--data", type=Path, default=data)
-    parser.add_argument("--json", type=Path, default=ROOT / "results/bm25-words.json")
+    parser = command_line(__doc__, "bm25-words.json")
+    parser.add_argument("--data", type=Path, default=DATA)
     asked = parser.parse_args()
     dataset = open_dataset(asked.data)
     record = describe(threads=1)
@@ -135,7 +128,7 @@ def main() -> None:
         rows.append(
             {"engine": "bm25s", "words": name, "figures": figures(dataset, of_bm25s(dataset, cut))}
         )
-        print(table(rows[-1:]), file=sys.stderr, flush=True)
+        say(table(rows[-1:]))
     record["rows"] = rows
     print(table(rows))
     write_json(asked.json, record)

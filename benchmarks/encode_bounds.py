@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import BASE, ROOT, command_line, describe
 from corom.encoder import Encoder
 from corom.engines.graph import GraphBuilder
 from corom.engines.loading import cached_int8
@@ -29,26 +30,23 @@ from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
 from corom.models.int8 import Int8Weights, read_int8
 from corom.models.weights import INT8
-from encode_machine import describe
 from encode_peak import Peak
 from encode_report import needed_operations
 from encode_setup import random_model
 
-ROOT = Path(__file__).parents[1]
 SINGLE = (8, 16, 24, 32, 64, 128)
 LENGTH = 128
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(doc: str, result: str) -> argparse.ArgumentParser:
     """Return what the command line takes."""
-    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made = command_line(doc, result)
     add = made.add_argument
     add("--runs", type=int, default=12, help="of which the fastest counts")
     add("--layers", type=int, default=12)
     add("--seed", type=int, default=0)
-    add("--base", type=Path, default=ROOT.parent / "shared/models/bge-small-zh-v1.5")
+    add("--base", type=Path, default=BASE)
     add("--work", type=Path, default=ROOT / ".bench")
-    add("--out", type=Path, default=ROOT / "results/encode-bounds.json")
     return made
 
 
@@ -153,7 +151,7 @@ def model_of(options: argparse.Namespace) -> tuple[Checkpoint, Int8Weights]:
 
 def main() -> None:
     """Measure and write."""
-    options = parser().parse_args()
+    options = parser(__doc__, "encode-bounds.json").parse_args()
     checkpoint, int8 = model_of(options)
     model = GraphBuilder(checkpoint.shape, {}, int8=int8).build("cls")
     batch = texts(BATCH_TOKENS // LENGTH, LENGTH)
@@ -168,7 +166,7 @@ def main() -> None:
         "one_text_ms": one_text(model, options.runs),
         "tokens_per_second": tokens_per_second(model, options.runs),
     }
-    write_json(options.out, found)
+    write_json(options.json, found)
     print(
         json.dumps({k: v for k, v in found.items() if k not in ("machine", "versions")}, indent=1)
     )

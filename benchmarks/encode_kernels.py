@@ -16,21 +16,19 @@ import sys
 import tempfile
 from collections.abc import Callable
 from ctypes import byref, c_size_t, c_void_p
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench import describe
 from corom.engines.native_engine import BATCH_TOKENS, NativeEngine, _library
 from corom.engines.native_model import _Linear, aligned, in_panels, space
 from corom.files import write_json
 from corom.tokens import batches
 from encode_bounds import LENGTH, SINGLE, fastest, model_of, parser
-from encode_machine import describe
 from encode_peak import ROWS, WIDTH, Peak
 from encode_report import needed_operations
 
-ROOT = Path(__file__).parents[1]
 STEPS = {
     "multiply": "queries, keys and values",
     "multiply_and_add": "attention's and the feed-forward output",
@@ -91,9 +89,7 @@ def shares() -> dict[str, float] | None:
 
 def main() -> None:
     """Measure and write."""
-    asked = parser()
-    asked.set_defaults(out=ROOT / "results/encode-kernels.json")
-    options = asked.parse_args()
+    options = parser(__doc__, "encode-kernels.json").parse_args()
     checkpoint, int8 = model_of(options)
     one = NativeEngine(checkpoint.shape, int8, pooling="cls", threads=1)
     count = BATCH_TOKENS // LENGTH
@@ -120,7 +116,7 @@ def main() -> None:
         },
         "shares_one_thread": shares(),
     }
-    write_json(options.out, found)
+    write_json(options.json, found)
     hidden = ("machine", "versions")
     print(json.dumps({k: v for k, v in found.items() if k not in hidden}, indent=1))
 

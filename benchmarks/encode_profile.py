@@ -9,7 +9,6 @@ operations that the vectors need are counted over the whole corpus (encode_repor
 
 from __future__ import annotations
 
-import argparse
 import random
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import DATA, command_line, describe
 from corom import Encoder
 from corom.encoder import CHUNK
 from corom.engines.quiet_openvino import ov
@@ -25,10 +25,8 @@ from corom.files import write_json
 from corom.models.checkpoint import load_checkpoint
 from corom.readers import open_dataset
 from corom.tokens import Batch, batches
-from encode_machine import describe
 from encode_report import needed_operations
 
-ROOT = Path(__file__).parents[1]
 SAMPLE, PROFILED = 2048, 60
 
 
@@ -67,13 +65,9 @@ def _batches(encoder: Encoder, tokens: list[Any]) -> Any:  # noqa: ANN401 - an i
 
 def main() -> None:
     """Measure, print, write the JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    data = ROOT.parent / "shared/data/eval/open-medical"
-    parser.add_argument("--data", type=Path, default=data)
+    parser = command_line(__doc__, "encode-profile.json")
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--model", default="corom-medical")
-    parser.add_argument("--json", type=Path, default=ROOT / "results/encode-profile.json")
     asked = parser.parse_args()
     dataset = open_dataset(asked.data)
     texts = [passage.content for passage in dataset.passages()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field
 
+from bench import say
 from corom.models.checkpoint import Checkpoint
 from encode_backends import BACKENDS, Backend, backend
 from encode_client import BackendError, Worker
@@ -18,11 +19,6 @@ from encode_setup import (
     sample_texts,
     set_up,
 )
-
-
-def say(message: str) -> None:
-    """Print at once."""
-    print(message, flush=True)
 
 
 @dataclass

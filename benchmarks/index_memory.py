@@ -11,8 +11,6 @@ mapped from files (RssFile: the system takes that back when it needs it), and th
 
 from __future__ import annotations
 
-import argparse
-import os
 import subprocess
 import sys
 import time
@@ -22,15 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from bench import command_line, describe
 from corom.files import write_json
 from corom.index import open_index
 from corom.models.checkpoint import load_checkpoint
 from corom.models.config import Shape
 from corom.models.names import resolve
 from corom.models.portable import Portable, write_portable
-from encode_machine import describe
 
-ROOT = Path(__file__).parents[1]
 _DISEASES = ("糖尿病", "高血压", "胃炎", "肺炎", "偏头痛", "冠心病", "湿疹", "失眠", "贫血", "痛风")
 _ASKED = ("怎么治疗", "吃什么药", "有什么症状", "能不能手术", "饮食注意什么", "会不会遗传")
 
@@ -95,15 +92,12 @@ def one_row(corpus: Path, model: Path | str, folder: Path, *, passages: int) -> 
 
 def main() -> None:
     """Measure, print, write the JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "index-memory.json")
     parser.add_argument("--passages", type=int, action="append")
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--json", type=Path, default=ROOT / "results" / "index-memory.json")
     options = parser.parse_args()
     sizes = options.passages or [100_000, 1_000_000]
-    record = describe(threads=os.cpu_count() or 1)
+    record = describe()
     record["rows"] = []
     for size in sizes:
         with TemporaryDirectory() as temporary:

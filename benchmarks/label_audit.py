@@ -25,15 +25,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench import DATA, ROOT, command
 from corom import open_dataset
 from corom.files import write_json
 from corom.ranking import rank_hits
 from corom.runs import read_trec_run
 from corom.significance import bootstrap_interval
-from encode_machine import command
 
-ROOT = Path(__file__).parents[1]
-DATA = ROOT.parent / "shared" / "data" / "eval" / "open-medical"
 JUDGED = ROOT / "results" / "label-audit"
 SPLITS = ("consult-dev", "huatuo-dev")
 DEPTH = 10

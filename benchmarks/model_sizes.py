@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench_search import table
+from bench import DATA, ROOT, command_line, describe, spread, table
 from corom.encoder import Encoder
 from corom.evaluation import Dense
 from corom.files import write_json
@@ -30,9 +30,7 @@ from corom.metrics import evaluate_run
 from corom.readers import Dataset, open_dataset
 from corom.records import Passage
 from corom.vectors import Vectors
-from encode_machine import describe
 
-ROOT = Path(__file__).parents[1]
 SPLITS = ("consult-dev", "huatuo-dev")
 DIMS = (512, 256, 128, 64)
 BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "binary": 0.125}
@@ -113,23 +111,21 @@ def main() -> None:
     count = sum(map(len, found[0].queries.values()))
     for case in found:
         case.row["queries a second"] = count / median(seconds[case.name])
-        ratios = np.divide(seconds[found[0].name], seconds[case.name])
-        case.row["times the first"] = float(np.median(ratios))
+        times = spread(seconds[found[0].name], seconds[case.name])
+        case.row["times the first"] = times["median"]
     rows = [case.row for case in found]
     options = {name: str(value) for name, value in vars(asked).items()}
-    write_json(asked.output, {**describe(threads=2), "settings": options, "rows": rows})
+    write_json(asked.json, {**describe(threads=2), "settings": options, "rows": rows})
     print(table(rows))
 
 
 def parse() -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    shared = ROOT.parent / "shared"
-    parser.add_argument("--data", type=Path, default=shared / "data" / "eval" / "open-medical")
+    parser = command_line(__doc__, "sizes.json")
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--master", type=Path)
     parser.add_argument("--work", type=Path, default=ROOT / ".bench" / "model-table")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "sizes.json")
     return parser.parse_args()
 
 

@@ -17,15 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench_search import table
+from bench import BASE, ROOT, SHARED, command_line, describe, table
 from corom.encoder import Encoder
 from corom.evaluation import Dense, evaluate, evaluate_pairs, pair_files, to_json
 from corom.evaluation.lexical import Lexical
 from corom.files import write_json
 from corom.readers import open_dataset
-from encode_machine import describe
 
-ROOT = Path(__file__).parents[1]
 SETS = {"open-medical": ("consult-dev", "huatuo-dev"), "cmedir-titles": ("dev",)}
 PAIRS = ("cmedqq-dev", "kuake-qqr-dev")
 MEASURES = ("MRR@10", "Recall@1000", "nDCG@10")
@@ -63,7 +61,7 @@ def main() -> None:
     for each in found["question-pairs"]["results"]:
         print(each["split"], each["model"], each["metrics"])
     options = {name: str(value) for name, value in vars(asked).items()}
-    write_json(asked.output, {**describe(threads=2), "settings": options, "sets": found})
+    write_json(asked.json, {**describe(threads=2), "settings": options, "sets": found})
 
 
 def retrievers(encoders: dict[str, Encoder], work: Path, *, dims: tuple[int, ...]) -> list[Dense]:
@@ -92,15 +90,12 @@ def row(result: dict[str, Any]) -> dict[str, str]:
 
 def parse() -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__, "model.json")
     parser.add_argument("--also", action="append", default=[], help="NAME=FOLDER, repeatable")
     parser.add_argument("--against", default="base", help="the row that the others are tested on")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "eval")
-    parser.add_argument(
-        "--base", type=Path, default=ROOT.parent / "shared" / "models" / "bge-small-zh-v1.5"
-    )
+    parser.add_argument("--data", type=Path, default=SHARED / "data" / "eval")
+    parser.add_argument("--base", type=Path, default=BASE)
     parser.add_argument("--work", type=Path, default=ROOT / ".bench" / "model-table")
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "model.json")
     return parser.parse_args()
 
 

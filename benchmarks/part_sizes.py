@@ -18,15 +18,14 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench import SHARED, command, command_line
 from corom.encoder import Encoder
 from corom.evaluation import Dense, Parted, Report, Retriever, evaluate, to_json, to_text
 from corom.files import sha256, write_json
 from corom.readers import Dataset, Pair, open_dataset, read_pairs
 from corom.readers.writing import write_lines
 from corom.splitting import Splitter
-from encode_machine import command
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 PAIRS = Path("train", "pairs.jsonl.xz")
 QUESTIONS = "tcm_qg_test"
 OTHERS = ("medical_books_sections", "shennong_tcm_answers", "kg_medicalgraph_disease")
@@ -67,13 +66,10 @@ def rows(model: str, work: Path, *, longer: bool, sizes: Sequence[int]) -> Itera
 
 def arguments(doc: str) -> argparse.ArgumentParser:
     """Return what the benchmarks of parts can be asked."""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(doc)
     parser.add_argument("--model", default="corom-medical")
-    parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--data", type=Path, default=SHARED / "data")
     parser.add_argument("--others", type=int, default=20000)
-    parser.add_argument("--json", type=Path)
     return parser
 
 

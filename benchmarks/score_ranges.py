@@ -9,18 +9,16 @@ threshold that separates the pairs of questions best.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
+from bench import SHARED, command, command_line
 from corom import Encoder, open_dataset, score_pairs
 from corom.evaluation import best_threshold
 from corom.files import sha256, write_json
 from corom.readers import read_pairs
-from encode_machine import command
 
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "eval"
 POINTS = (5, 25, 50, 75, 95)
 QUERIES = 500
 
@@ -36,10 +34,9 @@ def summary(scores: np.ndarray) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__)
     parser.add_argument("--model", default="corom-medical")
-    parser.add_argument("--data", type=Path, default=SHARED)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--data", type=Path, default=SHARED / "data" / "eval")
     options = parser.parse_args()
     encoder = Encoder.load(options.model)
 

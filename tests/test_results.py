@@ -11,7 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # scripts, not a package
 
-import encode_machine
+from bench import describe
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,5 +66,5 @@ def test_every_result_names_a_command_that_exists(path):
 def test_a_command_can_be_typed_again(monkeypatch):
     script, arguments = str(ROOT / "benchmarks/bench_stores.py"), ["--only", "pgvector hnsw"]
     monkeypatch.setattr(sys, "argv", [script, *arguments])
-    found = encode_machine.describe(threads=1)["command"]
+    found = describe(threads=1)["command"]
     assert shlex.split(found) == ["python", "benchmarks/bench_stores.py", *arguments]

@@ -22,8 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
+from bench import describe  # noqa: E402
 from corom.files import write_json  # noqa: E402
-from encode_machine import describe  # noqa: E402
 from web.browser import service, serving  # noqa: E402
 
 CHECKS = (
