@@ -14,8 +14,9 @@ from huggingface_hub import constants
 
 from corom import downloads
 from corom.errors import DownloadError, InputError, MissingExtraError
+from corom.hubs import DownloadProgress
 from corom.models.checkpoint import load_checkpoint
-from corom.models.hub import DownloadProgress, from_hugging_face, from_modelscope
+from corom.models.hub import from_hugging_face, from_modelscope
 
 NAME = "damo/nlp_corom_sentence-embedding_chinese-tiny-medical"
 API = f"/api/v1/models/{NAME}/repo"
@@ -256,6 +257,17 @@ def test_the_server_cannot_write_elsewhere(modelscope, tmp_path, path):
     modelscope.files[path] = b"x"
     from_modelscope(NAME)
     assert path not in fetched(modelscope)
+
+
+def test_the_server_cannot_write_through_a_link(modelscope, tmp_path):
+    folder = tmp_path / "cache" / "models" / NAME
+    folder.mkdir(parents=True)
+    (folder / "1_Pooling").symlink_to(tmp_path)
+    modelscope.files["1_Pooling/config.json"] = b"{}"
+    with pytest.raises(DownloadError, match="outside of its folder"):
+        from_modelscope(NAME)
+    assert not (tmp_path / "config.json").exists()
+    assert fetched(modelscope) == []
 
 
 @pytest.mark.parametrize("variable", ["COROM_OFFLINE", "HF_HUB_OFFLINE"])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from corom.errors import ArtifactError, DownloadError, InputError
+from corom.hubs import REPOSITORY, Progress
 from corom.models import EMBEDDED, hub
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 
 _EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _MODELSCOPE_OWNERS = ("damo", "iic")
 
 
@@ -20,7 +19,7 @@ def resolve(
     revision: str | None = None,
     cache: Path | None = None,
     download: bool = True,
-    progress: hub.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Return the folder of the model called `name`.
 
@@ -42,7 +41,7 @@ def resolve(
         return _EMBEDDED_FOLDER / text
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text:
         raise ArtifactError(f"{text} is not a model folder: there is no such folder")
-    if not _REPOSITORY.fullmatch(text):
+    if not REPOSITORY.fullmatch(text):
         raise InputError(
             f"{text!r} names no model; possible are a folder, {EMBEDDED}, damo/… or "
             "iic/… (ModelScope) and owner/name (Hugging Face)"

@@ -5,27 +5,16 @@ Code is never fetched, so data sets that a script assembles have to bring their 
 
 from __future__ import annotations
 
-import re
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
-from corom.downloads import fetch, fetch_missing
-from corom.environment import (
-    modelscope_data_cache,
-    modelscope_endpoint,
-    modelscope_token,
-    offline_variable,
-)
-from corom.errors import ArtifactError, DownloadError, InputError
+from corom.environment import modelscope_data_cache, offline_variable
+from corom.errors import DownloadError, InputError
 from corom.extras import need
-from corom.files import read_json, write_json
+from corom.hubs import REPOSITORY, answer_of_modelscope, check_revision, downloaded
 from corom.readers.lines import COMPRESSIONS, plain_name
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_STATE = ".corom.json"
 _PAGE = 100
 
 
@@ -36,83 +25,42 @@ def from_modelscope(name: str, *, revision: str | None = None) -> Path:
     Raises DownloadError when the hub does not deliver, or has no .jsonl files.
     """
     _check(name, revision)
-    folder = modelscope_data_cache() / (f"{name}@{revision}" if revision else name)
-    if _is_complete(folder):
-        return folder
-    _refuse_offline(name, looked_in=folder)
-    lock = folder.with_name(f".{folder.name}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with need("filelock", extra="hub").FileLock(lock):
-        if not _is_complete(folder):
-            _fetch(name, folder, revision=revision or "master")
-    return folder
+    route, branch = f"datasets/{name}", revision or "master"
+    return downloaded(
+        modelscope_data_cache() / (f"{name}@{revision}" if revision else name),
+        lambda: _listed(route, name=name, revision=branch),
+        name=name,
+        route=f"{route}/repo",
+        asked={"Source": "SDK", "Revision": branch, "View": "False"},
+        holds=_holds_rows,
+    )
 
 
-def _fetch(name: str, folder: Path, *, revision: str) -> None:
-    token = modelscope_token()
-    headers = {"Authorization": f"Bearer {token}", "Cookie": f"m_session_id={token}"}
-    given = headers if token else None
-    address = f"{modelscope_endpoint()}/api/v1/datasets"
-    about = _answer(f"{address}/{name}", name=name, headers=given)
-    entries = [
-        entry
-        for entry in _listed(f"{address}/{about.get('Id')}/repo/tree", name, revision, given)
-        if _is_rows(str(entry.get("Path")))
-    ]
-    if not entries:
+def _listed(route: str, *, name: str, revision: str) -> list[dict[str, Any]]:
+    number = _answer(route, name=name).get("Id")
+    entries = _entries(f"datasets/{number}/repo/tree", name=name, revision=revision)
+    found = [entry for entry in entries if _is_rows(str(entry.get("Path")))]
+    if not found:
         raise DownloadError(
             f"{name} has no .jsonl file on ModelScope at revision {revision}; download its data "
             'by hand and load the folder, or try hub="huggingface"'
         )
-    targets = [_inside(folder, str(entry["Path"])) for entry in entries]
-    write_json(folder / _STATE, {"name": name, "revision": revision, "complete": False})
-    for entry, target in zip(entries, targets, strict=True):
-        asked = {"Source": "SDK", "Revision": revision, "FilePath": entry["Path"], "View": "False"}
-        fetch_missing(
-            f"{address}/{name}/repo?{urlencode(asked)}",
-            target,
-            size=entry.get("Size"),
-            sha256=entry.get("Sha256") or None,
-            headers=given,
-        )
-    write_json(folder / _STATE, {"name": name, "revision": revision, "complete": True})
+    return found
 
 
-def _inside(folder: Path, path: str) -> Path:
-    """Return where a file of the hub's list goes; DownloadError if that is not in the folder."""
-    relative = PurePosixPath(path)
-    target = folder / relative
-    outside = relative.is_absolute() or ".." in relative.parts
-    if outside or not target.resolve().is_relative_to(folder.resolve()):
-        raise DownloadError(
-            f"the data set lists {path!r}, which lies outside of its folder; nothing was fetched: "
-            "tell whoever keeps it"
-        )
-    return target
-
-
-def _listed(
-    address: str, name: str, revision: str, headers: dict[str, str] | None
-) -> Iterator[dict[str, Any]]:
+def _entries(route: str, *, name: str, revision: str) -> Iterator[dict[str, Any]]:
     """Yield the entries of all pages of the hub's list: `{"Files": [{"Path", "Size", …}]}`."""
     page, length = 1, _PAGE
     while length == _PAGE:
         asked = {"Revision": revision, "Root": "/", "Recursive": "True"}
-        query = urlencode({**asked, "PageNumber": page, "PageSize": _PAGE})
-        files = _answer(f"{address}?{query}", name=name, headers=headers).get("Files") or []
+        answer = _answer(route, name=name, **asked, PageNumber=page, PageSize=_PAGE)
+        files = answer.get("Files") or []
         yield from (entry for entry in files if isinstance(entry, dict))
         page, length = page + 1, len(files)
 
 
-def _answer(url: str, *, name: str, headers: dict[str, str] | None) -> dict[str, Any]:
-    """Return the `Data` of one of the hub's answers."""
-    with tempfile.TemporaryDirectory() as temporary:
-        target = Path(temporary) / "answer.json"
-        fetch(url, target, headers=headers)
-        try:
-            found = read_json(target)["Data"]
-        except (ArtifactError, KeyError, TypeError):
-            found = None
+def _answer(route: str, *, name: str, **asked: object) -> dict[str, Any]:
+    found = answer_of_modelscope(route, **asked)
     if not isinstance(found, dict):
         raise DownloadError(f"ModelScope knows no data set {name}; check its page")
     return found
@@ -141,7 +89,7 @@ def from_hugging_face(name: str, *, revision: str | None = None) -> Path:
             "revision and connection, and HF_TOKEN if it is private"
         ) from None
     folder = Path(found)
-    if not any(_is_rows(path.name) for path in folder.rglob("*")):
+    if not _holds_rows(folder):
         raise DownloadError(f"{name} has no .jsonl file on Hugging Face")
     return folder
 
@@ -150,24 +98,13 @@ def _is_rows(path: str) -> bool:
     return plain_name(path).endswith(".jsonl")
 
 
-def _is_complete(folder: Path) -> bool:
-    if (folder / _STATE).is_file():
-        return bool(read_json(folder / _STATE).get("complete"))
-    return folder.is_dir() and any(_is_rows(path.name) for path in folder.rglob("*"))
+def _holds_rows(folder: Path) -> bool:
+    return any(_is_rows(path.name) for path in folder.rglob("*"))
 
 
 def _check(name: str, revision: str | None) -> None:
-    if not _NAME.fullmatch(name):
+    if not REPOSITORY.fullmatch(name):
         raise InputError(
             f"{name!r} is neither a file, nor a folder, nor a data set's name as in owner/name"
         )
-    if revision is not None and (not re.fullmatch(r"\w[\w./-]*", revision) or ".." in revision):
-        raise InputError(f"version {revision!r} cannot be a tag, branch or commit")
-
-
-def _refuse_offline(name: str, *, looked_in: Path) -> None:
-    if (variable := offline_variable()) is not None:
-        raise DownloadError(
-            f"{name} is not in {looked_in}, and {variable} forbids a download; unset it, or copy "
-            "the data there"
-        )
+    check_revision(revision)
