@@ -1,7 +1,9 @@
 // Talking to the server, and showing what can come of it. Texts travel in POST bodies only.
 
 import { $, h, toast } from "./dom.js";
-import { t } from "./text.js";
+import { number, t } from "./text.js";
+
+export const limits = { characters: 8192, tokens: 128 }; // until the server says its own
 
 let key = ""; // in memory only: gone with the page
 const SENDABLE = /^[ -~]+$/; // anything else in a header makes fetch throw
@@ -69,6 +71,17 @@ export const state = (title, more, extra, kind = "") =>
 
 export const waiting = () =>
   h("div", { class: "wait", "aria-label": t("loading") }, ...Array.from({ length: 6 }, () => h("i")));
+
+export const hint = (name, ...values) => h("p", { class: "hint" }, t(name, ...values));
+
+// Draws that the model read only the beginning of a text.
+export const cut = () => hint("truncated", limits.tokens);
+
+// Returns what draws that a text is too long to be sent, if one is.
+export function refusal(texts) {
+  const longest = Math.max(...texts.map((text) => [...text].length));
+  return longest > limits.characters && (() => hint("tooLong", number(longest), number(limits.characters)));
+}
 
 const retryButton = (again) => h("button", { onclick: again }, t("retry"));
 

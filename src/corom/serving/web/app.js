@@ -1,6 +1,6 @@
 // Tabs, language, keys: what holds the four panels together.
 
-import { ask } from "./api.js";
+import { ask, limits } from "./api.js";
 import { $, $$ } from "./dom.js";
 import { otherLanguage, setLanguage } from "./text.js";
 import * as about from "./about.js";
@@ -77,7 +77,7 @@ async function learn() {
   learning = true;
   try {
     const { model, reranker, collection, max_characters } = await ask("v1/about");
-    Object.assign(search.limits, { characters: max_characters, tokens: model.max_length });
+    Object.assign(limits, { characters: max_characters, tokens: model.max_length });
     if (collection) search.allow(collection.modes, reranker);
     known = true;
   } catch {

@@ -1,6 +1,6 @@
 // 检索: a query, ranked passages; reranked, by meaning, by words, by both, or two ways side by side.
 
-import { Output, ask, copyCurl } from "./api.js";
+import { Output, ask, copyCurl, cut, refusal, state } from "./api.js";
 import { $, h } from "./dom.js";
 import { EXAMPLES, number, t } from "./text.js";
 
@@ -12,8 +12,6 @@ const K = 10;
 
 let submitted = ""; // what is typed after it was not sent, and is not until it is submitted
 let touched = false; // whether somebody chose a mode
-
-export const limits = { characters: 8192, tokens: 128 };
 
 const mode = () => $("input[name=mode]:checked", panel).value;
 const body = (query, by) => {
@@ -73,29 +71,26 @@ function item(hit, top, others) {
 const list = (hits, others) =>
   h("ol", { class: "hits" }, hits.map((hit) => item(hit, hits[0].score, others)));
 
-const nothing = () =>
-  h("div", { class: "state" }, h("strong", {}, t("nothing")), h("p", {}, t("nothingMore")));
+const nothing = () => state(t("nothing"), t("nothingMore"));
+
+const time = (found) => Math.max(1, Math.round(found.milliseconds));
 
 const meta = (found) =>
-  h("p", { class: "meta" },
-    t("found", found.hits.length, number(found.passages), Math.max(1, Math.round(found.milliseconds))));
-
-const cut = (found) => found.truncated && h("p", { class: "hint" }, t("truncated", limits.tokens));
+  h("p", { class: "meta" }, t("found", found.hits.length, number(found.passages), time(found)));
 
 function single(found) {
-  return found.hits.length ? [cut(found) || "", meta(found), list(found.hits)] : nothing();
+  return found.hits.length ? [found.truncated ? cut() : "", meta(found), list(found.hits)] : nothing();
 }
 
 function side(found, other, name) {
   const shown = found.hits.length ? list(found.hits, other.hits) : nothing();
-  const time = `${Math.max(1, Math.round(found.milliseconds))} ms`;
-  return h("div", {}, h("h2", {}, name, h("small", {}, time)), shown);
+  return h("div", {}, h("h2", {}, name, h("small", {}, `${time(found)} ms`)), shown);
 }
 
 async function compare(query, signal) {
   const [dense, bm25] = await Promise.all(
     ["dense", "bm25"].map((by) => ask("v1/search", body(query, by), signal)));
-  return () => [cut(dense) || "",
+  return () => [dense.truncated ? cut() : "",
     h("div", { class: "sides" }, side(dense, bm25, t("dense")), side(bm25, dense, t("bm25")))];
 }
 
@@ -112,11 +107,9 @@ function run() {
   panel.classList.add("asked");
   const asked = mode();
   for (const name of [".legend", ".curl"]) $(name, panel).hidden = false;
-  const length = [...query].length;
   output.show(async (signal) => {
-    if (length > limits.characters) {
-      return () => h("p", { class: "hint" }, t("tooLong", number(length), number(limits.characters)));
-    }
+    const refused = refusal([query]);
+    if (refused) return refused;
     if (asked === "compare") return compare(query, signal);
     const found = await ask("v1/search", body(query, asked), signal);
     return () => single(found);

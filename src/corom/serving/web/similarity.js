@@ -1,9 +1,8 @@
 // 相似度: one text against many, as bars or as a matrix.
 
-import { Output, ask, copyCurl } from "./api.js";
+import { Output, ask, copyCurl, cut, hint, refusal } from "./api.js";
 import { $, h } from "./dom.js";
-import { SAMPLE, number, t } from "./text.js";
-import { limits } from "./search.js";
+import { SAMPLE, t } from "./text.js";
 
 const panel = $("#similarity");
 const form = $("form", panel);
@@ -48,17 +47,13 @@ function run() {
   if (!asked.source_sentence || !asked.sentences_to_compare.length) return;
   $(".curl", panel).hidden = false;
   output.show(async (signal) => {
-    if (asked.sentences_to_compare.length > MOST) return () => h("p", { class: "hint" }, t("tooMany", MOST));
-    const texts = [asked.source_sentence, ...asked.sentences_to_compare];
-    const longest = Math.max(...texts.map((text) => [...text].length));
-    if (longest > limits.characters) {
-      return () => h("p", { class: "hint" }, t("tooLong", number(longest), number(limits.characters)));
-    }
+    if (asked.sentences_to_compare.length > MOST) return () => hint("tooMany", MOST);
+    const refused = refusal([asked.source_sentence, ...asked.sentences_to_compare]);
+    if (refused) return refused;
     const found = await ask("v1/similarity", asked, signal);
     return () => {
       const shown = view() === "bars" ? bars(asked, found) : matrix(asked, found);
-      const cut = found.truncated.length > 0 && h("p", { class: "hint" }, t("truncated", limits.tokens));
-      return [cut || "", h("p", { class: "meta" }, t("cosine")), shown];
+      return [found.truncated.length ? cut() : "", h("p", { class: "meta" }, t("cosine")), shown];
     };
   });
 }
