@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from corom.errors import InputError
 from corom.index.building import Writer
-from corom.index.spec import IndexSpec, Options
+from corom.index.spec import IndexSpec, Options, VectorType
 from corom.sharding import ShardedVectors
 
 _CHUNK = 4096
 
 
 def spec_of_shards(
-    shards: ShardedVectors, options: Options, *, vector_type: Literal["float32", "float16"]
+    shards: ShardedVectors, options: Options, *, vector_type: VectorType
 ) -> IndexSpec:
     """Return what an index of these vectors is."""
     made = shards.spec
@@ -39,14 +38,14 @@ def load_shards(
     Shards that are loaded already are not read. `progress` is told how many passages are in.
     Raises ArtifactError if the passages are no longer as they were, and what the writer raises.
     """
-    skip, loaded = (0 if writer.complete else writer.done), 0
     if not writer.complete:
-        for passages, vectors in shards.with_passages(skip=skip):
+        loaded = writer.done
+        for passages, vectors in shards.with_passages(skip=loaded):
             for start in range(0, len(passages), _CHUNK):
                 part = slice(start, start + _CHUNK)
                 writer.append(passages[part], vectors[part])
                 loaded += len(passages[part])
                 if progress:
-                    progress(skip + loaded)
+                    progress(loaded)
         writer.finish()
     return writer.done
