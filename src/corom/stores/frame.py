@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 
-from corom.checks import require_whole
 from corom.errors import InputError
 from corom.index.spec import IndexSpec
 from corom.ranking import rank_hits
@@ -116,11 +117,18 @@ class ServerLoader:
         self._closing()
 
 
-def require_k(k: int, *, most: int | None = None) -> None:
-    """Raise InputError unless so many hits can be asked for."""
-    require_whole("k", k)
-    if most is not None and k > most:
-        raise InputError(f"k is {k}; the server gives at most {most:,} hits")
+def build_name(name: str, spec: IndexSpec, *, folded: bool = False) -> str:
+    """Return the name of the collection or table that holds `spec` for the index `name`.
+
+    The same index of the same corpus has the same name, so a load finds what a killed one left;
+    any other has another, so a new load leaves alone what is searched meanwhile. `folded`: in small
+    letters only; of names that differ in nothing else, the digits do.
+    """
+    value = {**spec.as_json(), "model": ""}
+    if folded and name != name.lower():
+        name, value["name"] = name.lower(), name
+    text = json.dumps(value, sort_keys=True)
+    return f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def require_ids(ids: Sequence[str], found: dict[str, Passage]) -> list[Passage]:

@@ -20,13 +20,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from corom.checks import require_whole
 from corom.errors import ArtifactError
 from corom.extras import need
 from corom.index.segments import check_vectors
 from corom.index.spec import HnswOptions, IndexSpec, IvfPqOptions
 from corom.records import Hit, Passage
 from corom.stores.base import Store, WordStore
-from corom.stores.frame import Connection, ServerIndex, ranked_by_rule, require_ids, require_k
+from corom.stores.frame import Connection, ServerIndex, ranked_by_rule, require_ids
 from corom.stores.uri import Address
 from corom.text import check_texts
 from corom.vectors import Vectors
@@ -213,7 +214,7 @@ class MilvusVectors(_MilvusIndex):
         Scores are inner products as the server computes them. k is at most 16,384.
         """
         check_vectors(queries, dim=self._spec.dim)
-        require_k(k, most=_MOST_HITS)
+        require_whole("k", k, high=_MOST_HITS)
         data: list[Any] = list(queries)
         if self._spec.vector_type == "float16":
             data = list(queries.astype(np.float16))
@@ -231,7 +232,7 @@ class MilvusWords(_MilvusIndex):
     def search(self, queries: Iterable[str], k: int) -> list[list[Hit]]:
         """Return up to `k` passages of each query, best first; k is at most 16,384."""
         texts = list(check_texts(queries))
-        require_k(k, most=_MOST_HITS)
+        require_whole("k", k, high=_MOST_HITS)
         return self._search(
             texts, k, field="words", params=lambda _: {"metric_type": "BM25", "params": {}}
         )

@@ -19,9 +19,8 @@ from corom.errors import ArtifactError, InputError
 from corom.index.segments import make_segment
 from corom.index.spec import HnswOptions, IndexSpec, IvfPqOptions
 from corom.records import Passage
-from corom.stores.frame import ServerLoader
+from corom.stores.frame import ServerLoader, build_name
 from corom.stores.milvus import SPECS, Client, count, resolve, write_spec
-from corom.stores.naming import build_name
 from corom.stores.uri import Address
 from corom.vectors import Vectors
 

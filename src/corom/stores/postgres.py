@@ -17,13 +17,13 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from corom.checks import require_whole
 from corom.errors import ArtifactError, InputError
 from corom.extras import need
 from corom.index.segments import check_vectors
 from corom.index.spec import HnswOptions, IndexSpec
 from corom.records import Hit, Passage
-from corom.stores.frame import Connection, ServerIndex, ranked_by_rule, require_ids, require_k
-from corom.stores.retrying import DEADLINE
+from corom.stores.frame import Connection, ServerIndex, ranked_by_rule, require_ids
 from corom.stores.uri import Address
 from corom.vectors import Vectors
 
@@ -125,7 +125,7 @@ class PostgresStore(ServerIndex):
         self._database, self._relation, self._version = database, relation, extension
 
     @classmethod
-    def open(cls, address: Address, *, deadline: float = DEADLINE) -> PostgresStore:
+    def open(cls, address: Address, *, deadline: float) -> PostgresStore:
         """Return the index an address names; ArtifactError if there is none."""
         database = Database(address, deadline=deadline)
 
@@ -149,7 +149,7 @@ class PostgresStore(ServerIndex):
         Scores are those of the server, in fp32 of the vectors as they are stored.
         """
         check_vectors(queries, dim=self._spec.dim)
-        require_k(k)
+        require_whole("k", k)
 
         def look(connection: Any) -> list[list[Hit]]:  # noqa: ANN401
             def fetch(asked: list[int], limit: int) -> list[list[Hit]]:

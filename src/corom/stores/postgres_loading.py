@@ -10,8 +10,7 @@ from corom.errors import ArtifactError, InputError
 from corom.index.segments import make_segment
 from corom.index.spec import HnswOptions, IndexSpec
 from corom.records import Passage
-from corom.stores.frame import ServerLoader
-from corom.stores.naming import build_name
+from corom.stores.frame import ServerLoader, build_name
 from corom.stores.postgres import Database, literal, prepare, vector_type
 from corom.stores.uri import Address
 from corom.vectors import Vectors
