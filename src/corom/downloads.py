@@ -21,7 +21,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from corom.environment import is_offline
+from corom.environment import offline_variable
 from corom.errors import DownloadError, InputError
 from corom.files import sha256 as file_sha256
 
@@ -64,8 +64,8 @@ def fetch(
     or checksum differ (what came is removed); InputError when `url` is not http or https.
     """
     _refuse_other_than_http(url)
-    if is_offline():
-        raise DownloadError(f"offline mode is set, so {_shown(url)} is not fetched; unset it first")
+    if (variable := offline_variable()) is not None:
+        raise DownloadError(f"{variable} forbids fetching {_shown(url)}; unset it first")
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")

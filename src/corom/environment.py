@@ -33,11 +33,6 @@ def offline_variable() -> str | None:
     return next((name for name in names if os.environ.get(name, "").lower() in _TRUE), None)
 
 
-def is_offline() -> bool:
-    """Whether the user forbade every download."""
-    return offline_variable() is not None
-
-
 def modelscope_cache() -> Path:
     """Return the folder ModelScope keeps models in: `$MODELSCOPE_CACHE/models`."""
     return _modelscope_root() / "models"
