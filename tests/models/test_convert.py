@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -145,14 +146,24 @@ def test_what_is_stated_has_the_last_word(tiny_checkpoint, tmp_path):
     ("stated", "message"),
     [
         (Stated(pooling="max"), "pooling 'max' is none of cls"),
-        (Stated(max_length=600), "max_length 600 is more than the model's 512 positions"),
+        (Stated(max_length=1), "max_length is 1; it must be a whole number from 2 to 512"),
+        (Stated(max_length=600), "max_length is 600; it must be"),
         (Stated(query_suffix="无"), "suffix"),
     ],
 )
 def test_what_no_folder_may_state_is_refused(tiny_checkpoint, tmp_path, stated, message):
-    with pytest.raises(ArtifactError, match=message):
+    wrong = ArtifactError if stated.query_suffix else InputError
+    with pytest.raises(wrong, match=message):
         convert(tiny_checkpoint().folder, tmp_path / "out", stated=stated)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_length_beyond_the_positions_is_an_error_of_whoever_states_it(
+    tiny_checkpoint, tiny_shape, tmp_path
+):
+    folder = tiny_checkpoint(shape=replace(tiny_shape, positions=40), max_length=32).folder
+    with pytest.raises(InputError, match="max_length 64 is more than the model's 40 positions"):
+        convert(folder, tmp_path / "out", stated=Stated(max_length=64))
 
 
 def test_of_a_reranker_only_the_length_can_be_stated(tiny_reranker, tmp_path):

@@ -6,7 +6,7 @@ stand side by side; what both state must agree, and what neither states has Mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,6 +59,10 @@ class Stated:
     passage_prefix: str | None = None
     query_suffix: str | None = None
     passage_suffix: str | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is stated, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 SILENT = Stated()
@@ -123,34 +127,31 @@ def is_classifier(folder: Path) -> bool:
 def read_encoding(folder: Path, *, positions: int, stated: Stated = SILENT) -> Encoding:
     """Return the encoding the files in `folder` state, for a model of that many `positions`.
 
-    What `stated` says has the last word.
+    What `stated` says has the last word; if it cannot be, that is an InputError.
     """
     modelscope = _read_modelscope(folder)
     if is_classifier(folder):
         sentence_transformers = _read_cross_encoder(folder, positions=positions)
     else:
         sentence_transformers = _read_sentence_transformers(folder)
-    settings: dict[str, Any] = {}
-    for name in (field.name for field in fields(Stated)):
-        one, other = getattr(modelscope, name), getattr(sentence_transformers, name)
-        if (value := getattr(stated, name)) is None:
-            value = other if one is None else one
-            if None not in (one, other) and one != other:
-                raise ArtifactError(
-                    f"{folder}: configuration.json states {name} {_shown(name, one)}, the "
-                    f"sentence-transformers files {_shown(name, other)}; make them agree"
-                )
-        if value is not None:
-            settings[name] = value
-    if settings.get("max_length", 0) > positions:
-        raise ArtifactError(
+    said = stated.settings()
+    Encoding(**said)  # what cannot be is an error of whoever states it, not of the folder
+    one, other = modelscope.settings(), sentence_transformers.settings()
+    for name in one:
+        if name in other and name not in said and one[name] != other[name]:
+            raise ArtifactError(
+                f"{folder}: configuration.json states {name} {_shown(name, one[name])}, the "
+                f"sentence-transformers files {_shown(name, other[name])}; make them agree"
+            )
+    # Where nobody says: all positions, as sentence-transformers does, or ModelScope's default.
+    default = LONGEST if (folder / "modules.json").is_file() else Encoding.max_length
+    settings = {"max_length": min(positions, default), **other, **one, **said}
+    if settings["max_length"] > positions:
+        wrong = InputError if "max_length" in said else ArtifactError
+        raise wrong(
             f"{folder}: max_length {settings['max_length']} is more than the model's "
             f"{positions} positions"
         )
-    if "max_length" not in settings and (folder / "modules.json").is_file():
-        settings["max_length"] = min(positions, LONGEST)  # as sentence-transformers does
-    elif "max_length" not in settings:
-        settings["max_length"] = min(positions, Encoding.max_length)
     try:
         return Encoding(**settings)
     except InputError as error:
