@@ -204,6 +204,17 @@ def test_what_answers_is_marked_on_a_screen_only(
     assert "\x1b[4m" in marked  # underlined: the sentence
 
 
+def test_a_hit_is_a_line_whatever_its_texts_hold(run: Callable, tmp_path: Path) -> None:
+    pytest.importorskip("tantivy")
+    corpus, queries = tmp_path / "c.jsonl", tmp_path / "q.jsonl"
+    corpus.write_text(json.dumps({"id": "a", "title": "标题\n二", "text": "头痛\nct\tmri"}))
+    queries.write_text(json.dumps({"id": "q", "text": "头痛\n怎么办"}))
+    assert run("index", corpus, "--to", tmp_path / "ix", "-m", "bm25").code == 0
+    asked, hit = run("search", "-i", tmp_path / "ix", "-f", queries).out.splitlines()[1:]
+    assert asked == "q  头痛 怎么办"
+    assert hit.endswith("[a]  标题 二  头痛 ct mri")
+
+
 def test_an_index_that_is_not_there_or_broken(run: Callable, index: Path, tmp_path: Path) -> None:
     done = run("search", "-i", tmp_path / "none", "头痛")
     assert (done.code, "holds no index" in done.err) == (1, True)

@@ -5,27 +5,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import groupby, islice
-from math import inf
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from corom.cli import flags
-from corom.cli.console import say, say_json
+from corom.cli.console import say_json
+from corom.cli.hits import show_hits
 from corom.cli.loading import load_encoder, load_second_pass
 from corom.cli.texts import Texts, stdin_text
 from corom.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
     from corom.encoder import Encoder
-    from corom.highlight import Snippet
     from corom.records import Query
     from corom.reranker import SecondPass
-    from corom.search import FoundPassage, Fusion, Searcher
+    from corom.search import Fusion, Searcher
     from corom.stores import Store, WordStore
 
-_AT_ONCE, _SHOWN = 256, 160
+_AT_ONCE = 256
 
 
 def command(
@@ -128,15 +127,14 @@ def command(
     on: dict[str, Any] = {"precision": precision, "threads": threads}
     load = partial(load_encoder, max_length=max_length, **on)
     second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
-    opened = partial(open_any, deadline=deadline)
-    if words is None:
-        searcher, encoder = _one(opened(index), model=model, load=load, second=second)
-    else:
+    both = None
+    if words is not None:
         counts = Fusion.vectors if weight is None else weight
         both = Fusion(method=fusion or Fusion.method, vectors=counts)
-        searcher, encoder = _both(
-            index, words, opened, model=model, load=load, fusion=both, second=second
-        )
+    opened = partial(open_any, deadline=deadline)
+    searcher, encoder = _opened(
+        index, words, opened, model=model, load=load, fusion=both, second=second
+    )
     if filters:
         searcher = searcher.only(filters)
     asked = iter([Query("", text) for text in queries or []])
@@ -153,7 +151,7 @@ def command(
                 listed = [hit._asdict() for hit in hits]
                 say_json(listed if file is None else {"query_id": query.id, "hits": listed})
             else:
-                _show(query, hits, encoder)
+                show_hits(query, hits, encoder)
 
 
 def _check_flags(
@@ -175,45 +173,28 @@ def _check_flags(
         raise InputError("a query is empty; ask something")
 
 
-def _one(
-    index: Store | WordStore,
+def _opened(
+    index: str,
+    words: str | None,
+    open_: Callable[[str], Store | WordStore],
     *,
     model: str | None,
     load: Callable[[str], Encoder],
+    fusion: Fusion | None,
     second: SecondPass | None,
 ) -> tuple[Searcher, Encoder | None]:
-    """Return what searches one index, and the encoder of its queries if it is one of vectors."""
+    """Return what searches one index or two, and the encoder of its queries if it has vectors."""
     from corom.search import Searcher
     from corom.stores import by_kind
 
-    vectors, words = by_kind(index)
-    if vectors is None:
-        return Searcher(words=words, second=second), None
-    encoder = _encoder_of(vectors, model, load)
-    return Searcher(vectors, encoder=encoder, second=second), encoder
-
-
-def _both(
-    index: str,
-    words: str,
-    opened: Callable[[str], Store | WordStore],
-    *,
-    model: str | None,
-    load: Callable[[str], Encoder],
-    fusion: Fusion,
-    second: SecondPass | None,
-) -> tuple[Searcher, Encoder]:
-    """Return what searches an index of vectors and one of words, and the encoder."""
-    from corom.search import Searcher
-    from corom.stores import by_kind
-
-    vectors, _ = by_kind(opened(index))
-    _, lexical = by_kind(opened(words))
-    if vectors is None:
-        raise InputError(f"{index} is an index of words itself; --words needs one of vectors")
-    if lexical is None:
-        raise InputError(f"{words} is not an index of words; make one with --model bm25")
-    encoder = _encoder_of(vectors, model, load)
+    vectors, lexical = by_kind(open_(index))
+    if words is not None:
+        _, lexical = by_kind(open_(words))
+        if vectors is None:
+            raise InputError(f"{index} is an index of words itself; --words needs one of vectors")
+        if lexical is None:
+            raise InputError(f"{words} is not an index of words; make one with --model bm25")
+    encoder = None if vectors is None else _encoder_of(vectors, model, load)
     searcher = Searcher(vectors, encoder=encoder, words=lexical, fusion=fusion, second=second)
     return searcher, encoder
 
@@ -241,64 +222,3 @@ def _ask() -> Iterator[Query]:
             return
         if line.strip():
             yield Query("", line.strip())
-
-
-def _show(query: Query, hits: list[FoundPassage], encoder: Encoder | None) -> None:
-    from corom.highlight import snippet
-
-    say(f"\n{query.id}  {query.text}" if query.id else f"\n{query.text}")
-    if not hits:
-        say("  nothing found")
-    scores = _sentence_scores(query, hits, encoder)
-    for rank, (hit, of_hit) in enumerate(zip(hits, scores, strict=True), 1):
-        part = snippet(query.text, hit.text, max_chars=_SHOWN, sentence_scores=of_hit)
-        title = f"{hit.title}  " if hit.title else ""
-        say(f"{rank:>3}  {hit.score:.4f}  [{hit.id}]  {title}{_marked(hit.text, part)}")
-        if hit.fields:
-            say(f"     {_dim('  '.join(map(' '.join, hit.fields.items())))}")
-
-
-def _sentence_scores(
-    query: Query, hits: list[FoundPassage], encoder: Encoder | None
-) -> list[list[float] | None]:
-    """Return how well each sentence of each hit answers, by vectors if there is an encoder.
-
-    Of a long text only the first sentences are read.
-    """
-    from corom.highlight import MAX_SENTENCES, sentences
-
-    if encoder is None:
-        return [None] * len(hits)
-    spans = [sentences(hit.text) for hit in hits]
-    read = [
-        [hit.text[span.start : span.end] for span in own[:MAX_SENTENCES]]
-        for hit, own in zip(hits, spans, strict=True)
-    ]
-    vectors = encoder.encode_passages((part for each in read for part in each), normalize=True)
-    scores = iter((vectors @ encoder.encode_queries([query.text])[0]).tolist())
-    return [
-        [*islice(scores, len(each)), *[-inf] * (len(own) - len(each))]
-        for each, own in zip(read, spans, strict=True)
-    ]
-
-
-def _dim(text: str) -> str:
-    """Return the text in one line, dim if this is a screen."""
-    line = " ".join(text.splitlines())
-    return typer.style(line, dim=True) if sys.stdout.isatty() else line
-
-
-def _marked(text: str, part: Snippet) -> str:
-    """Return the part of `text` to show, in one line, marked if this is a screen."""
-    marks: list[set[str]] = [set() for _ in text]
-    for span in part.spans:
-        for place in range(span.start, span.end):
-            marks[place].add(span.kind)
-    pieces = ["…" if part.start else ""]
-    shown = range(part.start, part.end)
-    for kinds, places in groupby(shown, key=lambda place: marks[place]):
-        piece = " ".join("".join(text[place] for place in places).splitlines())
-        if kinds and sys.stdout.isatty():
-            piece = typer.style(piece, bold="word" in kinds, underline="sentence" in kinds)
-        pieces.append(piece)
-    return "".join(pieces) + ("…" if part.end < len(text) else "")
