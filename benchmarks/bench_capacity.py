@@ -39,7 +39,7 @@ from corom.readers import open_dataset
 from corom.records import Passage
 from corom.sharding import encode_shards
 from corom.sharding.encoding import spec_of
-from search_engines import _memory_mb
+from processes import memory_mb
 
 BUNDLED = ROOT / "src/corom/bundled/capacity.json"
 LAYOUTS = {
@@ -88,7 +88,7 @@ def search(folder: Path, queries: Path) -> dict[str, float]:
         begun = time.perf_counter()
         index.search(asked, 10)
         seconds.append(time.perf_counter() - begun)
-    rate, memory = len(asked) / median(seconds), _memory_mb()
+    rate, memory = len(asked) / median(seconds), memory_mb()
     return {"queries_per_second": rate, "memory_bytes": (memory["own"] + memory["mapped"]) * 2**20}
 
 

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from processes import memory_mb
+
 Search: TypeAlias = Callable[[list[str], int], object]
 
 
@@ -93,14 +95,6 @@ ENGINES: dict[str, tuple[Callable[[Path, Path], None], Callable[[Path], Search]]
     "bm25s": (build_bm25s, open_bm25s),
     "bm25s, numba": (build_bm25s, lambda folder: open_bm25s(folder, backend="numba")),
 }
-
-
-def memory_mb() -> dict[str, float]:
-    """Return what this process holds: by itself, of mapped files, and the most of both."""
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    names = {"own": "RssAnon", "mapped": "RssFile", "peak": "VmHWM"}
-    return {key: round(int(fields[name].split()[0]) / 1024, 1) for key, name in names.items()}
 
 
 def answer(search: Search, asked: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from encode_backends import Backend
+from processes import held_mb
 
 WORKER = Path(__file__).with_name("encode_worker.py")
 LIMIT = 1800.0  # seconds an answer may take
@@ -64,9 +65,7 @@ class Worker:
 
     def peak_memory(self) -> float:
         """Return the most memory the process ever had, in MB (VmHWM)."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text("utf-8")
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+        return held_mb(self._process.pid)["VmHWM"]
 
     def close(self) -> None:
         """End the process."""

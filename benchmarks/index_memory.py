@@ -27,6 +27,7 @@ from corom.models.checkpoint import load_checkpoint
 from corom.models.config import Shape
 from corom.models.names import resolve
 from corom.models.portable import Portable, write_portable
+from processes import held_mb
 
 _DISEASES = ("糖尿病", "高血压", "胃炎", "肺炎", "偏头痛", "冠心病", "湿疹", "失眠", "贫血", "痛风")
 _ASKED = ("怎么治疗", "吃什么药", "有什么症状", "能不能手术", "饮食注意什么", "会不会遗传")
@@ -58,18 +59,15 @@ def measured(command: list[Any]) -> dict[str, float]:
     """Run a command; return seconds, and the most MB it held, by kind."""
     started = time.perf_counter()
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
-    most = {"RssAnon": 0, "RssFile": 0, "VmHWM": 0}
+    most = {"RssAnon": 0.0, "RssFile": 0.0, "VmHWM": 0.0}
     while process.poll() is None:
-        status = Path(f"/proc/{process.pid}/status").read_text("utf-8")
-        for line in status.splitlines():
-            name, _, value = line.partition(":")
-            if name in most:
-                most[name] = max(most[name], int(value.split()[0]))
+        held = held_mb(process.pid)
+        most = {name: max(value, held.get(name, 0)) for name, value in most.items()}
         time.sleep(0.05)
     if process.returncode:
         sys.exit(f"{command} ended with {process.returncode}")
     names = {"RssAnon": "own_mb", "RssFile": "mapped_mb", "VmHWM": "peak_mb"}
-    found = {names[name]: round(value / 1024, 1) for name, value in most.items()}
+    found = {names[name]: round(value, 1) for name, value in most.items()}
     return {**found, "seconds": round(time.perf_counter() - started, 1)}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from corom.index import ExactOptions, HnswOptions, IvfPqOptions, VectorIndex
 from corom.index.ann import Neighbours
 from corom.index.collection import Collection
 from corom.records import Passage
+from processes import memory_mb
 
 Rows: TypeAlias = NDArray[np.int64]
 Search: TypeAlias = Callable[[NDArray[np.float32], int, int], Rows]
@@ -162,7 +162,7 @@ def _answer(connection: Connection, name: str, vectors: Path, queries: Path) -> 
     while (order := connection.recv())[0] != "end":
         action, k, effort = order
         if action == "memory":
-            connection.send(_memory_mb())
+            connection.send(memory_mb())
             continue
         begun = time.perf_counter()
         rows = search(asked, k, effort)
@@ -177,13 +177,3 @@ def _filled(
         part = vectors[start : start + _CHUNK]
         index.add(Numbered(range(start, start + len(part))), part, copy=False)
     return index
-
-
-def _memory_mb() -> dict[str, float]:
-    lines = Path(f"/proc/{os.getpid()}/status").read_text("utf-8").splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    return {
-        "own": int(fields["RssAnon"].split()[0]) / 1024,
-        "mapped": int(fields["RssFile"].split()[0]) / 1024,
-        "peak": int(fields["VmHWM"].split()[0]) / 1024,
-    }

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from processes import held_mb
 from serve_load import Answer, once, post
 
 PLAIN = Path(__file__).with_name("serve_plain.py")
@@ -101,9 +102,7 @@ class Running:
 
     def memory_mb(self, what: str = "VmRSS") -> float:
         """Return the memory the process has (VmHWM: ever had)."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text("utf-8")
-        line = next(line for line in status.splitlines() if line.startswith(what))
-        return int(line.split()[1]) / 1024
+        return held_mb(self._process.pid)[what]
 
     def close(self) -> None:
         """End the process."""

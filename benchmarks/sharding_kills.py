@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from processes import children
+
 
 class Killer:
     """Starts a driver, kills it or its workers so many times, and starts it again until it is done.
@@ -61,7 +63,7 @@ class Killer:
         end = time.monotonic() + 120
         while time.monotonic() < end:
             _require(driver.is_alive(), "done before all kills were dealt")
-            if workers := children(driver.pid):
+            if workers := _workers(driver.pid):
                 with suppress(ProcessLookupError):  # it has just ended by itself: another
                     os.kill(int(self._rng.choice(workers)), signal.SIGKILL)
                     return
@@ -69,12 +71,10 @@ class Killer:
         raise RuntimeError("the driver started no worker in 120 s")
 
 
-def children(process: int) -> list[int]:
+def _workers(driver: int) -> list[int]:
     """Return the worker processes that a driver started."""
-    found: list[int] = []
-    for path in Path(f"/proc/{process}/task").glob("*/children"):
-        found += map(int, path.read_text().split())
-    return [each for each in found if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    begun = children(driver)
+    return [each for each in begun if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
 
 
 def _require(right: bool, trouble: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import get_context
@@ -20,6 +20,7 @@ from corom.readers import open_dataset
 from corom.records import Hit
 from corom.stores import open_any, open_any_writer
 from corom.vectors import Vectors
+from processes import family
 
 DEPTH = 10
 _CHUNK = 4096
@@ -165,7 +166,7 @@ class _Session:
 
     def memory(self) -> float:
         """Return the MB of what searches, shared pages shared out (PSS)."""
-        return sum(_pss(each) for each in _family(self._engine.server or os.getpid())) / 1024
+        return sum(_pss(each) for each in family(self._engine.server or os.getpid())) / 1024
 
 
 class _Known:
@@ -206,22 +207,12 @@ def keep_level(process: int, found: set[int]) -> None:
     """
     own = os.getpriority(os.PRIO_PROCESS, 0)
     while True:
-        for each in _family(process):
+        for each in family(process):
             for path in Path(f"/proc/{each}/task").glob("*"):
                 with suppress(OSError):
                     found.add(os.getpriority(os.PRIO_PROCESS, int(path.name)))
                     os.setpriority(os.PRIO_PROCESS, int(path.name), own)
         time.sleep(_OFTEN)
-
-
-def _family(process: int) -> Sequence[int]:
-    """Return a process and its descendants."""
-    found = [process]
-    for path in Path(f"/proc/{process}/task").glob("*/children"):
-        with suppress(OSError):  # it has just ended
-            for child in map(int, path.read_text("utf-8").split()):
-                found += _family(child)
-    return found
 
 
 def _bytes(path: Path) -> int:
