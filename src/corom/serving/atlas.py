@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from corom.clustering import cluster_kmeans, describe_clusters
 from corom.corpus import CorpusChecksum
 from corom.extras import need
 from corom.serving.collection import Sample
+from corom.serving.own_schemas import MapGroup, Neighbour
 from corom.vectors import Vectors, normalized, truncated
 
 MOST = 2000
@@ -28,22 +28,7 @@ _CLUSTERS = 10
 _PER_CLUSTER = 12
 _NAME_WORDS = 2
 _SHORT = 12
-
-
-class Group(NamedTuple):
-    """A cluster: a typical title or telling words, where its name goes, how many it holds."""
-
-    name: str
-    x: float
-    y: float
-    size: int
-
-
-class Near(NamedTuple):
-    """A passage of the sample, by its row, and its cosine."""
-
-    row: int
-    score: float
+_NEAREST = 8
 
 
 class Atlas:
@@ -62,30 +47,31 @@ class Atlas:
         self.method = "PCA" if plain else "t-SNE"
         self.groups = self._describe()
 
-    def near(self, vector: Vectors, k: int = 8) -> list[Near]:
+    def near(self, vector: Vectors, k: int = _NEAREST) -> list[Neighbour]:
         """Return the nearest passages of a raw vector, (dim,) or longer, best first."""
         cosines = self._unit @ normalized(truncated(vector[None], self._unit.shape[1]))[0]
         best = np.argsort(-cosines, kind="stable")[:k]
-        return [Near(int(row), float(cosines[row])) for row in best]
+        return [Neighbour(row=row, score=float(cosines[row])) for row in best.tolist()]
 
-    def near_row(self, row: int, k: int = 8) -> list[Near]:
+    def near_row(self, row: int) -> list[Neighbour]:
         """Return the nearest passages of one of the sample, without itself."""
-        return [found for found in self.near(self._unit[row], k + 1) if found.row != row][:k]
+        others = [each for each in self.near(self._unit[row], _NEAREST + 1) if each.row != row]
+        return others[:_NEAREST]
 
-    def place(self, nearest: list[Near]) -> tuple[float, float]:
+    def place(self, nearest: list[Neighbour]) -> tuple[float, float]:
         """Return where something with these neighbours lies: among the first three."""
         weights = np.array([max(found.score, 1e-6) ** 8 for found in nearest[:3]])
         x, y = weights @ self.points[[found.row for found in nearest[:3]]] / weights.sum()
         return float(x), float(y)
 
-    def _describe(self) -> list[Group]:
+    def _describe(self) -> list[MapGroup]:
         texts = [passage.content for passage in self.passages]
         groups = []
         for cluster in describe_clusters(self.labels, self._unit, texts, keywords=_NAME_WORDS):
             # The median: a stray member does not pull the name away.
             x, y = np.median(self.points[list(cluster.rows)], axis=0).tolist()
             name = self._title(cluster.rows) or " · ".join(cluster.keywords)
-            groups.append(Group(name, x, y, len(cluster.rows)))
+            groups.append(MapGroup(name=name, x=x, y=y, size=len(cluster.rows)))
         return groups
 
     def _title(self, rows: Sequence[int]) -> str:

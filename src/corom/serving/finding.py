@@ -16,7 +16,7 @@ from corom.records import Hit, Passage
 from corom.search import FoundPassage, Fusion
 from corom.serving.collection import Collection
 from corom.serving.errors import ApiError
-from corom.serving.schemas import Marks, SearchRequest
+from corom.serving.own_schemas import Marks, SearchRequest
 from corom.serving.service import Known, Second, Service
 from corom.vectors import Vectors
 

@@ -1,4 +1,4 @@
-"""What requests and answers look like: OpenAI's shapes, text-embeddings-inference's, our own.
+"""What requests and answers look like: OpenAI's shapes, text-embeddings-inference's, Jina's.
 
 Requests are strict: no conversions, no unknown fields. The limits are part of the types, so
 /openapi.json states them.
@@ -6,15 +6,13 @@ Requests are strict: no conversions, no unknown fields. The limits are part of t
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from corom.highlight import MAX_SENTENCES
-from corom.search import Fusion
-from corom.serving.collection import Mode
-from corom.serving.settings import MAX_CHARACTERS, MAX_MATRIX, MAX_TEXTS
+from corom.encoder import Side
+from corom.serving.settings import MAX_CHARACTERS, MAX_TEXTS
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
 
@@ -33,12 +31,7 @@ def _as_list(value: Any) -> Any:  # noqa: ANN401 - not validated yet
 
 
 Texts = Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)]
-TextOrTexts = Annotated[
-    Texts,
-    BeforeValidator(_as_list, json_schema_input_type=Text | Texts),
-]
-Score: TypeAlias = Literal["dot", "cosine", "l2"]
-InputType: TypeAlias = Literal["query", "passage"]
+TextOrTexts = Annotated[Texts, BeforeValidator(_as_list, json_schema_input_type=Text | Texts)]
 
 
 class Request(BaseModel):
@@ -65,7 +58,7 @@ class EmbeddingsRequest(Request):
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1, description="keep the first (Matryoshka models)")
     user: str | None = Field(None, max_length=200, description="ignored")
-    input_type: InputType = Field("passage", description="some models put words before queries")
+    input_type: Side = Field("passage", description="some models put words before queries")
 
 
 class Embedding(BaseModel):
@@ -116,7 +109,7 @@ class EmbedRequest(_Truncating):
     inputs: TextOrTexts
     normalize: bool = True
     dimensions: int | None = Field(None, ge=1)
-    prompt_name: InputType | None = Field(None, description="default: passage")
+    prompt_name: Side | None = Field(None, description="default: passage")
 
 
 class SimilarityInputs(Request):
@@ -157,7 +150,7 @@ class Rank(BaseModel):
 
 
 class Pooling(BaseModel):
-    """How TEI names the kind of model."""
+    """How TEI names the pooling."""
 
     pooling: str
 
@@ -227,115 +220,3 @@ class RerankResponse(BaseModel):
     model: str
     usage: Usage
     results: list[Result]
-
-
-# corom -------------------------------------------------------------------------------------------
-
-
-class SimilarityRequest(Request):
-    """POST /v1/similarity: the input of the model card's pipeline."""
-
-    source_sentence: TextOrTexts
-    sentences_to_compare: Annotated[list[Text], Field(max_length=MAX_TEXTS)] | None = None
-    score: Score = "dot"
-    embeddings: bool = Field(False, description="answer with `text_embedding` as well")
-    matrix: bool = Field(
-        False,
-        description=f"answer with every text's score with every other, of up to {MAX_MATRIX} texts",
-    )
-
-
-class SimilarityResponse(BaseModel):
-    """Scores of the first source sentence with all others, in their order."""
-
-    scores: list[float]
-    matrix: list[list[float]] | None = None
-    text_embedding: list[list[float]] | None = None
-    model: str
-    usage: Usage
-    truncated: list[int]
-
-
-Span = tuple[int, int]
-"""First character and the one behind the last."""
-
-
-Value = Annotated[str, Field(min_length=1, max_length=1000)]
-Values = Annotated[list[Value], Field(min_length=1, max_length=1000)]
-
-
-class Bounds(Request):
-    """What a value is at least, above, at most, below; compared as text."""
-
-    gte: Value | None = None
-    gt: Value | None = None
-    lte: Value | None = None
-    lt: Value | None = None
-
-
-class SearchRequest(Request):
-    """POST /v1/search."""
-
-    query: Text
-    k: int = Field(10, ge=1, le=100)
-    mode: Mode = Field("dense", description="both: the scores of dense and bm25, summed")
-    weight: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description=f"with mode both: what dense counts, bm25 the rest; default {Fusion.vectors}",
-    )
-    where: dict[str, Values | Bounds] = Field(
-        {},
-        max_length=20,
-        description="only passages whose kept column (corom index --keep) is one of some values, "
-        "or within bounds; of several columns all",
-    )
-    rerank: bool | None = Field(
-        None, description="have the reranker read the first hits; default: if there is one"
-    )
-    by_document: bool | None = Field(
-        None,
-        description="of passages that are parts of one text (corom split) only the best; "
-        "default: if the index was made of parts",
-    )
-    marks: bool = Field(
-        False,
-        description="mark what answers: but for bm25 it costs the encoding of the first "
-        f"{MAX_SENTENCES} sentences of each hit",
-    )
-
-
-class Marks(BaseModel):
-    """What in a passage answers: positions of characters in its text."""
-
-    words: list[Span] = Field(description="shared with the query")
-    sentence: Span | None = Field(description="the nearest by vectors, or by shared words")
-
-
-class SearchHit(BaseModel):
-    """A passage that was found."""
-
-    rank: int
-    id: str
-    score: float = Field(
-        description="dense: the model's similarity; bm25: 0 upwards, unbounded; both: 0 to 1; "
-        "reranked: 0 to 1 for what the reranker read, below for the rest"
-    )
-    title: str
-    text: str
-    fields: dict[str, str] = Field(description="the columns that the index keeps")
-    marks: Marks | None = None
-
-
-class SearchResponse(BaseModel):
-    """The best passages, best first."""
-
-    hits: list[SearchHit]
-    mode: Mode
-    reranked: bool
-    collection: str
-    passages: int
-    model: str
-    milliseconds: float
-    truncated: bool = Field(description="whether the query was longer than the model reads")

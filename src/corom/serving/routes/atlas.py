@@ -9,11 +9,10 @@ from weakref import WeakKeyDictionary
 from fastapi import APIRouter, Request
 
 from corom.errors import InputError
-from corom.serving.atlas import MOST, Atlas, Near
+from corom.serving.atlas import MOST, Atlas
 from corom.serving.collection import Collection
 from corom.serving.errors import ApiError
-from corom.serving.page_schemas import (
-    MapGroup,
+from corom.serving.own_schemas import (
     MapPoint,
     MapResponse,
     NearRequest,
@@ -76,7 +75,7 @@ def routes(service: Service) -> APIRouter:
                 MapPoint(id=p.id, title=p.title, text=p.text[:_SHOWN], x=x, y=y, group=group)
                 for p, (x, y), group in positions
             ],
-            groups=[MapGroup(**group._asdict()) for group in drawn.groups],
+            groups=drawn.groups,
             method=drawn.method,
             passages=len(collection),
             checksum=drawn.checksum,
@@ -89,7 +88,7 @@ def routes(service: Service) -> APIRouter:
         found = await service.embed(request, queries=[body.query])
         near = drawn.near(found.vectors[0])
         x, y = drawn.place(near)
-        return PlaceResponse(x=x, y=y, near=_shown(near))
+        return PlaceResponse(x=x, y=y, near=near)
 
     @router.post("/near")
     async def near(body: NearRequest) -> list[Neighbour]:
@@ -97,10 +96,6 @@ def routes(service: Service) -> APIRouter:
         drawn = await maps.of(service.opened("dense"), checksum=body.checksum)
         if body.row >= len(drawn.passages):
             raise InputError(f"row: the map has {len(drawn.passages)} points")
-        return _shown(drawn.near_row(body.row))
+        return drawn.near_row(body.row)
 
     return router
-
-
-def _shown(near: list[Near]) -> list[Neighbour]:
-    return [Neighbour(row=found.row, score=found.score) for found in near]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from corom.serving.errors import ApiError
-from corom.serving.schemas import SimilarityRequest, SimilarityResponse
+from corom.serving.own_schemas import SimilarityRequest, SimilarityResponse
 from corom.serving.service import Service, json_response
 from corom.serving.settings import MAX_MATRIX
 from corom.similarity import score_matrix

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from corom import __version__
 from corom.encoder import Encoder
 from corom.reranker import Reranker
-from corom.serving.page_schemas import About, CollectionFacts, ModelFacts, RerankerFacts
+from corom.serving.own_schemas import About, CollectionFacts, ModelFacts, RerankerFacts
 from corom.serving.service import Second, Service
 
 FILES = Path(__file__).parents[1] / "web"

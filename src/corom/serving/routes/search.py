@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request
 
 from corom.serving.finding import find, marks_of
-from corom.serving.schemas import Marks, SearchHit, SearchRequest, SearchResponse
+from corom.serving.own_schemas import Marks, SearchHit, SearchRequest, SearchResponse
 from corom.serving.service import Service
 
 
