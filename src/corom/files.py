@@ -194,22 +194,32 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     What must change in place commits by replacing one file (see the index's manifest).
     """
     target = Path(target)
-    if target.exists():
-        raise ArtifactError(f"{target} exists already; remove it or choose another name")
+    require_new(target)
     with scratch_beside(target) as draft:
         yield draft
-        draft.chmod(0o777 & ~_umask())
-        for path in draft.rglob("*"):
-            if path.is_file():
-                path.chmod(0o666 & ~_umask())  # safetensors writes files that only the owner reads
-        write_manifest(draft)
-        try:
-            draft.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            raise ArtifactError(f"{target} was made by another process meanwhile") from None
-        _sync(target.parent)
+        publish(draft, target)
+
+
+def require_new(target: Path) -> None:
+    """Raise ArtifactError if there is anything at `target`."""
+    if target.exists():
+        raise ArtifactError(f"{target} exists already; remove it or choose another name")
+
+
+def publish(draft: Path, target: Path) -> None:
+    """Let a folder on the same disk become `target`, with a manifest, in one step."""
+    draft.chmod(0o777 & ~_umask())
+    for path in draft.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~_umask())  # safetensors writes files that only the owner reads
+    write_manifest(draft)
+    try:
+        draft.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise ArtifactError(f"{target} was made by another process meanwhile") from None
+    _sync(target.parent)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from safetensors.numpy import load_file, save_file
 
 from corom.encoder import Encoder
 from corom.engines import compression, loading
-from corom.engines.compression import bundled_texts, compress, measure
+from corom.engines.compression import bundled_texts, compress, convert_to_int8, measure
 from corom.engines.loading import cached_int8
 from corom.errors import ArtifactError, InputError
 from corom.files import atomic_folder
@@ -144,6 +144,22 @@ def test_a_form_of_other_weights_is_not_taken(made, tmp_path):
     save_file({name: tensor * 2 for name, tensor in weights.items()}, folder / "model.safetensors")
     with pytest.raises(ArtifactError, match="made from other weights than those beside it"):
         load_checkpoint(folder).read_int8()
+
+
+def test_a_folder_that_another_made_meanwhile_stays(made, tmp_path, monkeypatch):
+    checkpoint, int8 = made
+    target = tmp_path / "new"
+
+    def slow(*_args, **_options):
+        target.mkdir()
+        (target / "theirs").touch()
+        return int8
+
+    monkeypatch.setattr(compression, "compress", slow)
+    with pytest.raises(ArtifactError, match="new was made by another process meanwhile"):
+        convert_to_int8(checkpoint.folder, target)
+    assert [path.name for path in target.iterdir()] == ["theirs"]
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_fidelity_of_the_same_is_whole():

@@ -16,7 +16,7 @@ from corom.engines.calibration import quantise
 from corom.engines.openvino_engine import BATCH_TOKENS, OpenVinoEngine
 from corom.engines.projection import projected
 from corom.errors import ArtifactError, InputError
-from corom.files import scratch_beside, write_manifest
+from corom.files import publish, require_new, scratch_beside
 from corom.models.checkpoint import Checkpoint, load_checkpoint, weights_identity
 from corom.models.convert import convert
 from corom.models.head import Head, read_head
@@ -115,8 +115,7 @@ def convert_to_int8(
     Every second of `texts` (default: the bundled ones) calibrates, the others are held out.
     `target` appears as a whole. Raises what `convert` and `compress` raise.
     """
-    if target.exists():
-        raise ArtifactError(f"{target} exists already; remove it or choose another name")
+    require_new(target)
     calibration, held_out = bundled_texts() if texts is None else (texts[::2], texts[1::2])
     with scratch_beside(target) as scratch:
         draft = scratch / target.name
@@ -134,8 +133,7 @@ def convert_to_int8(
             progress=progress,
         )
         save_int8(draft / INT8, int8)
-        write_manifest(draft)
-        draft.rename(target)
+        publish(draft, target)
     return load_checkpoint(target)
 
 

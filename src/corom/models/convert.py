@@ -8,7 +8,7 @@ from pathlib import Path
 
 from corom.errors import ArtifactError, InputError, MissingExtraError
 from corom.extras import need
-from corom.files import write_bytes
+from corom.files import require_new, write_bytes
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.config import Shape
 from corom.models.dense import Dense, dense_of, read_dense
@@ -49,8 +49,7 @@ def convert(
     ArtifactError naming what cannot be used, or that `target` exists.
     """
     source, target = Path(source), Path(target)
-    if target.exists():
-        raise ArtifactError(f"{target} exists already; remove it or choose another name")
+    require_new(target)
     shape = read_shape(source)
     encoding = read_encoding(source, positions=shape.positions, stated=stated)
     tokenizer_json = read_tokenizer(source, shape=shape, encoding=encoding)
