@@ -67,6 +67,12 @@ class Collection:
         """Yield every segment with its first row."""
         return zip(self._starts.tolist(), self.segments, strict=False)
 
+    def living(self) -> Iterator[tuple[int, Segment, list[int]]]:
+        """Yield every segment with its first row and those of its own rows that are searched."""
+        for first, segment in self.placed():
+            alive = self.alive[first : first + len(segment.ids)]
+            yield first, segment, np.flatnonzero(alive).tolist()
+
     def require_new(self, ids: NDArray[np.bytes_]) -> None:
         """Raise InputError for an id that is in the index."""
         self._require_all()

@@ -52,8 +52,8 @@ def columns_of(collection: Collection) -> list[Column]:
     keep = collection.spec.keep
     codes = np.zeros((len(keep), collection.rows), np.uint32)
     seen: list[dict[str, int]] = [{} for _ in keep]
-    for first, part in collection.placed() if keep else ():
-        for row in np.flatnonzero(collection.alive[first : first + len(part.ids)]).tolist():
+    for first, part, rows in collection.living() if keep else ():
+        for row in rows:
             fields = part.passages[row].fields
             for place, name in enumerate(keep):
                 if value := fields.get(name):

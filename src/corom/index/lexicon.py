@@ -76,8 +76,8 @@ class Lexicon:
     @staticmethod
     def _write(writer: Tantivy, collection: Collection, *, cut: Cut) -> None:
         tantivy = need("tantivy", extra="lexical")
-        for first, part in collection.placed():
-            for row in np.flatnonzero(collection.alive[first : first + len(part.ids)]).tolist():
+        for first, part, rows in collection.living():
+            for row in rows:
                 document = tantivy.Document()
                 document.add_unsigned("row", first + row)
                 document.add_text("words", " ".join(segment(part.passages[row].content, cut=cut)))

@@ -33,7 +33,6 @@ from corom.index.folder import (
 from corom.index.merging import join_segments, mergeable
 from corom.index.segments import (
     PARTS,
-    Segment,
     make_segment,
     open_segment,
     read_array,
@@ -146,8 +145,8 @@ class IndexWriter:
 
     def passages(self) -> Iterator[Passage]:
         """Yield what the index holds, in the order it was appended, read as it is asked for."""
-        for first, segment in self._collection.placed():
-            for row in self._alive(first, segment):
+        for _, segment, rows in self._collection.living():
+            for row in rows:
                 yield segment.passages[row]
 
     def append(self, passages: Sequence[Passage], vectors: Vectors | None = None) -> None:
@@ -225,17 +224,11 @@ class IndexWriter:
                 sweep(self._folder, self._manifest)
             sizes = [len(segment.ids) for segment in self._collection.segments]
 
-    def _alive(self, first: int, segment: Segment) -> list[int]:
-        """Return which rows of a segment, whose first one is `first`, were not removed."""
-        alive = self._collection.alive[first : first + len(segment.ids)]
-        return np.flatnonzero(alive).tolist()
-
     def _rewrite(self) -> None:
         """Write the rows that were not removed as segments of their own, in the place of all."""
         number, numbers = max(self._manifest.segments), list[int]()
         files: dict[str, dict[str, object]] = {}
-        for first, segment in self._collection.placed():
-            rows = self._alive(first, segment)
+        for _, segment, rows in self._collection.living():
             for some in (rows[at : at + _ROWS] for at in range(0, len(rows), _ROWS)):
                 number += 1
                 numbers.append(number)
@@ -330,9 +323,8 @@ def save(collection: Collection, folder: Path) -> None:
     with open_writer(folder, collection.spec) as writer:
         if writer.done or writer.complete:
             raise ArtifactError(f"{folder} holds an index already; change it with open_writer")
-        for first, segment in collection.placed():
-            rows = np.flatnonzero(collection.alive[first : first + len(segment.ids)])
-            living = segment.part(rows.tolist())
+        for _, segment, rows in collection.living():
+            living = segment.part(rows)
             vectors = living.vectors
             writer.append(
                 living.passages,
