@@ -19,7 +19,7 @@ from corom.models.head import read_head
 from corom.models.names import open_model
 from corom.models.token_types import has_token_types, with_twins
 from corom.ranking import fuse_weighted, rank_hits
-from corom.records import Hit, Passage
+from corom.records import Hit, Passage, hits_of
 from corom.text import check_texts
 from corom.tokens import Batch, PairCutter, Tokens, batches
 from corom.vectors import Vectors
@@ -140,15 +140,14 @@ class Reranker:
         """
         listed = list(passages)
         scores = self.score([query] * len(listed), [passage.content for passage in listed])
-        pairs = zip(listed, scores.tolist(), strict=True)
-        return rank_hits((Hit(passage.id, score) for passage, score in pairs), k)
+        return rank_hits(hits_of((passage.id for passage in listed), scores.tolist()), k)
 
 
 def reordered(hits: Sequence[Hit], scores: Sequence[float], *, share: float) -> list[Hit]:
     """Return a query's hits by their own and a reranker's scores; the latter count by `share`."""
     if not hits:
         return []
-    read = [Hit(hit.id, score) for hit, score in zip(hits, scores, strict=True)]
+    read = hits_of((hit.id for hit in hits), scores)
     return fuse_weighted([{"": hits}, {"": read}], [1 - share, share])[""]
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corom.checks import require_whole
 from corom.errors import InputError
 
 # How many random numbers are held at once: 1 MB stays in the cache.
@@ -99,8 +100,7 @@ def _checked(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _chunks(samples: int, cells: int) -> list[int]:
-    if samples < 1:
-        raise InputError(f"samples is {samples}; at least one is needed")
+    require_whole("samples", samples)
     rows = max(1, _CELLS // cells)
     full, rest = divmod(samples, rows)
     return [rows] * full + [rest] * (rest > 0)

@@ -18,10 +18,11 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from corom.checks import require_one_of
 from corom.encoder import Encoder
 from corom.errors import InputError
 from corom.ranking import IdKey, id_key, rank_hits
-from corom.records import Hit, Passage
+from corom.records import Hit, Passage, hits_of
 from corom.vectors import Vectors, cosines, normalized
 
 Score: TypeAlias = Literal["dot", "cosine", "l2"]
@@ -172,12 +173,11 @@ def rank_passages(
 
     vectors = encoder.encode_passages(texts())
     scores = score_matrix(encoder.encode_queries([query]), vectors)[0]
-    return rank_hits((Hit(*pair) for pair in zip(ids, scores.tolist(), strict=True)), k)
+    return rank_hits(hits_of(ids, scores.tolist()), k)
 
 
 def _check(left: Vectors, right: Vectors, score: Score) -> None:
-    if score not in get_args(Score):
-        raise InputError(f"score {score!r} is none of {', '.join(get_args(Score))}")
+    require_one_of("score", score, get_args(Score))
     for vectors in (left, right):
         if not isinstance(vectors, np.ndarray):
             raise InputError(f"vectors must be an (n, dim) array, not {type(vectors).__name__}")
