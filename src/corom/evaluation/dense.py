@@ -11,6 +11,7 @@ import numpy as np
 from corom import __version__
 from corom.encoder import Encoder, Side
 from corom.evaluation.kept import Describing, KeptVectors
+from corom.evaluation.measure import Indexed
 from corom.files import sha256
 from corom.index import VectorIndex
 from corom.records import Hit, Passage, Query
@@ -49,7 +50,7 @@ class Dense:
             "normalize": self._unit,
         }
 
-    def index(self, passages: Iterable[Passage]) -> DenseIndex:
+    def index(self, passages: Iterable[Passage]) -> Indexed:
         """Return the index of the passages: ids in memory, whole vectors mapped from disk."""
         known: list[Passage] = []
 
@@ -62,7 +63,12 @@ class Dense:
         for vectors in self.vectors(texts(), side="passage", progress=self._progress):
             done = len(index)
             index.add(known[done : done + len(vectors)], vectors, copy=False)
-        return DenseIndex(self, index)
+
+        def search(queries: Sequence[Query], depth: int) -> list[list[Hit]]:
+            parts = self.vectors((query.text for query in queries), side="query")
+            return [hits for part in parts for hits in index.search(part, depth)]
+
+        return Indexed(len(index), search)
 
     def vectors(
         self, texts: Iterable[str], *, side: Side, progress: Callable[[int], None] | None = None
@@ -102,19 +108,3 @@ class Dense:
             "precision": self._encoder.precision,
             "normalize": self._unit,
         }
-
-
-class DenseIndex:
-    """Passages by their vectors."""
-
-    def __init__(self, model: Dense, index: VectorIndex) -> None:
-        self._model, self._index = model, index
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
-        """Return the best `depth` passages of each query."""
-        texts = (query.text for query in queries)
-        parts = self._model.vectors(texts, side="query")
-        return [hits for part in parts for hits in self._index.search(part, depth)]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from corom.evaluation.evaluate import Retriever
 from corom.evaluation.kept import Describing
-from corom.evaluation.measure import PassageIndex, blocks
+from corom.evaluation.measure import Indexed, blocks
 from corom.records import Hit, Passage, Query
 from corom.search import Fusion
 
@@ -25,26 +25,17 @@ class Fused:
             "fusion_depth": fusion.depth,
         }
 
-    def index(self, passages: Iterable[Passage]) -> FusedIndex:
+    def index(self, passages: Iterable[Passage]) -> Indexed:
         """Return both indexes of the passages, which are held in memory."""
         known = list(passages)
-        return FusedIndex(self.vectors.index(known), self.words.index(known), self.fusion)
+        both = self.vectors.index(known), self.words.index(known)
 
+        def search(queries: Sequence[Query], depth: int) -> list[list[Hit]]:
+            deep = max(depth, self.fusion.depth)
+            found: list[list[Hit]] = []
+            for block in blocks(queries, deep):
+                runs = (index.search(block, deep) for index in both)
+                found += [self.fusion.joined(*hits)[:depth] for hits in zip(*runs, strict=True)]
+            return found
 
-class FusedIndex:
-    """Passages by their vectors and their words."""
-
-    def __init__(self, vectors: PassageIndex, words: PassageIndex, fusion: Fusion) -> None:
-        self._vectors, self._words, self._fusion = vectors, words, fusion
-
-    def __len__(self) -> int:
-        return len(self._vectors)
-
-    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
-        """Return up to `depth` passages of each query."""
-        deep = max(depth, self._fusion.depth)
-        found: list[list[Hit]] = []
-        for block in blocks(queries, deep):
-            runs = (index.search(block, deep) for index in (self._vectors, self._words))
-            found += [self._fusion.joined(*both)[:depth] for both in zip(*runs, strict=True)]
-        return found
+        return Indexed(len(known), search)

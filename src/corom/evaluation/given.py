@@ -7,8 +7,9 @@ from pathlib import Path
 
 from corom.errors import InputError
 from corom.evaluation.kept import Describing
+from corom.evaluation.measure import Indexed
 from corom.files import sha256
-from corom.records import Hit, Passage, Query, Run
+from corom.records import Hit, Passage, Query
 from corom.runs import read_run
 
 
@@ -28,7 +29,7 @@ class Given:
                 f"{min(lacking)!r}; name the split it is of"
             )
 
-    def index(self, passages: Iterable[Passage]) -> GivenIndex:
+    def index(self, passages: Iterable[Passage]) -> Indexed:
         """Return the run; InputError for a hit that is none of the passages."""
         known = {passage.id for passage in passages}
         if lacking := {hit.id for hits in self._run.values() for hit in hits} - known:
@@ -36,18 +37,7 @@ class Given:
                 f"{self._path} ranks {len(lacking):,} passages that the data set has not, such as "
                 f"{min(lacking)!r}; measure it on the data set it is of"
             )
-        return GivenIndex(self._run, len(known))
+        return Indexed(len(known), self._first_hits)
 
-
-class GivenIndex:
-    """Passages that were found before."""
-
-    def __init__(self, run: Run, size: int) -> None:
-        self._run, self._size = run, size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
-        """Return the first `depth` hits of each query."""
-        return [list(self._run.get(query.id, ())[:depth]) for query in queries]
+    def _first_hits(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
+        return [self._run.get(query.id, [])[:depth] for query in queries]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from corom.evaluation.kept import Describing
+from corom.evaluation.measure import Indexed
 from corom.index import BM25Index, BM25Options
 from corom.records import Hit, Passage, Query
 from corom.words import Cut
@@ -18,23 +19,13 @@ class Lexical:
         self._options = BM25Options(cut=cut)
         self.settings: Describing = {"k1": 1.2, "b": 0.75, "cut": cut}
 
-    def index(self, passages: Iterable[Passage]) -> LexicalIndex:
-        """Return the index of the passages, in memory."""
+    def index(self, passages: Iterable[Passage]) -> Indexed:
+        """Return the index of the passages, in memory: found is what shares a word with a query."""
         index = BM25Index.new(self._options)
         index.add(list(passages))
         index.search([""], 1)  # counts the words now, not in the first search that is timed
-        return LexicalIndex(index)
 
+        def search(queries: Sequence[Query], depth: int) -> list[list[Hit]]:
+            return index.search((query.text for query in queries), depth)
 
-class LexicalIndex:
-    """Passages by their words."""
-
-    def __init__(self, index: BM25Index) -> None:
-        self._index = index
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
-        """Return up to `depth` passages of each query: those that share a word with it."""
-        return self._index.search((query.text for query in queries), depth)
+        return Indexed(len(index), search)

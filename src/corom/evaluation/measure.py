@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from math import fsum
 from pathlib import Path
@@ -24,8 +25,19 @@ class PassageIndex(Protocol):
 
     def __len__(self) -> int: ...
 
-    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
+    def search(self, queries: Sequence[Query], depth: int, /) -> list[list[Hit]]:
         """Return up to `depth` passages of each query, by the one ranking rule."""
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """So many passages, and the function that searches them: a PassageIndex."""
+
+    size: int
+    search: Callable[[Sequence[Query], int], list[list[Hit]]]
+
+    def __len__(self) -> int:
+        return self.size
 
 
 class Measured(NamedTuple):

@@ -6,20 +6,27 @@ Of an index of parts it reads the best part of each text, as `corom search` does
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from corom.evaluation.evaluate import Retriever
 from corom.evaluation.kept import Describing
-from corom.evaluation.measure import PassageIndex
-from corom.evaluation.parted import Parted
-from corom.evaluation.stored import Stored
+from corom.evaluation.measure import Indexed
 from corom.records import Hit, Passage, Query
 from corom.reranker import SecondPass
+
+
+@runtime_checkable
+class ReadByItself(Protocol):
+    """A retriever that says itself what a reranker reads of its hits."""
+
+    def with_second(self, second: SecondPass, *, name: str) -> Retriever:
+        """Return the same with a reranker behind it."""
 
 
 def reranked(first: Retriever, second: SecondPass) -> Retriever:
     """Return the retriever with a reranker behind it, as `NAME+RERANKER`."""
     name = f"{first.name}+{second.reranker.name}"
-    if isinstance(first, (Parted, Stored)):
+    if isinstance(first, ReadByItself):
         return first.with_second(second, name=name)
     return Reranked(first, second, name=name)
 
@@ -31,7 +38,7 @@ class Reranked:
         self.first, self.second, self.name = first, second, name
         self.settings: Describing = {**first.settings, **second.settings}
 
-    def index(self, passages: Iterable[Passage]) -> RerankedIndex:
+    def index(self, passages: Iterable[Passage]) -> Indexed:
         """Return the index of the passages; their texts are held in memory."""
         texts: dict[str, str] = {}
 
@@ -40,24 +47,14 @@ class Reranked:
                 texts[passage.id] = passage.content
                 yield passage
 
-        return RerankedIndex(self.first.index(noted()), texts, self.second)
+        index = self.first.index(noted())
 
+        def search(queries: Sequence[Query], depth: int) -> list[list[Hit]]:
+            found = self.second.reorder(
+                [query.text for query in queries],
+                index.search(queries, max(depth, self.second.depth)),
+                texts=lambda ids: [texts[id_] for id_ in ids],
+            )
+            return [hits[:depth] for hits in found]
 
-class RerankedIndex:
-    """Passages that are found first and read then."""
-
-    def __init__(self, index: PassageIndex, texts: dict[str, str], second: SecondPass) -> None:
-        self._index, self._texts, self._second = index, texts, second
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
-        """Return up to `depth` passages of each query."""
-        found = self._index.search(queries, max(depth, self._second.depth))
-        ordered = self._second.reorder(
-            [query.text for query in queries],
-            found,
-            texts=lambda ids: [self._texts[id_] for id_ in ids],
-        )
-        return [hits[:depth] for hits in ordered]
+        return Indexed(len(index), search)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from corom.corpus import CorpusChecksum
 from corom.errors import InputError
 from corom.evaluation.kept import Describing
+from corom.evaluation.measure import Indexed
 from corom.records import Hit, Passage, Query
 from corom.search import Searcher
 
@@ -57,7 +58,7 @@ class Stored:
         """Return the same with a reranker behind it."""
         return self._again(name=name, second=second)
 
-    def index(self, passages: Iterable[Passage]) -> StoredIndex:
+    def index(self, passages: Iterable[Passage]) -> Indexed:
         """Return the index; InputError if it was made of other passages than the data set's."""
         corpus = CorpusChecksum(passages)
         if corpus.passages != self._size and not self._parts:
@@ -71,19 +72,8 @@ class Stored:
                 f"{self._source[:12] or 'none'}, not {corpus.hexdigest()[:12]}); make the index of "
                 "this data set"
             )
-        return StoredIndex(self._searcher, corpus.passages)
+        return Indexed(corpus.passages, self._search)
 
-
-class StoredIndex:
-    """Passages in an index that was made before."""
-
-    def __init__(self, searcher: Searcher, size: int) -> None:
-        self._searcher, self._size = searcher, size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
-        """Return up to `depth` passages of each query."""
+    def _search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
         found = self._searcher.run(queries, depth)
         return [found[query.id] for query in queries]
