@@ -94,6 +94,12 @@ def test_what_was_written_is_read(tmp_path, pooling, layers):
     assert {n: w.shape for n, w in restored_weights(found).items()} == shape.weight_shapes()
 
 
+def test_the_same_weights_make_the_same_file(tmp_path):
+    for number in range(9):
+        save_int8(tmp_path / str(number), int8_weights())
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
 def test_restored_weights_are_those_of_the_formula():
     found, x = int8_weights(), np.random.default_rng(4).normal(size=4).astype(np.float32)
     restored, linear, span = restored_weights(found), found.linears[INNER], found.inputs[INNER]

@@ -20,13 +20,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from corom.errors import ArtifactError
 from corom.files import write_bytes
 from corom.models.config import Pooling, Shape
-from corom.models.weights import SOURCE_KEY, Weights
+from corom.models.weights import SOURCE_KEY, Weights, read_metadata
 
 FORMAT = "corom-int8-1"
 WORDS = "embeddings.word_embeddings.weight"
@@ -129,16 +129,22 @@ def save_int8(path: Path, weights: Int8Weights) -> None:
     if weights.fidelity:
         metadata["fidelity"] = json.dumps(asdict(weights.fidelity))
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    write_bytes(path, save(contiguous, metadata))
+    write_bytes(path, _in_order(save(contiguous, metadata)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """Return a safetensors file with its metadata by name: the library writes it in any order."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # as the library aligns what follows
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def read_fidelity(path: Path) -> Fidelity | None:
     """Return what was measured when the int8 file was made, without reading its tensors."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{path} is not a readable safetensors file ({error})") from None
+    metadata = read_metadata(path)
     if metadata.get("format") != FORMAT:
         raise ArtifactError(
             f"{path} has int8 format {metadata.get('format')!r}, this version reads {FORMAT!r}; "
