@@ -29,7 +29,13 @@ def test_without_a_key_only_this_machine_may_ask():
         ServeSettings(host="0.0.0.0")
 
 
-@pytest.mark.parametrize("wrong", [{"port": 70_000}, {"timeout_s": 0}, {"max_requests": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"port": 70_000}, {"port": -1}, {"timeout_s": 0}, {"drain_s": float("nan")}),
+        *({"max_requests": -1}, {"max_requests": 2.5}, {"names": ("",)}),
+    ],
+)
 def test_settings_are_checked(wrong):
     with pytest.raises(InputError):
         ServeSettings(**wrong)

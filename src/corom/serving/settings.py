@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from corom.checks import require_whole
 from corom.errors import InputError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -55,11 +56,9 @@ class ServeSettings:
                 f"host {self.host} is open to other machines: make an API key first (--keys FILE), "
                 "or leave out --host"
             )
-        if not 0 <= self.port <= 65_535:
-            raise InputError(f"port {self.port} is not from 0 to 65535")
-        for name in (
-            *("timeout_s", "max_wait_s", "drain_s"),
-            *("max_requests", "max_queued_tokens", "max_held_bytes"),
-        ):
+        require_whole("port", self.port, low=0, high=65_535)
+        for name in ("max_requests", "max_queued_tokens", "max_held_bytes"):
+            require_whole(name, getattr(self, name))
+        for name in ("timeout_s", "max_wait_s", "drain_s"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, not {getattr(self, name)!r}")
