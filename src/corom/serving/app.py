@@ -23,7 +23,6 @@ from corom.serving.gate import Gate
 from corom.serving.intake import Intake
 from corom.serving.routes import atlas, compare, openai, ops, page, rerank, search, tei
 from corom.serving.service import Service
-from corom.serving.settings import MAX_BODY_BYTES
 from corom.serving.telemetry import Reporting
 
 _DESCRIPTION = "Chinese medical text embeddings. For retrieval research; not medical advice."
@@ -57,12 +56,7 @@ def create_app(service: Service) -> FastAPI:
     for error in (RequestValidationError, HTTPException):
         app.add_exception_handler(error, answer_error)
     settings = service.settings
-    app.add_middleware(
-        Intake,
-        max_body_bytes=MAX_BODY_BYTES,
-        max_held_bytes=settings.max_held_bytes,
-        timeout_s=settings.timeout_s,
-    )
+    app.add_middleware(Intake, max_held_bytes=settings.max_held_bytes, timeout_s=settings.timeout_s)
     app.add_middleware(
         Gate, door=service.door, keys=service.keys, max_requests=settings.max_requests
     )

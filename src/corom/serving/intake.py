@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from corom.serving.errors import ApiError, overloaded, too_late
+from corom.serving.settings import MAX_BODY_BYTES
 
 _PIECE = 64 << 10
 """bytes of an answer that are written at once"""
@@ -26,11 +27,8 @@ class _Left(Exception):  # noqa: N818 - no error: the client went away
 class Intake:
     """Reads the body (413, 429), then runs the request until it ends, is late (504) or is left."""
 
-    def __init__(
-        self, app: ASGIApp, *, max_body_bytes: int, max_held_bytes: int, timeout_s: float
-    ) -> None:
-        self._app, self._timeout_s = app, timeout_s
-        self._max_body, self._max_held = max_body_bytes, max_held_bytes
+    def __init__(self, app: ASGIApp, *, max_held_bytes: int, timeout_s: float) -> None:
+        self._app, self._max_held, self._timeout_s = app, max_held_bytes, timeout_s
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,8 +56,8 @@ class Intake:
 
     async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> None:
         declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdecimal() and int(declared) > self._max_body:
-            raise self._too_large()
+        if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
+            raise _too_large()
         more = True
         while more:
             message = await receive()
@@ -68,8 +66,8 @@ class Intake:
             chunk = message.get("body", b"")
             self._held += len(chunk)
             body += chunk
-            if len(body) > self._max_body:
-                raise self._too_large()
+            if len(body) > MAX_BODY_BYTES:
+                raise _too_large()
             if self._held > self._max_held:
                 raise overloaded("too many large requests at once")
             more = message.get("more_body", False)
@@ -94,9 +92,10 @@ class Intake:
             raise _Left
         request.result()
 
-    def _too_large(self) -> ApiError:
-        limit = self._max_body >> 20
-        return ApiError(413, f"the body is over {limit} MiB; split it", code="too_large")
+
+def _too_large() -> ApiError:
+    limit = MAX_BODY_BYTES >> 20
+    return ApiError(413, f"the body is over {limit} MiB; split it", code="too_large")
 
 
 def _parts(message: Message) -> Iterator[Message]:
