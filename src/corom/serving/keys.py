@@ -83,8 +83,8 @@ class KeyRing:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._stamp = stamp_of(file)  # before: what changes meanwhile is seen
         self._keys = _parse(file.read_text(encoding="utf-8"), file)
-        self._stamp = stamp_of(self._file)
         self._looked = time.monotonic()
 
     def name_of(self, key: str) -> str | None:
