@@ -12,7 +12,7 @@ pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
 from pydantic_core import to_json
 
-from corom.serving import service
+from corom.serving import writing
 from corom.serving.service import model_name
 
 TEXTS = ["头痛发热", "糖尿病吃什么药", "血" * 300]
@@ -237,11 +237,11 @@ def test_many_numbers_are_written_off_the_event_loop(client, monkeypatch, path, 
         loops.append(asyncio._get_running_loop())
         return to_json(value)
 
-    monkeypatch.setattr(service, "to_json", watched)
+    monkeypatch.setattr(writing, "to_json", watched)
     few = post(client, path, **body)
     assert None not in loops
     loops.clear()
-    monkeypatch.setattr(service, "_MANY_NUMBERS", 2)
+    monkeypatch.setattr(writing, "_MANY_NUMBERS", 2)
     assert post(client, path, **body) == few
     assert len(loops) >= len(TEXTS)
     assert set(loops) == {None}

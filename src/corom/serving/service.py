@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from fastapi import Request, Response
+from fastapi import Request
 from numpy.typing import NDArray
-from pydantic_core import to_json
 
 from corom.encoder import Encoder
 from corom.errors import CoromError, InputError
@@ -31,8 +30,6 @@ from corom.vectors import Vectors, normalized, truncated
 _PROBE = "头痛"
 _TIMED = 32
 """texts, of 2 to 126 tokens"""
-_MANY_NUMBERS = 1 << 14
-"""A millisecond's work; a thread costs a tenth."""
 _LOOK_AGAIN_S = 2.0
 
 _log = logging.getLogger(__name__)
@@ -291,23 +288,3 @@ def model_name(name: str) -> str:
         return name
     folder = Path(name).resolve()
     return folder.parent.name if folder.name == "model" else folder.name
-
-
-async def json_response(value: object, *, numbers: int) -> Response:
-    """Return an answer that needs no checking by FastAPI: so many numbers, in arrays.
-
-    Many are written in a thread, row by row: between two rows others are answered.
-    """
-    many = numbers > _MANY_NUMBERS
-    text = await asyncio.to_thread(_json, value) if many else _json(value)
-    return Response(text, media_type="application/json")
-
-
-def _json(value: object) -> bytes:
-    if isinstance(value, np.ndarray) and value.ndim == 1:
-        return to_json(value.tolist())
-    if isinstance(value, list | np.ndarray):
-        return b"[" + b",".join(_json(item) for item in value) + b"]"
-    if isinstance(value, dict):
-        return b"{" + b",".join(to_json(k) + b":" + _json(v) for k, v in value.items()) + b"}"
-    return to_json(value)

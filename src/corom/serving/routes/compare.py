@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request, Response
 
 from corom.serving.errors import ApiError
 from corom.serving.own_schemas import SimilarityRequest, SimilarityResponse
-from corom.serving.service import Service, json_response
+from corom.serving.service import Service
 from corom.serving.settings import MAX_MATRIX
+from corom.serving.writing import json_response
 from corom.similarity import score_matrix
 
 

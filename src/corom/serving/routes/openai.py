@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request, Response
 
 from corom.serving.errors import other_model
 from corom.serving.schemas import EmbeddingsRequest, EmbeddingsResponse, Model, Models
-from corom.serving.service import Service, json_response
+from corom.serving.service import Service
+from corom.serving.writing import json_response
 
 
 def routes(service: Service) -> APIRouter:

@@ -5,15 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from corom import __version__
-from corom.serving.schemas import (
-    EmbedRequest,
-    Info,
-    ModelType,
-    Pooling,
-    TeiSimilarityRequest,
-)
-from corom.serving.service import Service, json_response
+from corom.serving.schemas import EmbedRequest, Info, ModelType, Pooling, TeiSimilarityRequest
+from corom.serving.service import Service
 from corom.serving.settings import MAX_TEXTS
+from corom.serving.writing import json_response
 
 
 def routes(service: Service) -> APIRouter:
