@@ -23,6 +23,7 @@ from corom.models.weights import (
     Weights,
     canonical,
     canonical_name,
+    pickled_only,
     read_metadata,
     read_safetensors,
     weight_files,
@@ -172,10 +173,7 @@ def weights_identity(folder: Path) -> str:
             return source
         files = [folder / INT8]
     if not files and (folder / PICKLED).is_file():
-        raise ArtifactError(
-            f"{folder} has its weights in {PICKLED} only, which corom does not open by itself; "
-            f"make a safe copy once with: corom convert {folder} NEW_FOLDER"
-        )
+        raise pickled_only(folder, model=folder)
     if not files:
         raise ArtifactError(f"{folder} holds no model.safetensors, {SHARDED} or {INT8}")
     recorded = manifest_entries(folder, missing_ok=True)

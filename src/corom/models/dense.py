@@ -11,7 +11,7 @@ import numpy as np
 from corom.errors import ArtifactError
 from corom.files import read_object, write_json
 from corom.models.modules import dense_folder
-from corom.models.weights import PICKLED, SINGLE, Weights, read_safetensors
+from corom.models.weights import PICKLED, SINGLE, Weights, pickled_only, read_safetensors
 from corom.vectors import Vectors
 
 _TANH, _IDENTITY = "torch.nn.modules.activation.Tanh", "torch.nn.modules.linear.Identity"
@@ -82,10 +82,7 @@ def read_dense(folder: Path, *, hidden: int) -> Dense | None:
     if (at := dense_folder(folder)) is None:
         return None
     if not (at / SINGLE).is_file() and (at / PICKLED).is_file():
-        raise ArtifactError(
-            f"{at} has its weights in {PICKLED} only, which corom does not open by itself; "
-            f"make a safe copy once with: corom convert {folder} NEW_FOLDER"
-        )
+        raise pickled_only(at, model=folder)
     tensors = read_safetensors([at / SINGLE], wanted=lambda _: True)
     return dense_of(tensors, at=at, hidden=hidden)
 

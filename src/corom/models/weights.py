@@ -51,6 +51,14 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
+def pickled_only(at: Path, *, model: Path) -> ArtifactError:
+    """Return what is wrong with weights that are there as a pickle alone, in a model's folder."""
+    return ArtifactError(
+        f"{at} has its weights in {PICKLED} only, which corom does not open by itself; "
+        f"make a safe copy once with: corom convert {model} NEW_FOLDER"
+    )
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Let what safetensors says of the disk (it is full, say) be the OSError that it was."""
