@@ -10,7 +10,7 @@ import numpy as np
 
 from corom import __version__
 from corom.encoder import Encoder, Side
-from corom.evaluation.kept import Describing, KeptVectors
+from corom.evaluation.kept import Describing, KeptArrays, kept_vectors
 from corom.evaluation.measure import Indexed
 from corom.files import sha256
 from corom.index import VectorIndex
@@ -84,7 +84,8 @@ class Dense:
         def encode(part: list[str]) -> Vectors:
             return method(part, normalize=self._unit, progress=lambda so_far: show(so_far.done))
 
-        for part in KeptVectors(self._work, {**self._identity, "side": side}).parts(texts, encode):
+        kept = KeptArrays(self._work, {**self._identity, "side": side})
+        for part in kept_vectors(kept, texts, encode):
             done += len(part)
             show(0)
             yield self._shortened(part)

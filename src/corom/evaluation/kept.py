@@ -62,25 +62,19 @@ class KeptArrays:
         return array
 
 
-class KeptVectors:
-    """The vectors of one model with one set of options, in a folder below `root`."""
+def kept_vectors(
+    kept: KeptArrays, texts: Iterable[str], encode: Callable[[list[str]], Vectors]
+) -> Iterator[Vectors]:
+    """Yield the vectors of `texts` in order, in parts mapped from disk, as `encode` gives them.
 
-    def __init__(self, root: Path, options: Describing) -> None:
-        self._arrays = KeptArrays(root, options)
-
-    def parts(
-        self, texts: Iterable[str], encode: Callable[[list[str]], Vectors]
-    ) -> Iterator[Vectors]:
-        """Yield the vectors of `texts` in order, in parts mapped from disk, as `encode` gives them.
-
-        A part that is there is taken (about 1 s per GB), another encoded and kept. Raises
-        ArtifactError for a file that was changed.
-        """
-        iterator = iter(texts)
-        while part := list(islice(iterator, SHARD)):
-            source = digest(json.dumps(part, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-            found = self._arrays.find(source)
-            yield self._arrays.read(found[0] if found else self._arrays.write(source, encode(part)))
+    A part that is there is taken (about 1 s per GB), another encoded and kept. Raises
+    ArtifactError for a file that was changed.
+    """
+    iterator = iter(texts)
+    while part := list(islice(iterator, SHARD)):
+        source = digest(json.dumps(part, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        found = kept.find(source)
+        yield kept.read(found[0] if found else kept.write(source, encode(part)))
 
 
 def digest(data: bytes) -> str:
