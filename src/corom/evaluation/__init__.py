@@ -25,8 +25,14 @@ from corom.evaluation.pairs import (
     pair_metrics,
 )
 from corom.evaluation.parted import Parted
-from corom.evaluation.per_query import write_per_query
-from corom.evaluation.report import plot_recall, require_plot, to_json, to_markdown, to_text
+from corom.evaluation.report import (
+    plot_recall,
+    require_plot,
+    to_json,
+    to_markdown,
+    to_text,
+    write_per_query,
+)
 from corom.evaluation.reranked import reranked
 from corom.evaluation.stored import Stored
 

@@ -1,4 +1,4 @@
-"""Figures as JSON, as tables for a screen or a document, and as a plot of recall."""
+"""Figures as JSON, as tables for a screen or a document, query by query, and a plot of recall."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from corom.evaluation.evaluate import Report, Result
 from corom.evaluation.pairs import PAIR_HEADS, PAIR_MEASURES, PairReport, PairResult
 from corom.extras import need
 from corom.files import atomic_write
+from corom.readers.writing import table_cell, write_lines
 
 _PLOTS = (".png", ".svg", ".pdf")
 _IN_PERCENT = "In percent, with 95 % bootstrap intervals."
@@ -173,6 +174,25 @@ def _notes(report: Report | PairReport) -> list[str]:
         if each.evaluation.missing
     ]
     return [f"{report.passages:,} passages; {', '.join(counted.values())}.", *lacking, note]
+
+
+def write_per_query(report: Report, path: Path) -> None:
+    """Write every query's figures: split, model, query and its measures, under a head, as a .tsv.
+
+    Measures are fractions of one, to the last bit; a query that a run misses has 0. Rows are in
+    the order of the report, then of the qrels. The name may end in .gz, .xz or .zst. Raises
+    InputError for a name or an id that holds a tab or a line break.
+    """
+    write_lines(path, _per_query(report))
+
+
+def _per_query(report: Report) -> Iterator[str]:
+    yield "\t".join(("split", "model", "query", *report.measures))
+    for result in report.results:
+        names = table_cell(result.split), table_cell(result.model)
+        for query, values in result.evaluation.per_query.items():
+            figures = (repr(values[measure]) for measure in report.measures)
+            yield "\t".join((*names, table_cell(query), *figures))
 
 
 def require_plot(path: Path) -> None:
