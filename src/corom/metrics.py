@@ -88,15 +88,21 @@ def evaluate_run(
     ):
         per_query[query][wanted[measure]] = float(value)
     return Evaluation(
-        means={
-            name: fsum(values[name] for values in per_query.values()) / len(per_query)
-            for name in measures
-        },
+        means=means_of(per_query, measures),
         per_query=per_query,
         missing=len(relevant) - len(ranks),
         excluded=len(judged) - len(relevant),
         ignored=sum(query not in judged for query in run),
     )
+
+
+def means_of(
+    per_query: Mapping[str, Mapping[str, float]], measures: Sequence[str]
+) -> dict[str, float]:
+    """Return the mean of each measure over the queries, of which there is at least one."""
+    return {
+        name: fsum(each[name] for each in per_query.values()) / len(per_query) for name in measures
+    }
 
 
 def _parse_measures(names: Sequence[str]) -> dict[Any, str]:

@@ -100,6 +100,8 @@ def test_pairs_are_recognised_by_their_files(tmp_path: Path) -> None:
     two = write_pairs(tmp_path / "q" / "qqr.dev.tsv")
     assert pair_files(tmp_path / "q") == {"qq-dev": one, "qqr.dev": two}
     assert pair_files(one) == {"qq-dev": one}
+    bare = write_pairs(tmp_path / "bare")
+    assert pair_files(bare) == {"bare": bare}
     (tmp_path / "q" / ".hidden").write_text("")
     assert len(pair_files(tmp_path / "q")) == 2
     for name in ("corpus.tsv", "qrels.dev.tsv", "README.md"):

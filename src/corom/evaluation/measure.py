@@ -7,11 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import fsum
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from corom.metrics import Evaluation, evaluate_run
+from corom.metrics import Evaluation, evaluate_run, means_of
 from corom.readers.writing import write_lines
 from corom.records import Hit, Qrel, Query, Run
 from corom.runs import trec_lines
@@ -98,7 +97,7 @@ def _joined(
     parts = list(parts)
     per_query = {query: values for part in parts for query, values in part.per_query.items()}
     return Evaluation(
-        means={m: fsum(v[m] for v in per_query.values()) / len(per_query) for m in measures},
+        means=means_of(per_query, measures),
         per_query=per_query,
         missing=sum(part.missing for part in parts),
         excluded=excluded,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from corom.errors import InputError
 from corom.evaluation.dense import Dense
 from corom.evaluation.evaluate import check_names
 from corom.evaluation.kept import Describing
-from corom.files import sha256
 from corom.readers import Pair, read_pairs
+from corom.readers.dataset import checksum
 from corom.readers.lines import plain_name
 from corom.vectors import cosines
 
@@ -128,7 +127,7 @@ def pair_files(path: Path) -> dict[str, Path]:
     taken = ("corpus", "collection", "queries", "qrels")
     if path.is_dir() and not all(n.endswith(".tsv") and not n.startswith(taken) for n in plain):
         return {}
-    return {name.rpartition(".")[0]: file for name, file in zip(plain, files, strict=True)}
+    return {Path(name).stem: file for name, file in zip(plain, files, strict=True)}
 
 
 def evaluate_pairs(
@@ -150,10 +149,9 @@ def evaluate_pairs(
         if len(labels) < len(pairs):
             raise InputError(f"{path}: {len(pairs) - len(labels)} pairs have no label")
         results += [_result(split, model, pairs, labels) for model in models]
-    digests = sorted(f"{path.name} {sha256(path)}\n" for path in files.values())
     return PairReport(
         dataset=next(iter(files.values())).parent.resolve().name,
-        checksum=hashlib.sha256("".join(digests).encode()).hexdigest(),
+        checksum=checksum({path.name: path for path in files.values()}),
         results=tuple(results),
     )
 
