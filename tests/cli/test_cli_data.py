@@ -142,5 +142,5 @@ def test_holdout(run: Callable, tmp_path: Path) -> None:
     found = json.loads(run(*command, "--queries", 4, "--json").out)
     assert found["dev queries"] == 4
     assert found["train"] == [str(tmp_path / "split" / "train" / "pairs.jsonl")]
-    assert "above 0" in run(*command, "--queries", 0).err
+    assert "queries is 0; it must be a whole number from 1" in run(*command, "--queries", 0).err
     assert run("data", "check", tmp_path / "split" / "dev").code == 0

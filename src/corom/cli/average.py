@@ -40,7 +40,7 @@ def command(
     average([resolve(name) for name in models], out, shares=_numbers(shares))
     made = load_checkpoint(out)
     if as_json:
-        say_json({"folder": str(made.folder), "fingerprint": made.fingerprint})
+        say_json({"folder": made.folder, "fingerprint": made.fingerprint})
     else:
         say(str(made.folder))
 

@@ -200,9 +200,9 @@ def print_what_cannot_be_shown() -> None:
 
 
 def say_json(value: object) -> None:
-    """Print a result as one line of JSON; in ASCII where standard output is not UTF-8."""
+    """Print a result, paths too, as one line of JSON; ASCII where standard output is not UTF-8."""
     ascii_only = codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8"
-    say(json.dumps(value, ensure_ascii=ascii_only, allow_nan=False))
+    say(json.dumps(value, ensure_ascii=ascii_only, allow_nan=False, default=os.fspath))
 
 
 def note(text: str) -> None:

@@ -110,7 +110,7 @@ def command(
     if as_json:
         say_json(
             {
-                "folder": str(made.folder),
+                "folder": made.folder,
                 "fingerprint": made.fingerprint,
                 "fidelity": None if fidelity is None else vars(fidelity),
             }

@@ -38,7 +38,7 @@ def get(
     with download_bar() as show:
         dataset = download_dataset(name, to or Path(name), base_url=mirror, progress=show)
     if as_json:
-        say_json({"folder": str(dataset.path), "splits": dataset.splits})
+        say_json({"folder": dataset.path, "splits": dataset.splits})
         return
     note(f"terms of use: {PUBLISHED[name].terms}")
     say(dataset.describe())
@@ -106,7 +106,7 @@ def sample(
     files = sample(chosen)
     counts = read_json(Path(chosen.output) / REPORT)["report"]
     if as_json:
-        say_json({"files": [str(file) for file in files], **counts})
+        say_json({"files": files, **counts})
         return
     note(f"{counts['kept']:,} of {counts['records']:,} records")
     for reason, count in sorted(counts["left out"].items()):
@@ -138,8 +138,7 @@ def holdout(
     asked = changes(set_, data=data, output=output, queries=queries)
     made = hold_out(load_settings(HoldoutSettings, settings, changes=asked))
     if as_json:
-        files = [str(file) for file in made.train]
-        say_json({"dev": str(made.dev), "train": files, **made.counts})
+        say_json({"dev": made.dev, "train": made.train, **made.counts})
         return
     for what, count in made.counts.items():
         note(f"{what}: {count:,}")

@@ -138,7 +138,7 @@ def _model(name: str) -> Facts:
     fidelity = read_fidelity(checkpoint.int8_file) if checkpoint.int8_file else None
     return {
         "name": name,
-        "folder": str(folder),
+        "folder": folder,
         "fingerprint": checkpoint.fingerprint,
         "shape": f"{checkpoint.describe()}, {checkpoint.shape.vocabulary:,} tokens",
         "encoding": checkpoint.encoding.describe(),

@@ -34,6 +34,6 @@ def command(
     if not (weight_files(folder) or (folder / INT8).is_file()):
         note(f"its weights are a {PICKLED}; make them safe to open with: corom convert {name}")
     if as_json:
-        say_json({"folder": str(folder)})
+        say_json({"folder": folder})
     else:
         say(str(folder))

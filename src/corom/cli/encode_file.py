@@ -45,7 +45,7 @@ def encode_file(
         shape = write(out, ids, chunks)
     if as_json:
         model_facts = {"model": encoder.name, "fingerprint": encoder.fingerprint}
-        say_json({"out": str(out), "shape": shape, **model_facts, **meter.figures()})
+        say_json({"out": out, "shape": shape, **model_facts, **meter.figures()})
     else:
         note(meter.sentence(max_length=encoder.max_length))
         say(f"{out}: {shape[0]:,} x {shape[1]} float32")

@@ -72,7 +72,7 @@ def _tell(
     if as_json:
         say_json(
             {
-                "out": str(out),
+                "out": out,
                 "shape": (rows, spec.dim),
                 "model": spec.model,
                 "fingerprint": spec.fingerprint,

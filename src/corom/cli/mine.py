@@ -48,7 +48,7 @@ def command(
     with run_bars() as show:
         mined = mine(chosen, progress=lambda now: show("mine", now))
     if as_json:
-        say_json({**vars(mined), "files": [str(file) for file in mined.files]})
+        say_json(vars(mined))
         return
     _note(mined)
     say("\n".join(map(str, mined.files)))

@@ -101,7 +101,7 @@ def command(
             f"--max-length {splitter.max_tokens}"
         )
     if as_json:
-        say_json({"out": str(out), **asdict(count), "max_tokens": splitter.max_tokens})
+        say_json({"out": out, **asdict(count), "max_tokens": splitter.max_tokens})
         return
     say(
         f"{out}: {count.texts:,} texts, of which {count.cut:,} were longer than "
