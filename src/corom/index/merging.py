@@ -13,13 +13,11 @@ import shutil
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corom.files import atomic_write
-from corom.index.segments import Segment, segment_file
+from corom.index.segments import Segment, segment_file, write_array
 
 FAN = 16
 """segments of one size that become one"""
@@ -67,30 +65,11 @@ def join_segments(
         np.load(folder / segment_file("offsets", number), allow_pickle=False)[:-1] + begin
         for number, begin in zip(numbers, ends, strict=False)
     ]
-    parts: dict[str, list[NDArray[Any] | None]] = {
-        "ids": [segment.ids for segment in segments],
+    parts = {
         "offsets": [*offsets, np.array(ends[-1:])],
-        "vectors": [segment.vectors for segment in segments],
-        "codes": [segment.codes for segment in segments],
-        "scales": [segment.scales for segment in segments],
+        **{name: [each.arrays()[name] for each in segments] for name in segments[0].arrays()},
     }
-    for part_name, arrays in parts.items():
-        held = [array for array in arrays if array is not None]
-        if held:
-            names.append(segment_file(part_name, into))
-            _write_joined(folder / names[-1], held)
+    for name, arrays in parts.items():
+        names.append(segment_file(name, into))
+        write_array(folder / names[-1], *arrays)
     return names
-
-
-def _write_joined(path: Path, arrays: Sequence[NDArray[Any]]) -> None:
-    """Write arrays one after the other as one .npy, atomically, without joining them in memory."""
-    dtype = np.result_type(*arrays)  # of ids: the widest
-    header = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
-        "fortran_order": False,
-        "shape": (sum(map(len, arrays)), *arrays[0].shape[1:]),
-    }
-    with atomic_write(path) as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for array in arrays:
-            file.write(np.ascontiguousarray(array, dtype).data)

@@ -29,7 +29,8 @@ from corom.records import Passage
 from corom.text import clean
 from corom.vectors import Vectors
 
-PARTS = ("ids", "texts", "offsets", "vectors", "codes", "scales")
+_ARRAYS = ("ids", "vectors", "codes", "scales")
+PARTS = ("texts", "offsets", *_ARRAYS)
 """what the files of a segment are named after"""
 
 # Of a length that counts as 1.
@@ -47,15 +48,15 @@ class Segment(NamedTuple):
     codes: NDArray[Any] | None = None
     scales: NDArray[np.float32] | None = None
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays that it has, by their names."""
+        held = {name: getattr(self, name) for name in _ARRAYS}
+        return {name: array for name, array in held.items() if array is not None}
+
     def part(self, rows: list[int]) -> Segment:
         """Return these rows in memory, in this order."""
-        return Segment(
-            self.ids[rows],
-            [self.passages[row] for row in rows],
-            None if self.vectors is None else self.vectors[rows],
-            None if self.codes is None else self.codes[rows],
-            None if self.scales is None else self.scales[rows],
-        )
+        arrays = {name: array[rows] for name, array in self.arrays().items()}
+        return Segment(passages=[self.passages[row] for row in rows], **arrays)
 
 
 def make_segment(
@@ -172,18 +173,10 @@ def write_segment(folder: Path, number: int, segment: Segment) -> list[str]:
         for row, line in enumerate(map(_line, segment.passages)):
             file.write(line)
             offsets[row + 1] = offsets[row] + len(line)
-    arrays = {
-        "ids": segment.ids,
-        "offsets": offsets,
-        "vectors": segment.vectors,
-        "codes": segment.codes,
-        "scales": segment.scales,
-    }
     names = [texts]
-    for part, array in arrays.items():
-        if array is not None:
-            names.append(segment_file(part, number))
-            write_array(folder / names[-1], array)
+    for part, array in {"offsets": offsets, **segment.arrays()}.items():
+        names.append(segment_file(part, number))
+        write_array(folder / names[-1], array)
     return names
 
 
@@ -202,18 +195,10 @@ def _line(passage: Passage) -> bytes:
 
 def open_segment(folder: Path, number: int) -> Segment:
     """Return the segment of that number; its files must have been checked."""
-
-    def part(name: str) -> Any:  # noqa: ANN401 - arrays of several types
-        path = folder / segment_file(name, number)
-        return read_array(path) if path.is_file() else None
-
-    return Segment(
-        ids=part("ids"),
-        passages=StoredPassages(folder / segment_file("texts", number), part("offsets")),
-        vectors=part("vectors"),
-        codes=part("codes"),
-        scales=part("scales"),
-    )
+    paths = {part: folder / segment_file(part, number) for part in PARTS}
+    passages = StoredPassages(paths["texts"], read_array(paths["offsets"]))
+    arrays = {name: read_array(paths[name]) for name in _ARRAYS if paths[name].is_file()}
+    return Segment(passages=passages, **arrays)
 
 
 def segment_file(part: str, number: int) -> str:
@@ -221,13 +206,22 @@ def segment_file(part: str, number: int) -> str:
     return f"{part}-{number:06d}.{'jsonl' if part == 'texts' else 'npy'}"
 
 
-def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array as .npy, atomically."""
-    array = np.ascontiguousarray(array)
+def write_array(path: Path, *arrays: NDArray[Any]) -> None:
+    """Write an array, or several one after the other, as one .npy, atomically.
+
+    They are not joined in memory; of several types it is the one that holds all.
+    """
+    dtype = np.result_type(*arrays)
+    header = {
+        "descr": npy.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": (sum(map(len, arrays)), *arrays[0].shape[1:]),
+    }
     with atomic_write(path) as file:
         # Not np.save: on a full disk it does not say so.
-        npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
-        file.write(array.data)
+        npy.write_array_header_1_0(file, header)
+        for array in arrays:
+            file.write(np.ascontiguousarray(array, dtype).data)
 
 
 def read_array(path: Path) -> NDArray[Any]:
