@@ -6,16 +6,16 @@ of the first. A passage is then written in twins, and any engine reads it as it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from corom.errors import ArtifactError
 from corom.models.checkpoint import Checkpoint
+from corom.models.int8 import WORDS
 from corom.models.weights import Weights
 
 TOKEN_TYPES = "embeddings.token_type_embeddings.weight"  # noqa: S105 - the name of a tensor
-_WORDS = "embeddings.word_embeddings.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,11 @@ class TwinCheckpoint(Checkpoint):
 
     def load_weights(self) -> Weights:
         """Return the weights, the table of words twice as long."""
-        own = {field.name: getattr(self, field.name) for field in fields(Checkpoint)}
         half = replace(self.shape, vocabulary=self.second_type)
-        weights = Checkpoint(**own | {"shape": half}).load_weights()
+        weights = Checkpoint(**vars(self) | {"shape": half}).load_weights()
         first, second = weights[TOKEN_TYPES][:2]
-        twins = weights[_WORDS] + (second - first)
-        return {**weights, _WORDS: np.concatenate([weights[_WORDS], twins])}
+        twins = weights[WORDS] + (second - first)
+        return {**weights, WORDS: np.concatenate([weights[WORDS], twins])}
 
 
 def has_token_types(checkpoint: Checkpoint) -> bool:
@@ -50,9 +49,8 @@ def has_token_types(checkpoint: Checkpoint) -> bool:
 
 def with_twins(checkpoint: Checkpoint) -> TwinCheckpoint:
     """Return a checkpoint whose tokens of the second type stand behind those of the first."""
-    own = {field.name: getattr(checkpoint, field.name) for field in fields(Checkpoint)}
     shape = replace(checkpoint.shape, vocabulary=2 * checkpoint.shape.vocabulary)
-    return TwinCheckpoint(**own | {"shape": shape})
+    return TwinCheckpoint(**vars(checkpoint) | {"shape": shape})
 
 
 def with_one_type(weights: Weights) -> Weights:
