@@ -29,8 +29,7 @@ import shutil
 import subprocess
 import sys
 import time
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -47,68 +46,47 @@ from corom.models.checkpoint import load_checkpoint
 from corom.readers import Dataset, open_dataset
 from encode_peak import Peak
 from encode_report import needed_operations
+from worker import Worker
 
 SIDES = ("corom", "peer")
 MEASURES = ("MRR@10", "Recall@1000")
 
 
 class Side:
-    """One of the two encoders in a process of its own."""
+    """One of the two encoders, loaded and warm; lives in a Worker."""
 
-    def __init__(self, name: str, model: str, *, threads: int) -> None:
-        self._connection, theirs = get_context("spawn").Pipe()
-        process = get_context("spawn").Process(target=_serve, args=(theirs, name, model, threads))
-        process.start()
-        theirs.close()
-        self._process = process
-        self.encode(["头痛发热三天"] * 64)  # loads, and compiles
-
-    def encode(self, texts: list[str]) -> float:
-        """Return the seconds that encoding takes."""
-        self._connection.send(texts)
-        seconds: float = self._connection.recv()
-        return seconds
-
-    def close(self) -> None:
-        """End the process."""
-        self._connection.send(None)
-        self._process.join()
-
-
-def _serve(connection: Connection, name: str, model: str, threads: int) -> None:
-    with TemporaryDirectory() as work:
+    def __init__(self, name: str, model: str, threads: int, work: Path) -> None:
         if name == "corom":
-            dense = Dense(Encoder.load(model, threads=threads), name=name, work=Path(work))
-
-            def encode(texts: list[str]) -> None:
-                for _ in dense.vectors(texts, side="passage"):
-                    pass
+            dense = Dense(Encoder.load(model, threads=threads), name=name, work=work)
+            self._encode = lambda texts: list(dense.vectors(texts, side="passage"))
         else:
             import evaluate_peer
 
-            encoder = evaluate_peer.load(model, threads=threads)
+            self._encode = partial(evaluate_peer.encode, evaluate_peer.load(model, threads=threads))
+        self.encode(["头痛发热三天"] * 64)  # compiles
 
-            def encode(texts: list[str]) -> None:
-                evaluate_peer.encode(encoder, texts)
-
-        while (texts := connection.recv()) is not None:
-            started = time.perf_counter()
-            encode(texts)
-            connection.send(time.perf_counter() - started)
+    def encode(self, texts: list[str]) -> float:
+        """Return the seconds that encoding takes."""
+        started = time.perf_counter()
+        self._encode(texts)
+        return time.perf_counter() - started
 
 
 def encode_in_turns(texts: list[str], options: argparse.Namespace) -> dict[str, list[float]]:
     """Return each side's seconds for every slice of `texts`."""
     models = {"corom": options.model, "peer": str(options.master)}
-    sides = {name: Side(name, models[name], threads=options.threads) for name in SIDES}
     seconds: dict[str, list[float]] = {name: [] for name in SIDES}
-    for number in range(options.slices):
-        part = texts[number :: options.slices]
-        for name in SIDES if number % 2 else reversed(SIDES):
-            seconds[name].append(round(sides[name].encode(part), 3))
-        say(f"slice {number + 1}: " + ", ".join(f"{n} {s[-1]:.1f} s" for n, s in seconds.items()))
-    for side in sides.values():
-        side.close()
+    with TemporaryDirectory() as work:
+        given = {name: (name, models[name], options.threads, Path(work)) for name in SIDES}
+        sides = {name: Worker(Side, *given[name]) for name in SIDES}
+        for number in range(options.slices):
+            part = texts[number :: options.slices]
+            for name in SIDES if number % 2 else reversed(SIDES):
+                seconds[name].append(round(sides[name].ask("encode", part), 3))
+            took = ", ".join(f"{name} {each[-1]:.1f} s" for name, each in seconds.items())
+            say(f"slice {number + 1}: {took}")
+        for side in sides.values():
+            side.close()
     return seconds
 
 

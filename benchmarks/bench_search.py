@@ -30,7 +30,8 @@ from corom.environment import cache_folder
 from corom.evaluation import Dense
 from corom.files import read_json, write_json
 from corom.readers import Dataset, open_dataset
-from search_engines import Worker
+from search_engines import Engine
+from worker import Worker
 
 EXACT = ["faiss flat", "corom fp32", "corom int8", "corom binary"]
 if has_bf16():  # elsewhere bf16 is fp32
@@ -68,13 +69,15 @@ def make_vectors(folder: Path, *, passages: int, queries: int, dim: int) -> tupl
 
 def compare_exact(vectors: Path, queries: Path, *, k: int, rounds: int) -> list[dict[str, Any]]:
     """Return a row per engine: seconds, ratio to faiss, agreement with faiss, memory."""
-    workers = {name: Worker(name, vectors, queries) for name in EXACT}
-    found = {name: worker.search(k)[1] for name, worker in workers.items()}  # warms up as well
+    workers = {name: Worker(Engine, name, vectors, queries) for name in EXACT}
+    found = {
+        name: worker.ask("search", k)[1] for name, worker in workers.items()
+    }  # warms up as well
     seconds: dict[str, list[float]] = {name: [] for name in workers}
     rng = np.random.default_rng(1)
     for number in range(rounds):
         for name in rng.permutation(EXACT).tolist():
-            seconds[name].append(workers[name].search(k)[0])
+            seconds[name].append(workers[name].ask("search", k)[0])
         say(f"round {number + 1}: " + ", ".join(f"{n} {s[-1]:.2f} s" for n, s in seconds.items()))
     rows = []
     for name, worker in workers.items():
@@ -87,8 +90,8 @@ def compare_exact(vectors: Path, queries: Path, *, k: int, rounds: int) -> list[
                 "times_faiss_best": min(seconds[BASE]) / min(seconds[name]),
                 "same_top_10": agreement(found[name][:, :10], found[BASE][:, :10], whole=True),
                 "same_top_k": agreement(found[name], found[BASE]),
-                "build_seconds": worker.build_seconds,
-                "memory_mb": worker.memory_mb(),
+                "build_seconds": worker.ask("build_seconds"),
+                "memory_mb": worker.ask("memory_mb"),
             }
         )
         worker.close()
@@ -97,19 +100,19 @@ def compare_exact(vectors: Path, queries: Path, *, k: int, rounds: int) -> list[
 
 def compare_near(vectors: Path, queries: Path, *, rounds: int) -> list[dict[str, Any]]:
     """Return a row per engine and effort: recall@10, seconds, ratio to faiss, building."""
-    exact = Worker("corom fp32", vectors, queries)
-    _, truth = exact.search(10)
+    exact = Worker(Engine, "corom fp32", vectors, queries)
+    _, truth = exact.ask("search", 10)
     exact.close()
-    workers = {name: Worker(name, vectors, queries) for name in EFFORTS}
+    workers = {name: Worker(Engine, name, vectors, queries) for name in EFFORTS}
     pairs = [(name, effort) for name, efforts in EFFORTS.items() for effort in efforts]
-    recall = {(n, e): agreement(workers[n].search(10, effort=e)[1], truth) for n, e in pairs}
+    recall = {(n, e): agreement(workers[n].ask("search", 10, e)[1], truth) for n, e in pairs}
     seconds: dict[tuple[str, int], list[float]] = {pair: [] for pair in pairs}
     rng = np.random.default_rng(1)
     for number in range(rounds):
         for place in rng.permutation(len(pairs)).tolist():
             name, effort = pairs[place]
-            workers[name].search(10, effort=effort)  # opens the graph with this effort
-            seconds[pairs[place]].append(workers[name].search(10, effort=effort)[0])
+            workers[name].ask("search", 10, effort)  # opens the graph with this effort
+            seconds[pairs[place]].append(workers[name].ask("search", 10, effort)[0])
         say(f"round {number + 1}: {NEAR_BASE[0]} {seconds[NEAR_BASE][-1]:.3f} s")
     asked = len(np.load(queries, mmap_mode="r", allow_pickle=False))
     rows = [
@@ -120,8 +123,8 @@ def compare_near(vectors: Path, queries: Path, *, rounds: int) -> list[dict[str,
             "queries_per_second": asked / median(seconds[name, effort]),
             "times_faiss": spread(seconds[NEAR_BASE], seconds[name, effort]),
             "seconds": seconds[name, effort],
-            "build_seconds": workers[name].build_seconds,
-            "memory_mb": workers[name].memory_mb(),
+            "build_seconds": workers[name].ask("build_seconds"),
+            "memory_mb": workers[name].ask("memory_mb"),
         }
         for name, effort in pairs
     ]

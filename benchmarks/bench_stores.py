@@ -37,7 +37,8 @@ from corom.readers import Dataset, open_dataset
 from corom.records import Hit
 from corom.vectors import Vectors
 from store_corpus import Loaded, fewer_queries, larger, smaller
-from store_engines import Corpus, Running, Worker, engines, keep_level
+from store_engines import Corpus, Engine, Running, Session, engines, keep_level
+from worker import Worker
 
 sys.path.append(str(ROOT / "tests"))
 from stores.servers import LEASE, Database, Server
@@ -93,12 +94,14 @@ def true_scores(
     return found
 
 
-def measure(workers: list[Worker], *, rounds: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def measure(
+    workers: list[tuple[Engine, Worker]], *, rounds: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a row per engine and what each found."""
     rows, hits = [], {}
     idle: dict[int, float] = {}
-    for worker in workers:
-        begun, engine = time.perf_counter(), worker.engine
+    for engine, worker in workers:
+        begun = time.perf_counter()
         memory, disk = worker.ask("memory"), worker.ask("disk")
         empty = idle.setdefault(engine.server, memory) if engine.server else memory
         row = {"engine": engine.name, **worker.ask("build")}
@@ -114,8 +117,9 @@ def measure(workers: list[Worker], *, rounds: int) -> tuple[list[dict[str, Any]]
     speeds: dict[str, list[float]] = {row["engine"]: [] for row in rows}
     rng = np.random.default_rng(0)
     for _ in range(rounds):
-        for worker in rng.permutation(np.array(workers, object)).tolist():
-            speeds[worker.engine.name].append(worker.ask("time"))
+        for place in rng.permutation(len(workers)):
+            engine, worker = workers[place]
+            speeds[engine.name].append(worker.ask("time"))
     for row in rows:
         own = speeds[row["engine"]]
         times = spread(own, speeds[BASE])["median"]
@@ -143,10 +147,10 @@ def compare(
     )
     corpus = Corpus(dataset.path, vectors, queries, asked.some)
     chosen = [e for e in engines(here, spec, servers) if not asked.only or e.name in asked.only]
-    workers = [Worker(engine, corpus) for engine in chosen]
+    workers = [(engine, Worker(Session, engine, corpus)) for engine in chosen]
     rows, hits = measure(workers, rounds=asked.rounds)
     passages = sum(1 for _ in dataset.passages())
-    for worker in workers:
+    for _, worker in workers:
         worker.close()
     places = {passage.id: row for row, passage in enumerate(dataset.passages())}
     numbers = np.load(vectors, mmap_mode="r", allow_pickle=False)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
@@ -110,63 +108,27 @@ class Numbered(Sequence[Passage]):
         return Passage(str(self._rows[place]), "")
 
 
-class Worker:
-    """An engine in a process of its own, so that its memory is its own."""
+class Engine:
+    """One engine over the vectors of a file, and what it is asked; lives in a Worker."""
+
+    memory_mb = staticmethod(memory_mb)
 
     def __init__(self, name: str, vectors: Path, queries: Path) -> None:
-        context = get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, name, vectors, queries))
-        self._process.start()
-        theirs.close()
-        self.build_seconds: float = self._receive()
-
-    def search(self, k: int, *, effort: int = 0) -> tuple[float, Rows]:
-        """Return the seconds that searching all queries took, and the rows."""
-        self._connection.send(("search", k, effort))
-        seconds, rows = self._receive()
-        return seconds, rows
-
-    def memory_mb(self) -> dict[str, float]:
-        """Return what the process holds: by itself, and of mapped files."""
-        self._connection.send(("memory", 0, 0))
-        found: dict[str, float] = self._receive()
-        return found
-
-    def close(self) -> None:
-        """End the process."""
-        self._connection.send(("end", 0, 0))
-        self._process.join()
-
-    def _receive(self) -> Any:  # noqa: ANN401 - whatever was asked for
-        answer = self._connection.recv()
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
-
-
-def _serve(connection: Connection, name: str, vectors: Path, queries: Path) -> None:
-    try:
-        _answer(connection, name, vectors, queries)
-    except BaseException as error:
-        connection.send(error)
-        raise
-
-
-def _answer(connection: Connection, name: str, vectors: Path, queries: Path) -> None:
-    numbers = np.asarray(np.load(vectors, mmap_mode="r", allow_pickle=False))
-    asked = np.load(queries, allow_pickle=False)
-    begun = time.perf_counter()
-    search = ENGINES[name](numbers)
-    connection.send(time.perf_counter() - begun)
-    while (order := connection.recv())[0] != "end":
-        action, k, effort = order
-        if action == "memory":
-            connection.send(memory_mb())
-            continue
+        numbers = np.asarray(np.load(vectors, mmap_mode="r", allow_pickle=False))
+        self._queries = np.load(queries, allow_pickle=False)
         begun = time.perf_counter()
-        rows = search(asked, k, effort)
-        connection.send((time.perf_counter() - begun, rows))
+        self._search = ENGINES[name](numbers)
+        self._built = time.perf_counter() - begun
+
+    def build_seconds(self) -> float:
+        """Return the seconds that building took."""
+        return self._built
+
+    def search(self, k: int, effort: int = 0) -> tuple[float, Rows]:
+        """Return the seconds that searching all queries took, and the rows."""
+        begun = time.perf_counter()
+        rows = self._search(self._queries, k, effort)
+        return time.perf_counter() - begun, rows
 
 
 def _filled(

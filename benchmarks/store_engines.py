@@ -7,8 +7,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -81,42 +79,9 @@ def engines(here: Path, spec: IndexSpec, servers: Mapping[str, Running]) -> list
     return found
 
 
-class Worker:
-    """A client of one engine."""
+class Session:
+    """A client of one engine; lives in a Worker."""
 
-    def __init__(self, engine: Engine, corpus: Corpus) -> None:
-        self.engine = engine
-        context = get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, engine, corpus), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def ask(self, what: str) -> Any:  # noqa: ANN401 - whatever was asked for
-        """Return what `_Session` answers."""
-        self._connection.send(what)
-        answer = self._connection.recv()
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
-
-    def close(self) -> None:
-        """End the process."""
-        self._connection.send("end")
-        self._process.join()
-
-
-def _serve(connection: Connection, engine: Engine, corpus: Corpus) -> None:
-    session = _Session(engine, corpus)
-    while (what := connection.recv()) != "end":
-        try:
-            connection.send(getattr(session, what)())
-        except BaseException as error:
-            connection.send(error)
-            raise
-
-
-class _Session:
     def __init__(self, engine: Engine, corpus: Corpus) -> None:
         self._engine, self._corpus = engine, corpus
         self._queries: Vectors = np.load(corpus.queries, allow_pickle=False)
