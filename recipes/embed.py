@@ -21,8 +21,8 @@ from corom.models.config import Encoding
 from corom.models.convert import convert
 from corom.models.int8 import save_int8
 from corom.models.portable import Portable, write_portable
-from corom.models.vocabulary import prune_vocabulary
 from corom.models.weights import INT8, SINGLE
+from vocabulary import prune_vocabulary
 
 CARD = Path(__file__).with_name("corom_medical_card.md")
 # The published use of the base model: [CLS], unit length, no instruction in front of queries.

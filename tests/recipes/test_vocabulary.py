@@ -1,4 +1,8 @@
+"""What `recipes/embed.py` does to a vocabulary."""
+
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from corom.models.vocabulary import prune_vocabulary
+sys.path.append(str(Path(__file__).parents[2] / "recipes"))  # scripts, not a package
+
+from vocabulary import prune_vocabulary
 
 UNREACHABLE = ["##病", "##痛", "CT", "é", "[unused1]", "##，", "a b", "##é"]
 REACHABLE = ["ct", "##t", "1", "##1", "病", "，", "-", "α", "##α"]
