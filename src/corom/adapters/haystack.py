@@ -13,12 +13,10 @@ from functools import cached_property
 
 from haystack import Document, component
 
-from corom.adapters.hits import metadata_of
-from corom.adapters.parts import parts_of
+from corom.adapters.common import metadata_of, parts_of, ranked
 from corom.encoder import Encoder
 from corom.engines.base import Precision
 from corom.models import EMBEDDED
-from corom.records import Passage
 from corom.reranker import Reranker
 from corom.search import Searcher
 from corom.splitting import Part, Splitter
@@ -187,12 +185,10 @@ class CoromRanker:
         self, query: str, documents: list[Document], top_k: int | None = None
     ) -> dict[str, list[Document]]:
         """Return `{"documents": …}`, best first; `top_k` here goes before that of the component."""
-        passages = [
-            Passage(str(place), _text(document, self.meta_fields))
-            for place, document in enumerate(documents)
-        ]
-        hits = self._reranker.rank(query, passages, k=self.top_k if top_k is None else top_k)
-        return {"documents": [replace(documents[int(hit.id)], score=hit.score) for hit in hits]}
+        texts = [_text(document, self.meta_fields) for document in documents]
+        most = self.top_k if top_k is None else top_k
+        found = ranked(self._reranker, query, texts, most=most)
+        return {"documents": [replace(documents[place], score=score) for place, score in found]}
 
 
 def _title(document: Document, meta_fields: list[str] | None) -> str:

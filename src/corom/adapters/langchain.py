@@ -11,11 +11,9 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, PositiveInt
 
-from corom.adapters.hits import metadata_of
-from corom.adapters.parts import parts_of
+from corom.adapters.common import metadata_of, parts_of, ranked
 from corom.encoder import Encoder
 from corom.errors import InputError
-from corom.records import Passage
 from corom.reranker import Reranker
 from corom.search import Searcher
 from corom.splitting import Part, Splitter
@@ -97,11 +95,9 @@ class CoromReranker(BaseDocumentCompressor):
         callbacks: Callbacks | None = None,  # noqa: ARG002 - LangChain's signature
     ) -> list[Document]:
         """Return the documents that fit `query` best, best first."""
-        passages = [
-            Passage(str(place), document.page_content) for place, document in enumerate(documents)
-        ]
-        hits = self.reranker.rank(query, passages, k=self.top_n)
-        return [_scored(documents[int(hit.id)], hit.score) for hit in hits]
+        texts = [document.page_content for document in documents]
+        found = ranked(self.reranker, query, texts, most=self.top_n)
+        return [_scored(documents[place], score) for place, score in found]
 
 
 def _scored(document: Document, score: float) -> Document:

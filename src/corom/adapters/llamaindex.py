@@ -11,11 +11,9 @@ from llama_index.core.node_parser.interface import MetadataAwareTextSplitter
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
 
-from corom.adapters.hits import metadata_of
-from corom.adapters.parts import parts_of
+from corom.adapters.common import metadata_of, parts_of, ranked
 from corom.encoder import Encoder
 from corom.errors import InputError
-from corom.records import Passage
 from corom.reranker import Reranker
 from corom.search import Searcher
 from corom.splitting import Splitter
@@ -114,12 +112,9 @@ class CoromReranker(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         if query_bundle is None:
             raise InputError("a reranker reads nodes with a query: give query_str or query_bundle")
-        passages = [
-            Passage(str(place), node.node.get_content(MetadataMode.EMBED))
-            for place, node in enumerate(nodes)
-        ]
-        hits = self._reranker.rank(query_bundle.query_str, passages, k=self._top_n)
-        return [NodeWithScore(node=nodes[int(hit.id)].node, score=hit.score) for hit in hits]
+        texts = [node.node.get_content(MetadataMode.EMBED) for node in nodes]
+        found = ranked(self._reranker, query_bundle.query_str, texts, most=self._top_n)
+        return [NodeWithScore(node=nodes[place].node, score=score) for place, score in found]
 
 
 class CoromSplitter(MetadataAwareTextSplitter):

@@ -1,12 +1,27 @@
-"""What the adapters that cut documents have in common."""
+"""What the adapters have in common: what is said of a hit, ranking texts, cutting them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from corom.errors import InputError
 from corom.records import Passage
+from corom.reranker import Reranker
+from corom.search import FoundPassage
 from corom.splitting import Part, Splitter
+
+
+def metadata_of(hit: FoundPassage) -> dict[str, str]:
+    """Return the columns that the index keeps, and the title if there is one."""
+    return {**hit.fields, **({"title": hit.title} if hit.title else {})}
+
+
+def ranked(
+    reranker: Reranker, query: str, texts: Iterable[str], *, most: int | None
+) -> list[tuple[int, float]]:
+    """Return the places of the texts that fit `query` best with their scores, best first."""
+    passages = [Passage(str(place), text) for place, text in enumerate(texts)]
+    return [(int(hit.id), hit.score) for hit in reranker.rank(query, passages, k=most)]
 
 
 def parts_of(
