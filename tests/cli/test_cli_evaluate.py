@@ -144,6 +144,12 @@ def test_what_another_system_found(
     assert set(other["settings"]) == {"run"}
     alone = run(*asked, "--run", words)
     assert (alone.code, str(model) in alone.out) == (0, False)
+    other = tmp_path / "other" / words.name
+    other.parent.mkdir()
+    other.write_bytes(theirs.read_bytes())
+    both = run(*asked, "--run", words, "--run", other, "--against", other)
+    assert (both.code, f"\n{words} " in both.out, f"\n{other} " in both.out) == (0, True, True)
+    assert run(*asked, "--run", words, "--run", words).code == 2
     for wrong, said in (
         (("-s", "test"), "name one --split"),
         (("--json", words), "is the input itself"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -165,7 +165,7 @@ def command(
     require_measurable(dataset, splits=splits, measures=measures, depth=depth)
     if run and len(splits) > 1:
         raise InputError("--run has the queries of one split; name one --split")
-    given = [Given(path, dataset.queries(splits[0])) for path in run or []]
+    given = [Given(path, dataset.queries(splits[0]), name=name) for path, name in _named(run or [])]
     asked = partial(evaluate, dataset, splits=splits, measures=measures, depth=depth)
     job = partial(asked, against=against, runs=runs)
     second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
@@ -212,6 +212,13 @@ class _Outputs(NamedTuple):
                 plot_recall(report, self.plot)
             if self.per_query is not None:
                 write_per_query(report, self.per_query)
+
+
+def _named(runs: list[Path]) -> Iterator[tuple[Path, str]]:
+    """Yield each file with its row's name: its own or, if another has that too, its path."""
+    names = [path.name for path in runs]
+    for path in runs:
+        yield path, path.name if names.count(path.name) == 1 else str(path)
 
 
 def _refuse_for_pairs(*given: object) -> None:

@@ -14,14 +14,14 @@ from corom.runs import read_run
 
 
 class Given:
-    """The rankings in a TREC or an MS MARCO file as a retriever with the file's name."""
+    """The rankings in a TREC or an MS MARCO file as a retriever, by default with its name."""
 
-    def __init__(self, path: Path, queries: Iterable[Query]) -> None:
+    def __init__(self, path: Path, queries: Iterable[Query], *, name: str | None = None) -> None:
         """Read the run, about 250 bytes a line, of these queries; those without hits find nothing.
 
         Raises InputError for a query that is none of them, and what `read_run` raises.
         """
-        self.name, self._path, self._run = path.name, path, read_run(path)
+        self.name, self._path, self._run = name or path.name, path, read_run(path)
         self.settings: Describing = {"run": sha256(path)}
         if lacking := self._run.keys() - {query.id for query in queries}:
             raise InputError(
