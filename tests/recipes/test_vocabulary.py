@@ -1,16 +1,12 @@
 """What `recipes/embed.py` does to a vocabulary."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
-
-sys.path.append(str(Path(__file__).parents[2] / "recipes"))  # scripts, not a package
 
 from vocabulary import prune_vocabulary
 
