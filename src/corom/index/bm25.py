@@ -13,18 +13,18 @@ import numpy as np
 from corom.checks import require_whole
 from corom.engines.processor import available_threads
 from corom.errors import InputError
+from corom.index.base import BaseIndex
 from corom.index.collection import Collection
 from corom.index.lexicon import Found, Lexicon
 from corom.index.segments import make_segment
 from corom.index.spec import BM25Options, IndexSpec
 from corom.index.where import Where
-from corom.index.writer import save
 from corom.ranking import top_k
 from corom.records import Hit, Passage, hits_of
 from corom.text import check_texts
 
 
-class BM25Index:
+class BM25Index(BaseIndex):
     """Passages found by the words they share with a query; `lexicon` states the formula.
 
     A passage without any word of the query is not found, so there may be fewer than k hits.
@@ -35,7 +35,8 @@ class BM25Index:
         options = collection.spec.options
         if not isinstance(options, BM25Options):
             raise InputError(f"options are those of {options.kind}; use VectorIndex")
-        self.collection, self._cut = collection, options.cut
+        super().__init__(collection)
+        self._cut = options.cut
         self._lexicon = None if lexicon is None else Lexicon.open(lexicon, cut=self._cut)
 
     @classmethod
@@ -46,14 +47,6 @@ class BM25Index:
         """
         return cls(Collection(IndexSpec(options=options or BM25Options(), keep=tuple(keep))))
 
-    @property
-    def spec(self) -> IndexSpec:
-        """What the index is."""
-        return self.collection.spec
-
-    def __len__(self) -> int:
-        return len(self.collection)
-
     def add(self, passages: Sequence[Passage]) -> None:
         """Add passages, title and text, to the index in memory; InputError for ids as ever."""
         if len(passages):
@@ -62,7 +55,7 @@ class BM25Index:
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove passages; InputError for an id that is not there."""
-        self.collection.remove(ids)
+        super().remove(ids)
         self._lexicon = None
 
     def only(self, where: Iterable[Where]) -> Self:
@@ -91,14 +84,6 @@ class BM25Index:
             return [hits(text) for text in texts]
         with ThreadPoolExecutor(available_threads()) as pool:
             return list(pool.map(hits, texts))
-
-    def passages(self, ids: Sequence[str]) -> list[Passage]:
-        """Return passages with their texts; InputError for an id that is not there."""
-        return self.collection.passages(self.collection.find(ids))
-
-    def save(self, folder: Path | str) -> None:
-        """Write the index in memory to a new folder."""
-        save(self.collection, Path(folder))
 
     def _counted(self) -> Lexicon:
         if self._lexicon is None:

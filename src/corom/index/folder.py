@@ -13,12 +13,15 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from corom.errors import ArtifactError
-from corom.files import LOCK, MANIFEST, check_manifest, read_json_text, sha256, write_bytes
+from corom.files import LOCK, MANIFEST, read_json_text, sha256, write_bytes
+from corom.index.collection import Collection
+from corom.index.columns import read_columns
+from corom.index.segments import open_segment, read_array
 from corom.index.spec import IndexSpec
 
 FORMAT = 1
@@ -65,11 +68,9 @@ def read_manifest(folder: Path) -> Manifest:
     checksum = str(value.get("checksum"))
     if _digest(text.replace(checksum, _NO_CHECKSUM, 1)) != checksum:
         raise ArtifactError(f"{path} is corrupt: its checksum differs from its content's")
-    return Manifest(
-        spec=IndexSpec.from_json(value["spec"]),
-        segments=tuple(value["segments"]),
-        **{name: value[name] for name in ("complete", "generation", "rows", "extras", "files")},
-    )
+    read = {each.name: value[each.name] for each in fields(Manifest)}
+    spec, segments = IndexSpec.from_json(value["spec"]), tuple(value["segments"])
+    return Manifest(**{**read, "spec": spec, "segments": segments})
 
 
 def commit(folder: Path, manifest: Manifest) -> None:
@@ -78,13 +79,8 @@ def commit(folder: Path, manifest: Manifest) -> None:
         "checksum": _NO_CHECKSUM,
         "corom": "index",
         "format": FORMAT,
+        **vars(manifest),
         "spec": manifest.spec.as_json(),
-        "complete": manifest.complete,
-        "generation": manifest.generation,
-        "segments": manifest.segments,
-        "rows": manifest.rows,
-        "extras": manifest.extras,
-        "files": manifest.files,
     }
     text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
     write_bytes(folder / MANIFEST, text.replace(_NO_CHECKSUM, _digest(text), 1).encode("utf-8"))
@@ -94,14 +90,23 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+def open_collection(folder: Path, manifest: Manifest) -> Collection:
+    """Return the rows an index folder holds, memory-mapped; its files must have been checked."""
+    extras = {role: folder / name for role, name in manifest.extras.items()}
+    arrays = {role: read_array(extras[role]) for role in ("removed", "ranks") if role in extras}
+    columns = extras.get("columns")
+    return Collection(
+        manifest.spec,
+        (open_segment(folder, number) for number in manifest.segments),
+        columns=None if columns is None else read_columns(columns, len(manifest.spec.keep)),
+        settled=manifest.complete,
+        **arrays,
+    )
+
+
 def file_entry(path: Path) -> dict[str, Any]:
     """Return the size and SHA-256 of a finished file, as the manifest holds them."""
     return {"bytes": path.stat().st_size, "sha256": sha256(path)}
-
-
-def check_files(folder: Path, *, deep: bool) -> None:
-    """Raise ArtifactError naming the first file that is missing or not what the manifest says."""
-    check_manifest(folder, deep=deep)
 
 
 def sweep(folder: Path, manifest: Manifest | None) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from corom.errors import ArtifactError
-from corom.files import MANIFEST
+from corom.files import MANIFEST, check_manifest
 from corom.index.bm25 import BM25Index
-from corom.index.folder import Manifest, check_files, read_manifest
+from corom.index.folder import Manifest, open_collection, read_manifest
 from corom.index.spec import IndexSpec
 from corom.index.vector_index import VectorIndex
-from corom.index.writer import open_collection
 
 Index: TypeAlias = VectorIndex | BM25Index
 
@@ -53,7 +52,7 @@ def _open(folder: Path, manifest: Manifest, *, deep: bool) -> Index:
             f"{folder} holds an index that was not finished ({manifest.rows} passages so far); "
             "run the command that makes it again: it goes on from there"
         )
-    check_files(folder, deep=deep)
+    check_manifest(folder, deep=deep)
     collection = open_collection(folder, manifest)
     extras = {role: folder / name for role, name in manifest.extras.items()}
     if manifest.spec.is_words:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from corom.checks import require_whole
 from corom.errors import InputError
+from corom.index.base import BaseIndex
 from corom.index.collection import Collection
 from corom.index.rescoring import rescored
 from corom.index.segments import check_vectors, make_segment
 from corom.index.spec import ExactOptions, IndexSpec, Options, VectorType
 from corom.index.where import Where
-from corom.index.writer import save
 from corom.ranking import TopK
 from corom.records import Hit, Passage, hits_of
 from corom.vectors import Vectors
@@ -38,7 +38,7 @@ class _FirstPass(Protocol):
     def rows(self, collection: Collection, queries: Vectors, k: int) -> NDArray[np.int64]: ...
 
 
-class VectorIndex:
+class VectorIndex(BaseIndex):
     """Passages found by the inner product of their vectors with a query's, in any kind of index.
 
     The score of a hit is the product in fp32, whatever the kind, and the same whoever else is
@@ -50,7 +50,7 @@ class VectorIndex:
         """For `open_index`; use `VectorIndex.new` to begin one in memory."""
         if collection.spec.is_words:
             raise InputError("options are those of bm25; use BM25Index")
-        self.collection = collection
+        super().__init__(collection)
         self._first = _FirstPasses(collection.spec, neighbours)
 
     @classmethod
@@ -99,17 +99,9 @@ class VectorIndex:
         )
 
     @property
-    def spec(self) -> IndexSpec:
-        """What the index is."""
-        return self.collection.spec
-
-    @property
     def dim(self) -> int:
         """Numbers per vector."""
         return self.spec.dim
-
-    def __len__(self) -> int:
-        return len(self.collection)
 
     def add(self, passages: Sequence[Passage], vectors: Vectors, *, copy: bool = True) -> None:
         """Add passages with one vector each, `(n, dim) float32`, to the index in memory.
@@ -123,10 +115,6 @@ class VectorIndex:
             if copy and segment.vectors is vectors:
                 segment = segment._replace(vectors=vectors.copy())
             self.collection.append(segment)
-
-    def remove(self, ids: Sequence[str]) -> None:
-        """Remove passages; InputError for an id that is not there."""
-        self.collection.remove(ids)
 
     def only(self, where: Iterable[Where]) -> Self:
         """Return the index of the passages that match every filter, to be searched.
@@ -156,14 +144,6 @@ class VectorIndex:
             )
         candidates = self._candidates(queries, k)
         return rescored(self.collection, queries, candidates, k)
-
-    def passages(self, ids: Sequence[str]) -> list[Passage]:
-        """Return passages with their texts; InputError for an id that is not there."""
-        return self.collection.passages(self.collection.find(ids))
-
-    def save(self, folder: Path | str) -> None:
-        """Write the index in memory to a new folder; a graph or lists are made anew."""
-        save(self.collection, Path(folder))
 
     def _candidates(self, queries: Vectors, k: int) -> NDArray[np.int64]:
         """Return at least `k` rows per query, ascending, after -1 for none."""

@@ -12,21 +12,21 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from corom.errors import ArtifactError, InputError
-from corom.files import MANIFEST, writer_lock
+from corom.files import MANIFEST, check_manifest, writer_lock
 from corom.index.collection import Collection
-from corom.index.columns import read_columns, write_columns
+from corom.index.columns import write_columns
 from corom.index.folder import (
     Manifest,
-    check_files,
     commit,
     file_entry,
     holds_only_leftovers,
     numbered_files,
+    open_collection,
     read_manifest,
     sweep,
 )
@@ -35,7 +35,6 @@ from corom.index.segments import (
     PARTS,
     make_segment,
     open_segment,
-    read_array,
     segment_file,
     write_array,
     write_segment,
@@ -87,7 +86,7 @@ def _prepared(folder: Path, spec: IndexSpec | None) -> Manifest:
         manifest = read_manifest(folder)
         if spec is not None:
             require_spec(folder, spec, manifest.spec)
-        check_files(folder, deep=True)
+        check_manifest(folder)
     sweep(folder, manifest)
     return manifest
 
@@ -297,37 +296,3 @@ class IndexWriter:
     def _commit(self) -> None:
         self._manifest = replace(self._manifest, generation=self._manifest.generation + 1)
         commit(self._folder, self._manifest)
-
-
-def open_collection(folder: Path, manifest: Manifest) -> Collection:
-    """Return the rows an index folder holds, memory-mapped; its files must have been checked."""
-
-    def extra(role: str) -> Any:  # noqa: ANN401 - arrays of two types
-        name = manifest.extras.get(role)
-        return None if name is None else read_array(folder / name)
-
-    name = manifest.extras.get("columns")
-    columns = None if name is None else read_columns(folder / name, len(manifest.spec.keep))
-    return Collection(
-        manifest.spec,
-        (open_segment(folder, number) for number in manifest.segments),
-        removed=extra("removed"),
-        ranks=extra("ranks"),
-        columns=columns,
-        settled=manifest.complete,
-    )
-
-
-def save(collection: Collection, folder: Path) -> None:
-    """Write an index in memory to a new folder, without the passages that were removed."""
-    with open_writer(folder, collection.spec) as writer:
-        if writer.done or writer.complete:
-            raise ArtifactError(f"{folder} holds an index already; change it with open_writer")
-        for _, segment, rows in collection.living():
-            living = segment.part(rows)
-            vectors = living.vectors
-            writer.append(
-                living.passages,
-                None if vectors is None else vectors.astype(np.float32, copy=False),
-            )
-        writer.finish()
