@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 
 from haystack import Document, component
 
@@ -99,16 +101,13 @@ class CoromSplitter:
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, list[Document]]:
         """Return `{"documents": …}`, in order; the given documents stay as they are."""
-        texts = [document.content or "" for document in documents]
-        titles = [_title(document, self.meta_fields) for document in documents]
-        parts: list[list[Part]] = [[] for _ in documents]
-        for place, part in parts_of(self._splitter, texts, titles):
-            parts[place].append(part)
+        texts = [(each.content or "", _title(each, self.meta_fields)) for each in documents]
+        parts = groupby(parts_of(self._splitter, texts), itemgetter(0))
         return {
             "documents": [
-                _part(document, part, number)
-                for document, own in zip(documents, parts, strict=True)
-                for number, part in enumerate(own)
+                _part(documents[place], part, number)
+                for place, own in parts
+                for number, (_, part) in enumerate(own)
             ]
         }
 

@@ -117,16 +117,13 @@ class CoromSplitter(BaseDocumentTransformer):
 
     def split_text(self, text: str) -> list[str]:
         """Return the parts of a text."""
-        return [part.passage.text for _, part in parts_of(self._splitter, [text], [""])]
+        return [part.passage.text for _, part in parts_of(self._splitter, [(text, "")])]
 
     def split_documents(self, documents: Iterable[Document]) -> list[Document]:
         """Return the parts of documents, in order; the given documents stay as they are."""
         given = list(documents)
-        texts = [document.page_content for document in given]
-        return [
-            _part(given[place], part)
-            for place, part in parts_of(self._splitter, texts, [""] * len(texts))
-        ]
+        texts = [(document.page_content, "") for document in given]
+        return [_part(given[place], part) for place, part in parts_of(self._splitter, texts)]
 
     def transform_documents(self, documents: Sequence[Document], **kwargs: Any) -> list[Document]:  # noqa: ANN401 - LangChain's signature
         """Return what `split_documents` does; there are no options."""

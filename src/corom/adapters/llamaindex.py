@@ -143,4 +143,4 @@ class CoromSplitter(MetadataAwareTextSplitter):
 
         Raises InputError for metadata of more than half of what a part may hold.
         """
-        return [part.passage.text for _, part in parts_of(self._splitter, [text], [metadata_str])]
+        return [part.passage.text for _, part in parts_of(self._splitter, [(text, metadata_str)])]
