@@ -9,7 +9,7 @@ pytest.importorskip("accelerate")
 
 from corom.errors import ArtifactError, InputError
 from corom.training import pretrain, train, train_reranker
-from corom.training.checks import check_data
+from corom.training.checks import check_data, check_shared
 from corom.training.settings import PretrainSettings, RerankerSettings, TrainSettings
 from corom.training.tables import from_table, merged
 
@@ -102,3 +102,9 @@ def test_what_a_dense_allows_not_is_refused(refused, tiny_dense):
 def test_data_that_is_there_is_let_through(dataset, pairs):
     check_data([str(dataset), str(pairs)], split="dev", at="data.train")
     check_data([], at="data.graded")
+
+
+def test_a_batch_that_processes_cannot_share_is_refused():
+    check_shared(8, at="optimizer.batch", processes=4)
+    with pytest.raises(InputError, match=r"optimizer\.batch = 8 cannot be shared evenly by 3"):
+        check_shared(8, at="optimizer.batch", processes=3)

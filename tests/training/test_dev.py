@@ -11,7 +11,7 @@ from corom.evaluation import Dense, evaluate  # noqa: E402
 from corom.readers import open_dataset  # noqa: E402
 from corom.training.batches import make_cutters  # noqa: E402
 from corom.training.dev import Dev  # noqa: E402
-from corom.training.loop import start_accelerator  # noqa: E402
+from corom.training.processes import start_accelerator  # noqa: E402
 from corom.training.run_settings import DevSettings, RunSettings  # noqa: E402
 from corom.training.tower import load_tower  # noqa: E402
 

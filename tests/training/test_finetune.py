@@ -299,13 +299,6 @@ def test_two_processes_equal_one(settings, table, run_python, tmp_path, pairs):
             np.testing.assert_allclose(array, weights(single)[name], atol=1e-5, err_msg=name)
 
 
-def test_a_batch_that_processes_cannot_share_is_refused(settings, monkeypatch):
-    from corom.training import finetune
-
-    with pytest.raises(InputError, match=r"optimizer\.batch = 8 cannot be shared evenly by 3"):
-        finetune._check_shares(settings(), processes=3)
-
-
 def test_a_broken_loss_stops_the_run_and_keeps_the_checkpoint(settings):
     broken = settings(optimizer={"learning_rate": 1e30, "warmup": 0.0, "clip": 0.0})
     with pytest.raises(TrainingError, match="not a finite number at step 2; nothing is kept"):

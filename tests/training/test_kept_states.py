@@ -15,7 +15,7 @@ from corom.tokens import batches  # noqa: E402
 from corom.training.batches import Chunk, States, Texts, make_cutters  # noqa: E402
 from corom.training.kept_states import CpuBody, DeviceBody, KeptStates  # noqa: E402
 from corom.training.learning import End  # noqa: E402
-from corom.training.loop import start_accelerator  # noqa: E402
+from corom.training.processes import start_accelerator  # noqa: E402
 from corom.training.run_settings import RunSettings  # noqa: E402
 
 pytestmark = pytest.mark.torch

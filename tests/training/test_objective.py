@@ -13,8 +13,8 @@ pytest.importorskip("accelerate")
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.training.batches import Texts, TokenFeed, make_batch, make_cutters, restored  # noqa: E402
 from corom.training.examples import Drawn, GradedRow, text_key  # noqa: E402
-from corom.training.loop import start_accelerator  # noqa: E402
 from corom.training.objective import Objective, cells, joined  # noqa: E402
+from corom.training.processes import start_accelerator  # noqa: E402
 from corom.training.run_settings import RunSettings  # noqa: E402
 from corom.training.settings import LossSettings  # noqa: E402
 

@@ -149,8 +149,8 @@ def test_every_variant_trains(settings, change):
 
 
 def test_masking_is_the_same_after_a_resume_and_differs_by_epoch(settings, tmp_path):
-    from corom.training.loop import start_accelerator
     from corom.training.pretraining import Corpus, PreTraining, _prepare
+    from corom.training.processes import start_accelerator
 
     chosen = settings()
     checkpoint = load_checkpoint(chosen.model)

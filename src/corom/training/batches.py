@@ -48,7 +48,11 @@ class Chunk(NamedTuple):
     ids: Tensor
     """(n, t) int64 on the device."""
     lengths: Tensor
-    """(n,) int64 on the CPU."""
+    """(n,) int64 on the CPU: packing wants them there."""
+
+    def on(self, device: torch.device) -> Chunk:
+        """Return the ids on a device."""
+        return self._replace(ids=self.ids.to(device, non_blocking=True))
 
 
 class States(NamedTuple):
@@ -60,7 +64,7 @@ class States(NamedTuple):
     """(n texts,) int64 on the CPU: the rows of each text."""
 
     def on(self, device: torch.device) -> States:
-        """Return the rows on a device (lengths stay, packing wants them on the CPU)."""
+        """Return the rows on a device."""
         return self._replace(rows=self.rows.to(device, non_blocking=True))
 
 
@@ -84,13 +88,8 @@ class Chunks(NamedTuple):
     """The texts of each part, as numbers from 0."""
 
     def on(self, device: torch.device) -> list[Chunk | States]:
-        """Return the parts on a device (lengths stay, packing wants them on the CPU)."""
-        return [
-            part._replace(ids=part.ids.to(device, non_blocking=True))
-            if isinstance(part, Chunk)
-            else part.on(device)
-            for part in self.parts
-        ]
+        """Return the parts on a device."""
+        return [part.on(device) for part in self.parts]
 
 
 class Feed(Protocol):
@@ -116,9 +115,7 @@ class TokenFeed:
         """Return the chunks of a batch's texts."""
         sides = zip(self._known, texts, strict=True)
         tokens = [ids for known, own in sides for ids in known.cut(own)]
-        order = by_length(list(map(len, tokens)), at_once=self._at_once)
-        cpu = torch.device("cpu")
-        return Chunks([chunk([tokens[n] for n in rows], device=cpu) for rows in order], order)
+        return cut_up(tokens, at_once=self._at_once)
 
 
 class _Known:
@@ -202,11 +199,16 @@ def by_length(lengths: Sequence[int], *, at_once: int) -> list[NDArray[np.int64]
     )
 
 
-def chunk(tokens: Sequence[TokenIds], *, device: torch.device) -> Chunk:
-    """Return texts as one padded chunk on the device."""
+def cut_up(tokens: Sequence[TokenIds], *, at_once: int) -> Chunks:
+    """Return texts as chunks, padded; what comes in each is as in `by_length`."""
+    order = by_length(list(map(len, tokens)), at_once=at_once)
+    return Chunks([_chunk([tokens[row] for row in rows]) for rows in order], order)
+
+
+def _chunk(tokens: Sequence[TokenIds]) -> Chunk:
     lengths = torch.tensor([len(ids) for ids in tokens])
     ids = torch.from_numpy(pad(tokens, int(lengths.max())))
-    return Chunk(ids.to(device, torch.int64, non_blocking=True), lengths)
+    return Chunk(ids.to(torch.int64), lengths)
 
 
 def restored(vectors: Tensor, chunks: Sequence[NDArray[np.int64]]) -> Tensor:

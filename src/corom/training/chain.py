@@ -32,9 +32,9 @@ from corom.models.names import resolve
 from corom.readers import open_dataset
 from corom.training.averaging import average
 from corom.training.finetune import train
-from corom.training.loop import start_accelerator
 from corom.training.mining import mine
 from corom.training.pretraining import pretrain
+from corom.training.processes import start_accelerator
 from corom.training.progress import Counted, Progress
 from corom.training.provenance import REPORT, made_once
 from corom.training.recipe import (

@@ -8,8 +8,8 @@
 No random state is kept: torch's generators are seeded anew at each step, from the seed and the
 step, and sampling is a pure function of (seed, epoch, row).
 
-To the bit on the CPU, unless another model is imitated (`frozen`, `pair_scores`): what that gives a
-text differs in the last bits (1e-7) with the texts it is computed beside, others after a kill.
+To the bit on the CPU, unless another model is imitated (`frozen`): what that gives a text differs
+in the last bits (1e-7) with the texts it is computed beside, others after a kill.
 """
 
 from __future__ import annotations

@@ -57,6 +57,13 @@ def check_dev(dev: JudgedSettings | None, *, at: str = "dev") -> None:
         )
 
 
+def check_shared(batch: int, *, at: str, processes: int) -> None:
+    """Raise InputError for a batch that the processes cannot share evenly."""
+    check(
+        batch % processes == 0, f"{at} = {batch} cannot be shared evenly by {processes} processes"
+    )
+
+
 def check_length(length: int, checkpoint: Checkpoint, *, at: str) -> None:
     """Raise InputError for texts longer than the model has positions."""
     most = checkpoint.shape.positions

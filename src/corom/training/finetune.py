@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from corom.errors import InputError
 from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
-from corom.models.names import open_model
 from corom.reranker import Reranker
 from corom.training.batches import (
     Chunk,
@@ -29,19 +28,19 @@ from corom.training.batches import (
     make_cutters,
     restored,
 )
-from corom.training.checks import check_training
+from corom.training.checks import check_shared, check_training
+from corom.training.dev import Dev
 from corom.training.drawing import RowBatches
 from corom.training.examples import GradedRow
-from corom.training.frame import Finished, read_finished, run_to_end
-from corom.training.frozen import Frozen
+from corom.training.frame import Finished, entered, run_to_end, write_encoder
+from corom.training.frozen import Frozen, PairScores
 from corom.training.kept_states import KeptStates
 from corom.training.learning import LastPart, Learner, WholeEncoder
-from corom.training.loop import held, start_accelerator, uses_bf16
 from corom.training.objective import Objective
-from corom.training.pair_scores import PairScores
 from corom.training.plan import graded_batches
+from corom.training.processes import own_share, start_accelerator, uses_bf16
 from corom.training.progress import Report
-from corom.training.provenance import begin, checksums
+from corom.training.provenance import DATA
 from corom.training.rows import Rows, read_graded, read_rows
 from corom.training.settings import DataSettings, LossSettings, TrainSettings
 from corom.training.topics import Topics, query_topics
@@ -61,7 +60,7 @@ class FineTuning:
         accelerator: Accelerator,
         report: Report | None = None,
     ) -> None:
-        data, optimizer = settings.data, settings.optimizer
+        data, loss = settings.data, settings.loss
         self.settings, self.accelerator = settings, accelerator
         self.rows, self.graded = rows, graded
         self.layers = checkpoint.shape.layers
@@ -73,31 +72,19 @@ class FineTuning:
             cutters = make_cutters(one, **lengths)
             return Frozen(one, cutters, device=accelerator.device, bf16=bf16)
 
-        compared = settings.loss.base_weight > 0 and optimizer.trained == "all"
+        compared = loss.base_weight > 0 and settings.optimizer.trained == "all"
         start = frozen(checkpoint) if data.topics or compared else None
         topics = self._topics(start) if start and data.topics else None
-        self.drawing = RowBatches(rows, data, optimizer, seed=settings.run.seed, topics=topics)
+        seed = settings.run.seed
+        self.drawing = RowBatches(rows, data, settings.optimizer, seed=seed, topics=topics)
         self.batches, self.per_epoch = len(self.drawing), self.drawing.plan.per_epoch
-        self.teachers = [frozen(open_checkpoint(one)) for one in settings.loss.teachers]
+        self.teachers = [frozen(open_checkpoint(one)) for one in loss.teachers]
         self.reranker: PairScores | None = None
-        if settings.loss.reranker:
-            self.reranker = PairScores(_load_reranker(settings.loss, accelerator.device))
-        self.learner: Learner
-        if optimizer.trained != "all":
-            states = KeptStates(
-                checkpoint,
-                self.cutters,
-                before=optimizer.trained,
-                accelerator=accelerator,
-                precision=settings.run.precision,
-                at_once=optimizer.chunk,
-            )
-            states.fill(self._texts(), settings.kept_states, report=report)
-            self.learner = LastPart(checkpoint, settings, states=states)
-        else:
-            self.learner = WholeEncoder(checkpoint, settings, cutters=self.cutters, base=start)
+        if loss.reranker:
+            self.reranker = PairScores(_load_reranker(loss, accelerator.device))
+        self.learner = self._learner(checkpoint, base=start, report=report)
         self.model = self.learner.model
-        self.judge = Objective(settings.loss, accelerator=accelerator)
+        self.judge = Objective(loss, accelerator=accelerator)
 
     def _topics(self, start: Frozen) -> Topics:
         return query_topics(
@@ -108,6 +95,23 @@ class FineTuning:
             folder=Path(self.settings.output),
             accelerator=self.accelerator,
         )
+
+    def _learner(
+        self, checkpoint: Checkpoint, *, base: Frozen | None, report: Report | None
+    ) -> Learner:
+        optimizer = self.settings.optimizer
+        if optimizer.trained == "all":
+            return WholeEncoder(checkpoint, self.settings, cutters=self.cutters, base=base)
+        states = KeptStates(
+            checkpoint,
+            self.cutters,
+            before=optimizer.trained,
+            accelerator=self.accelerator,
+            precision=self.settings.run.precision,
+            at_once=optimizer.chunk,
+        )
+        states.fill(self._texts(), self.settings.kept_states, report=report)
+        return LastPart(checkpoint, self.settings, states=states)
 
     def _texts(self) -> Texts:
         """Return every text that a batch of the run may hold."""
@@ -121,7 +125,7 @@ class FineTuning:
 
     def batch(self, number: int) -> TrainBatch:
         """Return this process's share of a batch."""
-        share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+        share = own_share(self.accelerator)
         return make_batch(
             self.drawing.drawn(number, share),
             self.drawing.answers(number, share),
@@ -189,49 +193,20 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
     is finished. Under `torchrun` or `accelerate launch` all processes share the work. Raises
     InputError for settings or data that cannot be used, TrainingError when the loss breaks.
     """
-    folder, accelerator = Path(settings.output), start_accelerator(settings.run)
-    checkpoint = _prefixed(open_checkpoint(settings.model), settings.data)
-    _check_shares(settings, processes=accelerator.num_processes)
+    data, loss, accelerator = settings.data, settings.loss, start_accelerator(settings.run)
+    checkpoint = _prefixed(open_checkpoint(settings.model), data)
+    processes = accelerator.num_processes
+    check_shared(settings.optimizer.batch, at="optimizer.batch", processes=processes)
+    if data.graded:
+        check_shared(data.graded_batch, at="data.graded_batch", processes=processes)
     check_training(settings, checkpoint)
-    if accelerator.is_main_process:
-        begin(folder, settings, inputs=_inputs(settings, checkpoint))
-    accelerator.wait_for_everyone()
-    if (done := read_finished(folder)) is not None:
-        return done
-    with held(folder, accelerator):
-        return _train(settings, checkpoint, accelerator=accelerator, report=progress)
-
-
-def _train(
-    settings: TrainSettings,
-    checkpoint: Checkpoint,
-    *,
-    accelerator: Accelerator,
-    report: Report | None,
-) -> Finished:
-    folder = Path(settings.output)
-    rows, graded, noted = _read(settings.data)
-    if accelerator.is_main_process:
-        write_json(folder / "data.json", noted)
-    task = FineTuning(
+    return entered(
         settings,
         checkpoint,
-        rows=rows,
-        graded=graded,
+        models=[*loss.teachers, *filter(None, [loss.reranker])],
+        data=[*data.train, *data.graded],
         accelerator=accelerator,
-        report=report,
-    )
-    reads = max(settings.data.query_length, settings.data.passage_length)
-    if accelerator.is_main_process:
-        noted["tokens read"] = {"before": checkpoint.encoding.max_length, "now": reads}
-        write_json(folder / "data.json", task.drawing.noted(noted))
-    encoding = replace(
-        checkpoint.encoding,
-        normalize=settings.loss.similarity == "cosine",
-        max_length=reads,
-    )
-    return run_to_end(
-        task, settings, base=checkpoint, encoding=encoding, accelerator=accelerator, report=report
+        work=partial(_train, settings, checkpoint, accelerator=accelerator, report=progress),
     )
 
 
@@ -252,23 +227,42 @@ def _prefixed(checkpoint: Checkpoint, data: DataSettings) -> Checkpoint:
     return replace(checkpoint, encoding=encoding)
 
 
-def _check_shares(settings: TrainSettings, *, processes: int) -> None:
-    sizes = {"optimizer.batch": settings.optimizer.batch}
-    if settings.data.graded:
-        sizes["data.graded_batch"] = settings.data.graded_batch
-    for name, size in sizes.items():
-        if size % processes:
-            raise InputError(f"{name} = {size} cannot be shared evenly by {processes} processes")
-
-
-def _inputs(settings: TrainSettings, checkpoint: Checkpoint) -> dict[str, str]:
-    chosen = settings.loss
-    others = [*chosen.teachers, *([chosen.reranker] if chosen.reranker else [])]
-    models = {one: open_model(one).fingerprint for one in others}
-    data = [*settings.data.train, *settings.data.graded]
+def _train(
+    settings: TrainSettings,
+    checkpoint: Checkpoint,
+    *,
+    accelerator: Accelerator,
+    report: Report | None,
+) -> Finished:
+    noted, (rows, graded, found) = Path(settings.output) / DATA, _read(settings.data)
+    if accelerator.is_main_process:
+        write_json(noted, found)
+    task = FineTuning(
+        settings,
+        checkpoint,
+        rows=rows,
+        graded=graded,
+        accelerator=accelerator,
+        report=report,
+    )
+    reads = max(settings.data.query_length, settings.data.passage_length)
+    if accelerator.is_main_process:
+        found["tokens read"] = {"before": checkpoint.encoding.max_length, "now": reads}
+        write_json(noted, task.drawing.noted(found))
+    cosine = settings.loss.similarity == "cosine"
+    encoding = replace(checkpoint.encoding, normalize=cosine, max_length=reads)
+    seed, dev = settings.run.seed, None
     if settings.dev:
-        data.append(settings.dev.folder)
-    return {settings.model: checkpoint.fingerprint, **models, **checksums(data)}
+        dev = Dev(settings.dev, seed=seed, accelerator=accelerator, cutters=task.cutters)
+    return run_to_end(
+        task,
+        settings,
+        base=checkpoint,
+        dev=dev,
+        write=partial(write_encoder, task.model.bert, base=checkpoint, encoding=encoding),
+        accelerator=accelerator,
+        report=report,
+    )
 
 
 def _read(data: DataSettings) -> tuple[Rows, list[GradedRow], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A model that stays as it is beside the one that learns: its base, or a teacher."""
+"""Models that stay as they are beside the one that learns: its base, a teacher, a reranker."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from corom.engines.base import encoded
 from corom.engines.loading import open_engine
 from corom.engines.processor import has_bf16
 from corom.models.checkpoint import Checkpoint
+from corom.reranker import Reranker
 from corom.tokens import TokenIds
-from corom.training.batches import Cutters, Texts, by_length, chunk, restored
+from corom.training.batches import Cutters, Texts, TrainBatch, cut_up, restored
+from corom.training.loss import EMPTY
 from corom.training.tower import load_tower
 
 
@@ -55,13 +57,10 @@ class DeviceModel:
 
     def vectors(self, tokens: Sequence[TokenIds], *, at_once: int) -> Tensor:
         """Return the (texts, dim) float32 vectors, `at_once` texts at a time (0: all)."""
-        chunks = by_length(list(map(len, tokens)), at_once=at_once)
+        parts, order = cut_up(tokens, at_once=at_once)
         with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-            parts = [
-                self._tower(*chunk([tokens[row] for row in rows], device=self._device))
-                for rows in chunks
-            ]
-        return restored(torch.cat(parts), chunks)
+            found = [self._tower(*part.on(self._device)) for part in parts]
+        return restored(torch.cat(found), order)
 
 
 class Frozen:
@@ -107,3 +106,36 @@ class Frozen:
         for side, places in zip(texts, self._places, strict=True):
             places |= {text: known + number for number, text in enumerate(side)}
             known += len(side)
+
+
+class PairScores:
+    """Scores of queries with their own passages; a pair is read once, its score kept (200 bytes).
+
+    Mined negatives come again every epoch, so that from the second on nothing is left to read.
+    """
+
+    def __init__(self, reranker: Reranker) -> None:
+        self._reranker = reranker
+        self._known: dict[tuple[int, int], float] = {}
+
+    def of(self, batch: TrainBatch) -> Tensor:
+        """Return the score of each query's passages, (b, s) float32; 0 where a slot is empty."""
+        queries = batch.query_keys.tolist()
+        places = [
+            (row, slot, (queries[row], key))
+            for row, keys in enumerate(batch.passage_keys.tolist())
+            for slot, key in enumerate(keys)
+            if key != EMPTY
+        ]
+        unread: dict[tuple[int, int], tuple[str, str]] = {}
+        for (row, _, pair), passage in zip(places, batch.texts.passages, strict=True):
+            if pair not in self._known:
+                unread[pair] = batch.texts.queries[row], passage
+        scores = self._reranker.score(
+            [query for query, _ in unread.values()], [passage for _, passage in unread.values()]
+        )
+        self._known |= dict(zip(unread, scores.tolist(), strict=True))
+        found = torch.zeros(batch.passage_keys.shape)
+        for row, slot, pair in places:
+            found[row, slot] = self._known[pair]
+        return found

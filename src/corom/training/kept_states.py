@@ -31,7 +31,7 @@ from corom.tokens import Batch, TokenCutter, Tokens, batches
 from corom.training.batches import Chunk, Chunks, Cutters, States, Texts, by_length
 from corom.training.examples import text_key
 from corom.training.kept_rows import KeptRows, Rows
-from corom.training.loop import uses_bf16
+from corom.training.processes import uses_bf16
 from corom.training.progress import Counted, Report
 from corom.training.run_settings import Precision
 from corom.training.tower import load_tower

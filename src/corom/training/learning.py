@@ -21,7 +21,7 @@ from corom.models.checkpoint import Checkpoint
 from corom.training.batches import Chunk, Cutters, Feed, TokenFeed, TrainBatch
 from corom.training.frozen import Frozen
 from corom.training.kept_states import KeptStates
-from corom.training.loop import uses_bf16
+from corom.training.processes import uses_bf16
 from corom.training.settings import TrainSettings
 from corom.training.tower import load_tower
 

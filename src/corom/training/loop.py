@@ -11,25 +11,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
-from datetime import timedelta
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate import Accelerator
 from torch import Tensor, nn
 
-from corom.engines.processor import has_bf16
 from corom.errors import InputError, TrainingError
-from corom.files import writer_lock
 from corom.training.checkpoints import Progressed, checkpoints, load_state, prune, save_state
 from corom.training.gradient_cache import backward
 from corom.training.heap import freed_memory_kept, has_room
 from corom.training.logs import Log
 from corom.training.optimizer import make_optimizer, rate_share, set_rate
+from corom.training.processes import uses_bf16
 from corom.training.progress import Progress, Report
-from corom.training.run_settings import OptimizerSettings, Precision, RunSettings
+from corom.training.run_settings import OptimizerSettings, RunSettings
 
 B = TypeVar("B")
 C = TypeVar("C")
@@ -64,62 +62,6 @@ class Task(Protocol[B, C]):
     def objective(self, vectors: Tensor, batch: B) -> Tensor:
         """Return the loss of the vectors of all chunks."""
         ...
-
-
-@contextmanager
-def held(folder: Path, accelerator: Accelerator) -> Iterator[None]:
-    """Hold a run's folder: who enters the same run meanwhile is refused with ArtifactError."""
-    with writer_lock(folder) if accelerator.is_main_process else nullcontext():
-        yield
-
-
-def start_accelerator(settings: RunSettings) -> Accelerator:
-    """Return accelerate's view of the processes and this process's device."""
-    # While the main process mines or reads a corpus, the others wait longer than the 10 minutes
-    # that torch allows by itself.
-    patience = InitProcessGroupKwargs(timeout=timedelta(hours=24))
-    return Accelerator(
-        cpu=settings.device == "cpu", mixed_precision="no", kwargs_handlers=[patience]
-    )
-
-
-def part() -> None:
-    """Wait for the other processes and leave their group: the last a program does with them.
-
-    Without it, gloo aborts a process now and then that ends while others still talk to it.
-    """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-
-
-def uses_bf16(precision: Precision, *, device: torch.device) -> bool:
-    """Whether to multiply in bf16: as asked, or where the chip does that faster than fp32.
-
-    Of Intel's CPUs those with AMX: with AVX-512 alone torch's bf16 products are slower, 88 against
-    160 GFLOP/s a core where we measured (Xeon, oneDNN 3.12), 3.0 against 1.9 s a step. On AMD's
-    Zen 4 AVX-512 does, twice as fast as fp32.
-    """
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(able.get("amx_bf16") or (able.get("avx512_bf16") and has_bf16()))
-
-
-def in_evaluation(
-    figure: Callable[[], float], model: nn.Module, *, precision: Precision, device: torch.device
-) -> Callable[[], float]:
-    """Return `figure`, computed without dropout and in the precision of the training."""
-    bf16 = uses_bf16(precision, device=device)
-
-    def computed() -> float:
-        model.eval()
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return figure()
-
-    return computed
 
 
 class Loop:

@@ -124,7 +124,7 @@ class Objective:
         return total
 
     def _over_sizes(self, joint: Joint, judge: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the mean of what the scores of whole vectors and of their first dimensions cost."""
+        """Return the mean cost of the scores by whole vectors and by their first dimensions."""
         chosen, whole = self.settings, joint.queries.shape[1]
         found = []
         for size in (whole, *(size for size in chosen.matryoshka if size < whole)):

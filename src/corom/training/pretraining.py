@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,17 +30,18 @@ from corom.models.checkpoint import Checkpoint
 from corom.models.config import Shape
 from corom.tokens import TokenIds, pad
 from corom.training.batches import Chunk, by_length, make_cutters, restored
-from corom.training.checks import check_pretraining
+from corom.training.checks import check_pretraining, check_shared
 from corom.training.condenser import Condenser
 from corom.training.corpus import Corpus, spans, write_corpus
-from corom.training.frame import Finished, read_finished, run_to_end
-from corom.training.loop import held, start_accelerator
+from corom.training.dev import Dev
+from corom.training.frame import Finished, entered, run_to_end, write_encoder
 from corom.training.loss import info_nce, similarities
 from corom.training.masking import UNMASKED, importance, mask, probabilities
 from corom.training.objective import gather
 from corom.training.plan import plan_run
+from corom.training.processes import own_share, start_accelerator
 from corom.training.progress import Report
-from corom.training.provenance import begin, checksums
+from corom.training.provenance import DATA
 from corom.training.settings import PretrainSettings
 from corom.training.tower import open_checkpoint
 
@@ -100,7 +102,7 @@ class PreTraining:
 
     def batch(self, number: int) -> SpanBatch:
         """Return this process's share of a batch."""
-        share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+        share = own_share(self.accelerator)
         epoch = int(self.plan.epochs[number])
         pieces = [self._spans(int(row), epoch) for row in self.plan.rows[number, share]]
         paired = [place for place, piece in enumerate(pieces) if len(piece) > 1]
@@ -218,31 +220,46 @@ def pretrain(settings: PretrainSettings, *, progress: Report | None = None) -> F
 
     Resumes, returns and raises as `train` does.
     """
-    folder, accelerator = Path(settings.output), start_accelerator(settings.run)
+    accelerator = start_accelerator(settings.run)
     checkpoint = resized(open_checkpoint(settings.model), settings)
-    if settings.optimizer.batch % accelerator.num_processes:
-        raise InputError("optimizer.batch cannot be shared evenly by the processes")
+    processes = accelerator.num_processes
+    check_shared(settings.optimizer.batch, at="optimizer.batch", processes=processes)
     check_pretraining(settings, checkpoint)
-    if accelerator.is_main_process:
-        paths = [*settings.texts, *([settings.dev.folder] if settings.dev else [])]
-        inputs = {settings.model: checkpoint.fingerprint, **checksums(paths)}
-        begin(folder, settings, inputs=inputs)
+    return entered(
+        settings,
+        checkpoint,
+        data=settings.texts,
+        accelerator=accelerator,
+        work=partial(_pretrain, settings, checkpoint, accelerator=accelerator, report=progress),
+    )
+
+
+def _pretrain(
+    settings: PretrainSettings,
+    checkpoint: Checkpoint,
+    *,
+    accelerator: Accelerator,
+    report: Report | None,
+) -> Finished:
+    folder = Path(settings.output)
+    if accelerator.is_main_process and not (folder / DATA).exists():
+        _prepare(folder, settings.texts, checkpoint)
     accelerator.wait_for_everyone()
-    if (done := read_finished(folder)) is not None:
-        return done
-    with held(folder, accelerator):
-        if accelerator.is_main_process and not (folder / "data.json").exists():
-            _prepare(folder, settings.texts, checkpoint)
-        accelerator.wait_for_everyone()
-        corpus = Corpus(folder / "corpus")
-        return run_to_end(
-            PreTraining(settings, checkpoint, corpus=corpus, accelerator=accelerator),
-            settings,
-            base=checkpoint,
-            encoding=replace(checkpoint.encoding, pooling="cls", normalize=True),
-            accelerator=accelerator,
-            report=progress,
-        )
+    corpus = Corpus(folder / "corpus")
+    task = PreTraining(settings, checkpoint, corpus=corpus, accelerator=accelerator)
+    encoding = replace(checkpoint.encoding, pooling="cls", normalize=True)
+    seed, dev = settings.run.seed, None
+    if settings.dev:
+        dev = Dev(settings.dev, seed=seed, accelerator=accelerator, cutters=task.cutters)
+    return run_to_end(
+        task,
+        settings,
+        base=checkpoint,
+        dev=dev,
+        write=partial(write_encoder, task.model.bert, base=checkpoint, encoding=encoding),
+        accelerator=accelerator,
+        report=report,
+    )
 
 
 def _prepare(folder: Path, texts: Sequence[str], checkpoint: Checkpoint) -> None:
@@ -255,7 +272,7 @@ def _prepare(folder: Path, texts: Sequence[str], checkpoint: Checkpoint) -> None
     )
     corpus = Corpus(folder / "corpus")
     report = {"documents": len(corpus), "tokens": len(corpus.ids), "left out": skips.counts}
-    write_json(folder / "data.json", report)
+    write_json(folder / DATA, report)
 
 
 def resized(checkpoint: Checkpoint, settings: PretrainSettings) -> Checkpoint:

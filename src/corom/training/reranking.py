@@ -7,7 +7,8 @@ those of the others by their softmax (Nogueira and Cho, 1901.04085; listwise as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,17 +26,16 @@ from corom.models.names import open_model
 from corom.models.portable import Portable, write_portable
 from corom.models.token_types import require_one_type, with_one_type
 from corom.tokens import PairCutter
-from corom.training.batches import Chunk, Chunks, States, by_length, chunk, restored
+from corom.training.batches import Chunk, Chunks, States, cut_up, restored
 from corom.training.card import reranker_card
-from corom.training.checkpoints import checkpoint_folder, load_weights
-from corom.training.checks import check_dev, check_length
+from corom.training.checks import check_dev, check_length, check_shared
+from corom.training.dev import RerankerDev
 from corom.training.drawing import RowBatches
-from corom.training.frame import Finished, evaluate_every, read_finished, write_finished
-from corom.training.loop import Loop, held, in_evaluation, start_accelerator
+from corom.training.frame import Finished, entered, run_to_end
 from corom.training.loss import info_nce
+from corom.training.processes import own_share, start_accelerator
 from corom.training.progress import Report
-from corom.training.provenance import DATA, begin, checksums
-from corom.training.reranker_dev import RerankerDev
+from corom.training.provenance import DATA
 from corom.training.rows import Rows, read_rows
 from corom.training.settings import RerankerSettings
 
@@ -113,16 +113,13 @@ class Reranking:
 
     def batch(self, number: int) -> PairBatch:
         """Return this process's share of a batch."""
-        share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
-        drawn = self.rows.drawn(number, share)
+        drawn = self.rows.drawn(number, own_share(self.accelerator))
         sizes = [1 + len(one.negatives) for one in drawn]
         queries = [one.query for one, size in zip(drawn, sizes, strict=True) for _ in range(size)]
         passages = [text for one in drawn for text in (one.positive, *one.negatives)]
         tokens = [item.ids for item in self.cutter.cut(queries, passages)]
-        order = by_length(list(map(len, tokens)), at_once=self.settings.optimizer.chunk)
-        cpu = torch.device("cpu")
-        parts: list[Chunk | States] = [chunk([tokens[n] for n in one], device=cpu) for one in order]
-        return PairBatch(Chunks(parts, order), torch.tensor(sizes))
+        chunks = cut_up(tokens, at_once=self.settings.optimizer.chunk)
+        return PairBatch(chunks, torch.tensor(sizes))
 
     def texts(self, batch: PairBatch) -> int:
         """Return the pairs of the joint batch (of this process's share, times the processes)."""
@@ -152,25 +149,30 @@ class Reranking:
         first = torch.zeros(len(sizes), dtype=torch.int64, device=scores.device)
         return info_nce(table, first, temperature=1.0, hidden=~there)
 
+    def vectors(self, chunk: Chunk) -> Tensor:
+        """Return the scores of a chunk, (pairs, 1)."""
+        found: Tensor = self.model(*chunk)
+        return found
+
 
 def train_reranker(settings: RerankerSettings, *, progress: Report | None = None) -> Finished:
     """Train as `settings` say and return where the finished cross-encoder lies.
 
-    It starts from an encoder's weights, or goes on from a reranker's. Entering the same run again
-    resumes it from its newest checkpoint, or returns at once when it is finished; under `torchrun`
-    all processes share the work. Raises InputError for settings or data that cannot be used,
-    TrainingError when the loss breaks.
+    It starts from an encoder's weights, or goes on from a reranker's. Resumes, returns and raises
+    as `train` does.
     """
-    folder, accelerator = Path(settings.output), start_accelerator(settings.run)
-    checkpoint = open_model(settings.model)
-    _check(settings, checkpoint, processes=accelerator.num_processes)
-    if accelerator.is_main_process:
-        begin(folder, settings, inputs=_inputs(settings, checkpoint))
-    accelerator.wait_for_everyone()
-    if (done := read_finished(folder)) is not None:
-        return done
-    with held(folder, accelerator):
-        return _train(settings, checkpoint, accelerator=accelerator, report=progress)
+    accelerator, checkpoint = start_accelerator(settings.run), open_model(settings.model)
+    processes = accelerator.num_processes
+    check_shared(settings.optimizer.batch, at="optimizer.batch", processes=processes)
+    check_length(settings.max_length, checkpoint, at="max_length")
+    check_dev(settings.dev)
+    return entered(
+        settings,
+        checkpoint,
+        data=[*settings.data.train, *([settings.dev.run] if settings.dev else [])],
+        accelerator=accelerator,
+        work=partial(_train, settings, checkpoint, accelerator=accelerator, report=progress),
+    )
 
 
 def _train(
@@ -180,53 +182,22 @@ def _train(
     accelerator: Accelerator,
     report: Report | None,
 ) -> Finished:
-    folder, rows = Path(settings.output), _read(settings)
+    rows = _read(settings)
     task = Reranking(settings, checkpoint, rows=rows, accelerator=accelerator)
     if accelerator.is_main_process:
-        write_json(folder / DATA, task.rows.noted(rows.report()))
-    optimizer, run = settings.optimizer, settings.run
-    loop = Loop(
-        task,
-        folder,
-        accelerator=accelerator,
-        optimizer=optimizer,
-        run=run,
-        dev=_dev_figure(task, settings),
-        evaluate_every=evaluate_every(settings, per_epoch=task.per_epoch),
-        patience=settings.dev.patience if settings.dev else 0,
-    )
-    progressed = loop.run(report)
-    taken = progressed.step
-    if settings.take == "best" and progressed.best_step:
-        taken = progressed.best_step
-        load_weights(checkpoint_folder(folder, taken), task.model)
-    finished = Finished(
-        model=folder / "model",
-        steps=progressed.step,
-        best_step=progressed.best_step,
-        dev=progressed.dev,
-        final_dev=progressed.dev.get(str(taken)),
-        seconds=round(progressed.seconds, 1),
-    )
-    if accelerator.is_main_process:
-        _write(finished, task.model, settings=settings, base=checkpoint)
-    accelerator.wait_for_everyone()
-    accelerator.free_memory()
-    return finished
-
-
-def _inputs(settings: RerankerSettings, checkpoint: Checkpoint) -> dict[str, str]:
-    data = [*settings.data.train]
+        write_json(Path(settings.output) / DATA, task.rows.noted(rows.report()))
+    seed, dev = settings.run.seed, None
     if settings.dev:
-        data += [settings.dev.folder, settings.dev.run]
-    return {settings.model: checkpoint.fingerprint, **checksums(data)}
-
-
-def _check(settings: RerankerSettings, checkpoint: Checkpoint, *, processes: int) -> None:
-    if (batch := settings.optimizer.batch) % processes:
-        raise InputError(f"optimizer.batch = {batch} cannot be shared evenly by {processes}")
-    check_length(settings.max_length, checkpoint, at="max_length")
-    check_dev(settings.dev)
+        dev = RerankerDev(settings.dev, seed=seed, accelerator=accelerator, cutter=task.cutter)
+    return run_to_end(
+        task,
+        settings,
+        base=checkpoint,
+        dev=dev,
+        write=partial(_write, task.model, base=checkpoint, max_length=settings.max_length),
+        accelerator=accelerator,
+        report=report,
+    )
 
 
 def _read(settings: RerankerSettings) -> Rows:
@@ -239,32 +210,21 @@ def _read(settings: RerankerSettings) -> Rows:
     return rows
 
 
-def _dev_figure(task: Reranking, settings: RerankerSettings) -> Callable[[], float] | None:
-    if settings.dev is None:
-        return None
-    accelerator = task.accelerator
-    dev = RerankerDev(
-        settings.dev, seed=settings.run.seed, accelerator=accelerator, cutter=task.cutter
-    )
-    return in_evaluation(
-        lambda: dev.figure(lambda chunk: task.model(*chunk)),
-        task.model,
-        precision=settings.run.precision,
-        device=accelerator.device,
-    )
-
-
 def _write(
-    finished: Finished, model: CrossEncoder, *, settings: RerankerSettings, base: Checkpoint
+    model: CrossEncoder,
+    folder: Path,
+    final_dev: float | None,  # noqa: ARG001 - its card has no figure
+    *,
+    base: Checkpoint,
+    max_length: int,
 ) -> None:
-    if not finished.model.exists():  # a kill may have come between the two writes
-        made = Portable(
-            base.shape,
-            Encoding(max_length=settings.max_length),
-            with_one_type(model.bert.export_weights()),
-            base.tokenizer_json,
-            model.export_head(),
-        )
-        card = reranker_card(finished.model.parent, base=base, max_length=settings.max_length)
-        write_portable(finished.model, made, card=card)
-    write_finished(finished)
+    made = Portable(
+        base.shape,
+        Encoding(max_length=max_length),
+        with_one_type(model.bert.export_weights()),
+        base.tokenizer_json,
+        model.export_head(),
+    )
+    write_portable(
+        folder, made, card=reranker_card(folder.parent, base=base, max_length=max_length)
+    )

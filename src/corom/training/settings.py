@@ -192,6 +192,11 @@ class RerankerSettings:
     licence: str = ""
     """For the model card: what the data and the base allow. Empty: "see the data's terms"."""
 
+    @property
+    def finish(self) -> FinishSettings:
+        """What becomes the finished model, as other runs say it."""
+        return FinishSettings(take=self.take, licence=self.licence)
+
     def __post_init__(self) -> None:
         check(self.data.negatives > 0, "data.negatives: a reranker needs passages to tell apart")
         check_whole(self, "max_length", low=8)
