@@ -25,7 +25,7 @@ def test_parts_of_what_is_long(run: Callable, documents: Path, model: Path, tmp_
     out = tmp_path / "passages.jsonl.gz"
     done = run("split", documents, "--out", out, "--max-tokens", 16, "-m", model)
     assert done.code == 0, done.err
-    assert done.out == (f"{out}: 2 texts, of which 1 were longer than 16 tokens, in 4 passages\n")
+    assert done.out == f"{out}: 2 texts, 1 of them longer than 16 tokens, in 4 passages\n"
     passages = list(open_passages(out))
     assert [passage.id for passage in passages] == ["7#1", "7#2", "7#3", "a"]
     assert "".join(passage.text for passage in passages[:3]) == LONG
@@ -41,7 +41,7 @@ def test_files_of_other_kinds_are_counted(run: Callable, model: Path, tmp_path: 
         (tmp_path / "in" / name).write_text("头痛", encoding="utf-8")
     done = run("split", tmp_path / "in", "--files", "-o", tmp_path / "o.jsonl", "-m", model)
     assert done.code == 0
-    assert "3 other files were left out (2 .docx, 1 no ending); .txt and .md are read" in done.err
+    assert "left out: 3 other files (2 .docx, 1 no ending); .txt and .md are read" in done.err
     for _ in range(2):  # what was made there before is no input
         out = tmp_path / "in" / "parts.jsonl"
         assert run("split", tmp_path / "in", "--files", "-o", out, "-m", model).code == 0

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corom.cli import flags
-from corom.cli.console import check_table, in_one_line, is_sheet, note, progress_bar, say, say_json
+from corom.cli.console import (
+    check_table,
+    counted,
+    in_one_line,
+    is_sheet,
+    note,
+    progress_bar,
+    say,
+    say_json,
+)
 from corom.cli.loading import load_encoder
 from corom.cli.texts import Texts
 from corom.errors import InputError
@@ -140,11 +149,12 @@ def _record(cluster: Cluster, passages: list[Passage]) -> dict[str, object]:
 
 def _report(clusters: list[Cluster], passages: list[Passage]) -> None:
     inside = sum(len(cluster.rows) for cluster in clusters)
-    say(f"{len(clusters)} groups of {len(passages)} texts; {len(passages) - inside} in none")
+    groups, texts = counted(len(clusters), "group"), counted(len(passages), "text")
+    say(f"{groups} of {texts}; {len(passages) - inside:,} in none")
     for number, cluster in enumerate(clusters):
         size = len(cluster.rows)
         share = f"{size / len(passages):.0%}"
-        say(f"\n{number}: {size} texts ({share}), cohesion {cluster.cohesion:.2f}")
+        say(f"\n{number}: {counted(size, 'text')} ({share}), cohesion {cluster.cohesion:.2f}")
         say(f"   {' '.join(cluster.keywords)}")
         for row in cluster.rows[:_EXAMPLES]:
             text = in_one_line(passages[row].content)

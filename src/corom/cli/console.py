@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -107,7 +107,7 @@ class Meter:
         """Return the figures as a sentence."""
         found = self.figures()
         return (
-            f"{found['texts']:,} texts in {found['seconds']:,.1f} s "
+            f"{counted(self.texts, 'text')} in {found['seconds']:,.1f} s "
             f"({found['texts_per_second']:,.0f} a second); "
             f"{found['truncated']:,} longer than {max_length} tokens, cut there"
             + (" (corom split makes parts of them)" if found["truncated"] else "")
@@ -178,6 +178,16 @@ def say(text: str) -> None:
     from corom.text import clean
 
     typer.echo(clean(text))
+
+
+def counted(number: int, what: str) -> str:
+    """Return `1 text`, `2 texts`, `1,000 texts`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def reasons(counts: Mapping[str, int]) -> str:
+    """Return what was left out in words: each reason with how often it was."""
+    return ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.items()))
 
 
 def in_one_line(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from corom.cli import flags
-from corom.cli.console import download_bar, note, say, say_json
+from corom.cli.console import download_bar, note, reasons, say, say_json
 from corom.cli.runs import changes
 
 app = typer.Typer(
@@ -109,8 +109,8 @@ def sample(
         say_json({"files": files, **counts})
         return
     note(f"{counts['kept']:,} of {counts['records']:,} records")
-    for reason, count in sorted(counts["left out"].items()):
-        note(f"left out: {reason} {count:,}")
+    if left_out := counts["left out"]:
+        note(f"left out: {reasons(left_out)}")
     say("\n".join(map(str, files)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from corom.cli.console import in_one_line, is_sheet, say, say_json
+from corom.cli.console import counted, in_one_line, is_sheet, say, say_json
 
 if TYPE_CHECKING:
     from corom.encoder import Encoder
@@ -43,7 +43,7 @@ def find_pairs(
         for (_, left, right, *_), value in zip(rows, scores, strict=True)
     )
     header = ("score", "left", "right", "left text", "right text")
-    return Table(header, rows, records, f"{len(rows):,} pairs")
+    return Table(header, rows, records, counted(len(rows), "pair"))
 
 
 def find_groups(
@@ -65,7 +65,7 @@ def find_groups(
         (number, id_, texts[id_]) for number, group in enumerate(groups) for id_ in group
     ]
     records = ({"group": number, "ids": group} for number, group in enumerate(groups))
-    summary = f"{len(groups):,} groups of {len(rows):,} texts"
+    summary = f"{counted(len(groups), 'group')} of {counted(len(rows), 'text')}"
     return Table(("group", "id", "text"), rows, records, summary)
 
 

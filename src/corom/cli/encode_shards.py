@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corom import __version__
-from corom.cli.console import note, progress_bar, say, say_json
+from corom.cli.console import counted, note, progress_bar, say, say_json
 
 if TYPE_CHECKING:
     from corom.encoder import Encoder, Progress
@@ -83,6 +83,7 @@ def _tell(
             }
         )
         return
-    rate = f"{done.encoded / seconds:,.0f} a second by {workers} workers"
-    note(f"{done.encoded:,} texts in {seconds:,.1f} s ({rate}); {rows - done.encoded:,} before")
-    say(f"{out}: {rows:,} x {spec.dim} {spec.vector_type} in {len(shards):,} shards")
+    rate = f"{done.encoded / seconds:,.0f} a second by {counted(workers, 'worker')}"
+    now = f"{counted(done.encoded, 'text')} in {seconds:,.1f} s ({rate})"
+    note(f"{now}; {rows - done.encoded:,} before")
+    say(f"{out}: {rows:,} x {spec.dim} {spec.vector_type} in {counted(len(shards), 'shard')}")

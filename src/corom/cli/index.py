@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from corom.cli import flags
-from corom.cli.console import STDIN, note, progress_bar, say, say_json
+from corom.cli.console import STDIN, counted, note, progress_bar, say, say_json
 from corom.cli.loading import BM25, load_encoder, load_splitter
 from corom.cli.texts import Texts, nameable
 from corom.errors import InputError
@@ -306,5 +306,6 @@ def _tell(to: str, spec: IndexSpec, size: int, *, as_json: bool, figures: dict[s
     if as_json:
         say_json({"index": place, "passages": size, "kind": kind, **figures})
     else:
-        what = f"parts of at most {spec.part_tokens} tokens" if spec.part_tokens else "passages"
-        say(f"{place}: {size:,} {what}, {kind}, {spec.model}")
+        what = counted(size, "part" if spec.part_tokens else "passage")
+        cut = f" of at most {spec.part_tokens} tokens" if spec.part_tokens else ""
+        say(f"{place}: {what}{cut}, {kind}, {spec.model}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from corom.cli import flags
-from corom.cli.console import note, say, say_json
+from corom.cli.console import note, reasons, say, say_json
 from corom.cli.runs import changes, run_bars
 
 if TYPE_CHECKING:
@@ -61,5 +61,4 @@ def _note(mined: Mined) -> None:
     )
     for what, counts in (("dropped", mined.dropped), ("left out", mined.left_out)):
         if counts:
-            said = (f"{reason} {count:,}" for reason, count in sorted(counts.items()))
-            note(f"{what}: {', '.join(said)}")
+            note(f"{what}: {reasons(counts)}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from corom.cli.console import note, say, say_json
+from corom.cli.console import counted, note, reasons, say, say_json
 
 if TYPE_CHECKING:
     from corom.training.frame import Finished
@@ -100,7 +100,7 @@ def follow(
     as_json: bool,
 ) -> None:
     """Run a training verb under its bars, say what came of it, and leave the other processes."""
-    from corom.training.loop import part
+    from corom.training.processes import part
 
     measure = chosen.dev.measure if chosen.dev else "dev"
     with run_bars(measure) as show:
@@ -116,10 +116,10 @@ def say_finished(finished: Finished, *, measure: str, as_json: bool) -> None:
     if not is_main_process():
         return
     if as_json:
-        say_json({**vars(finished), "model": str(finished.model)})
+        say_json(vars(finished))
         return
     _note_data(finished.model.parent / "data.json")
-    time_taken = f"{finished.steps:,} steps in {finished.seconds / 60:,.1f} min"
+    time_taken = f"{counted(finished.steps, 'step')} in {finished.seconds / 60:,.1f} min"
     if finished.best_step:
         best = 100 * finished.dev[str(finished.best_step)]
         note(f"best {measure} while training: {best:.2f}, step {finished.best_step:,}")
@@ -140,5 +140,4 @@ def _note_data(path: Path) -> None:
         )
     counts = {**found.get("left out", {}), **found.get("graded pairs left out", {})}
     if counts:
-        said = (f"{reason} {count:,}" for reason, count in sorted(counts.items()))
-        note(f"left out of the data ({path}): {', '.join(said)}")
+        note(f"left out of the data ({path}): {reasons(counts)}")

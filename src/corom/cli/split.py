@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corom.cli import flags
-from corom.cli.console import (
-    check_output,
-    note,
-    progress_bar,
-    say,
-    say_json,
-)
+from corom.cli.console import check_output, counted, note, progress_bar, say, say_json
 from corom.cli.texts import Texts
 from corom.errors import FormatError, InputError
 
@@ -94,7 +88,7 @@ def command(
         write_parts(out, count.watched(splitter.split(read), meter.count))
     if files and (others := other_files(source)):
         kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
-        note(f"{others.total()} other files were left out ({kinds}); .txt and .md are read")
+        note(f"left out: {counted(others.total(), 'other file')} ({kinds}); .txt and .md are read")
     if splitter.max_tokens > splitter.model_reads:
         note(
             f"{model} reads {splitter.model_reads} tokens, unless corom index is told "
@@ -104,8 +98,8 @@ def command(
         say_json({"out": out, **asdict(count), "max_tokens": splitter.max_tokens})
         return
     say(
-        f"{out}: {count.texts:,} texts, of which {count.cut:,} were longer than "
-        f"{splitter.max_tokens} tokens, in {count.passages:,} passages"
+        f"{out}: {counted(count.texts, 'text')}, {count.cut:,} of them longer than "
+        f"{splitter.max_tokens} tokens, in {counted(count.passages, 'passage')}"
     )
 
 

@@ -89,7 +89,7 @@ def two_stage(
     """
     from corom.environment import is_main_process
     from corom.training import two_stage
-    from corom.training.loop import part
+    from corom.training.processes import part
     from corom.training.recipe import EVALUATED, load_recipe, steps_of
 
     asked = load_recipe(recipe, changes=changes(set_, model=model, output=output))
@@ -98,7 +98,7 @@ def two_stage(
         finished = two_stage(asked, progress=show)
     table = Path(asked.output) / EVALUATED / "README.md"
     if is_main_process() and as_json:
-        say_json({"model": str(finished), "report": str(table) if asked.evaluate else None})
+        say_json({"model": finished, "report": table if asked.evaluate else None})
     elif is_main_process():
         say((table.read_text(encoding="utf-8") if asked.evaluate else "") + str(finished))
     part()
