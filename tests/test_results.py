@@ -1,6 +1,5 @@
 """What the READMEs say was measured is what results/ holds, and each file says what made it."""
 
-import importlib.util
 import json
 import re
 import shlex
@@ -9,30 +8,21 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # scripts, not a package
-
+import make_results
 from bench import describe
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def maker():
-    spec = importlib.util.spec_from_file_location("make_results", ROOT / "docs" / "make_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_pages_hold_the_figures_of_results(maker):
-    for path, language in maker.PAGES.items():
+def test_pages_hold_the_figures_of_results():
+    for path, language in make_results.PAGES.items():
         page = path.read_text(encoding="utf-8")
-        assert maker.filled(page, language) == page, "run: python docs/make_results.py"
+        assert make_results.filled(page, language) == page, "run: python docs/make_results.py"
 
 
-def test_every_result_has_its_place(maker):
-    places = {name: [] for name in maker.BLOCKS}
-    for path in maker.PAGES:
+def test_every_result_has_its_place():
+    places = {name: [] for name in make_results.BLOCKS}
+    for path in make_results.PAGES:
         for name in re.findall(r"<!-- results:([\w/-]+) -->", path.read_text(encoding="utf-8")):
             places[name].append(path.name)
     readmes = ["README.md", "README.en.md"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("tantivy")
 pytest.importorskip("rjieba")
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package
 
 import bench
 import bench_bm25

@@ -1,16 +1,13 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-sys.path.append(str(FOLDER))  # scripts, not a package
-
-from corom.models.config import Shape  # noqa: E402
-from encode_report import (  # noqa: E402
+import encode_worker
+from corom.models.config import Shape
+from encode_report import (
     Once,
     Round,
     Timing,
@@ -117,7 +114,7 @@ def ask(process, **request):
 
 
 def test_worker_answers_and_survives_errors(tiny_checkpoint, tmp_path):
-    worker = [sys.executable, str(FOLDER / "encode_worker.py"), "--backend", "corom-fp32"]
+    worker = [sys.executable, encode_worker.__file__, "--backend", "corom-fp32"]
     with subprocess.Popen(
         [*worker, "--model", str(tiny_checkpoint().folder), "--threads", "1"],
         stdin=subprocess.PIPE,

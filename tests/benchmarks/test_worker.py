@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # scripts, not a package
 
 from processes import children, family, held_mb, memory_mb
 from worker import Worker
