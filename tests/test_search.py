@@ -88,7 +88,7 @@ class TestOne:
         found = searcher.search(["糖尿病遗传吗", "吃药"], 2)
         assert found[0][0] == FoundPassage("2", 3.0, PASSAGES[3].text, "")
         assert [hit.id for hit in found[1]] == ["9", "a"]
-        assert encoder.asked == (False, None)
+        assert encoder.asked == (False, 8)
 
     def test_by_words(self, words):
         found = Searcher(words=words).search(["糖尿病", "无关"], 10)

@@ -189,8 +189,9 @@ class Searcher:
         if self._vectors is None or self._encoder is None:
             return [[] for _ in texts]
         spec = self._vectors.spec
-        dim = spec.dim if spec.dim < self._encoder.dim else None
-        queries = self._encoder.encode_queries(texts, normalize=spec.normalized, truncate_dim=dim)
+        queries = self._encoder.encode_queries(
+            texts, normalize=spec.normalized, truncate_dim=spec.dim
+        )
         return self._vectors.search(queries, k)
 
     def _by_words(self, texts: list[str], k: int) -> list[list[Hit]]:

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from corom.encoder import Encoder, Progress
 from corom.errors import InputError
@@ -131,11 +131,9 @@ def append_parts(
             yield part.passage.content
 
     spec = writer.spec
-    dim = spec.dim if spec.dim < encoder.dim else None
-    encode = partial(encoder.encode_passages, normalize=spec.normalized, truncate_dim=dim)
-    for vectors in encoder.stream_passages(
-        texts(), chunk=_CHUNK, normalize=spec.normalized, truncate_dim=dim, progress=progress
-    ):
+    kept: dict[str, Any] = {"normalize": spec.normalized, "truncate_dim": spec.dim}
+    encode = partial(encoder.encode_passages, **kept)
+    for vectors in encoder.stream_passages(texts(), chunk=_CHUNK, progress=progress, **kept):
         read = [waiting.popleft() for _ in range(len(vectors))]
         wholes = [part.whole for part in read]
         mixed = blended(vectors, wholes, share=spec.whole_share, encode=encode)

@@ -73,7 +73,7 @@ class ShardEncoder:
         vectors = method(
             [passage.content for passage in passages],
             normalize=spec.normalized,
-            truncate_dim=spec.dim if spec.dim < self._encoder.dim else None,
+            truncate_dim=spec.dim,
             progress=note,
         )
         return write_shard(
