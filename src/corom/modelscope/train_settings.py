@@ -54,11 +54,7 @@ _KNOWN = {
     # Of these nothing depends in what comes out: names, places, memory.
     *("framework", "task", "pipeline.type", "preprocessor.type", "train.work_dir"),
     *("evaluation.dataloader.batch_size_per_gpu", "evaluation.batch_size"),
-    *(
-        f"{part}.dataloader.{key}"
-        for part in ("train", "evaluation")
-        for key in ("workers_per_gpu",)
-    ),
+    *(f"{part}.dataloader.workers_per_gpu" for part in ("train", "evaluation")),
 }
 _READ = ("dataset.", "train.", "evaluation.")
 

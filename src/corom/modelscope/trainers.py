@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from corom.encoder import Encoder
 from corom.environment import is_main_process
 from corom.errors import InputError
+from corom.extras import need
 from corom.files import atomic_folder, read_json
 from corom.models import EMBEDDED
 from corom.modelscope.config import Config
@@ -135,15 +136,12 @@ class SentenceEmbeddingTrainer:
 
     def _file(self, split: str) -> Path:
         """Return the file of a split's rows, written anew."""
-        rows = self._rows[split]
+        rows, name = self._rows[split], {"train": "train_dataset", "val": "eval_dataset"}[split]
         if rows is None:
-            name = {"train": "train_dataset", "val": "eval_dataset"}[split]
             raise InputError(f"the trainer has no {name}; give it to build_trainer")
         target = self.work_dir / "data" / split / f"{split}.jsonl"
-        what = getattr(rows, "name", None) or (
-            "train_dataset" if split == "train" else "eval_dataset"
-        )
-        write_rows(target, rows, names=self._translation.names(split), what=str(what))
+        what = str(getattr(rows, "name", None) or name)
+        write_rows(target, rows, names=self._translation.names(split), what=what)
         return target
 
 
@@ -177,20 +175,13 @@ def _modified(config: Config, modify: Modify | None) -> Config:
 
 
 def _device(name: str) -> str:
-    if name in ("auto", "gpu", "cuda"):
-        if name != "auto":
-            _require_gpu(name)
-        return "auto"
-    if name != "cpu":
+    """Return what settings call the device: a GPU that is there is taken by auto, too."""
+    if name not in ("auto", "cpu", "gpu", "cuda"):
         raise InputError(f"device {name!r} is none of auto, cpu, gpu, cuda; torchrun takes several")
-    return name
-
-
-def _require_gpu(name: str) -> None:
-    from corom.extras import need
-
-    if not need("torch", extra="train").cuda.is_available():
+    is_gpu = name in ("gpu", "cuda")
+    if is_gpu and not need("torch", extra="train").cuda.is_available():
         raise InputError(f"device {name!r}: torch finds no GPU; use cpu or auto")
+    return "auto" if is_gpu else name
 
 
 def _replace(target: Path, model: Path) -> None:
