@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from corom.encoder import Encoder
+from corom.engines import compression
 from corom.engines.native_engine import drawback
 from corom.files import check_manifest
 
@@ -135,6 +136,26 @@ def test_convert_to_int8_says_how_faithful_it_is(
     texts.write_text("a\nb\n")
     assert run("convert", model, tmp_path / "few", *options).code == 2
     assert not (tmp_path / "few").exists()
+
+
+def test_texts_to_calibrate_with_are_from_the_whole_file(
+    run: Callable, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+    convert_to_int8 = compression.convert_to_int8
+    monkeypatch.setattr(
+        compression,
+        "convert_to_int8",
+        lambda *folders, texts, **rest: convert_to_int8(
+            *folders, texts=given.extend(texts) or texts, **rest
+        ),
+    )
+    monkeypatch.setattr("corom.cli.convert._MOST_TEXTS", 40)
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(f"糖尿病{n}" for n in range(79)), encoding="utf-8")
+    options = ("--precision", "int8", "--calibrate", texts)
+    assert run("convert", model, tmp_path / "new", *options).code == 0
+    assert (len(given), given[0], given[-1]) == (40, "糖尿病0", "糖尿病77")
 
 
 @pytest.mark.torch

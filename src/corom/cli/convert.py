@@ -134,5 +134,5 @@ def _shown_on_screen() -> Iterator[Callable[[str], None]]:
 def _sample(source: str) -> list[str]:
     """Return at most a thousand texts, evenly spread over the file."""
     texts = [passage.content for passage in read_passages(source)]
-    step = max(1, len(texts) // _MOST_TEXTS)
-    return texts[::step][:_MOST_TEXTS]
+    taken = min(len(texts), _MOST_TEXTS)
+    return [texts[number * len(texts) // taken] for number in range(taken)]
