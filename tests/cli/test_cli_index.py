@@ -103,8 +103,9 @@ def test_what_cannot_be_updated(run: Callable, corpus: Path, index: Path, tmp_pa
     assert (server.code, "for an index in a folder" in server.err) == (2, True)
     shards = tmp_path / "shards"
     assert run("encode", corpus, "--out", shards).code == 0
-    done = run("index", shards, "--to", index, "--update")
-    assert (done.code, "not for shards of vectors" in done.err) == (2, True)
+    for flags in ("--update",), ("--dim", 16), ("--no-normalize",), ("-m", "bm25"):
+        done = run("index", shards, "--to", index, *flags)
+        assert (done.code, "not for shards of vectors" in done.err) == (2, True)
 
 
 def test_a_corpus_is_no_standard_input(run: Callable, tmp_path: Path) -> None:

@@ -142,7 +142,16 @@ def command(
         raise InputError("--whole-share belongs to --part-tokens, and to vectors")
     if holds_vectors(source):
         texts.refuse(source)
-        _refuse_for_shards({"--part-tokens": part_tokens is not None, "--update": update})
+        _refuse_for_shards(
+            {
+                "--model bm25": model == BM25,
+                "--part-tokens": part_tokens is not None,
+                "--update": update,
+                "--dim": dim is not None,
+                "--normalize": normalize is not None,
+                "--max-length": max_length is not None,
+            }
+        )
         _from_shards(source, to, options, store=store, as_json=as_json)
         return
     cut = part_tokens or 0
@@ -278,8 +287,8 @@ def _options(kind: str, scan: Precision) -> Options:
     return kinds.get(kind, ExactOptions(precision=scan))
 
 
-def _refuse_for_shards(flags: dict[str, bool]) -> None:
-    for flag in (flag for flag, given in flags.items() if given):
+def _refuse_for_shards(given: dict[str, bool]) -> None:
+    if flag := next((flag for flag, is_given in given.items() if is_given), None):
         raise InputError(f"{flag} is for texts, not for shards of vectors; name their corpus")
 
 
