@@ -87,10 +87,7 @@ def read_table(
 
     def parse(numbered: tuple[int, list[str]]) -> T | None:
         number, row = numbered
-        if len(row) != len(header):
-            raise BadRecordError(
-                "wrong columns", f"has {len(row)} columns instead of {len(header)}"
-            )
+        _check_length(row, header)
         _check_encoding(row, layout)
         cells = {role: row[at] for role, at in columns.items()}
         cells.setdefault("id", str(number))
@@ -98,6 +95,17 @@ def read_table(
 
     records = ((path, line, (number, row)) for number, (line, row) in enumerate(rows, 1))
     yield from read_each(records, parse, key=key, skips=skips)
+
+
+def _check_length(row: list[str], header: list[str]) -> None:
+    if len(row) == len(header):
+        return
+    # It may be half of a row, cut by a line break that no quotes are around.
+    way = "; if Excel left out empty cells at the end, save it as .xlsx"
+    raise BadRecordError(
+        "wrong columns",
+        f"has {len(row)} columns instead of {len(header)}{way * (len(row) < len(header))}",
+    )
 
 
 def _check_encoding(row: list[str], layout: Layout) -> None:
