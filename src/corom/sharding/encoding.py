@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from corom.checks import require_whole
 from corom.encoder import Encoder, Progress
-from corom.errors import ArtifactError, InputError
+from corom.errors import ArtifactError
 from corom.extras import need
 from corom.files import LOCK, MANIFEST, writer_lock
 from corom.index.spec import differences
@@ -54,15 +54,15 @@ def spec_of(
     threads: int = 1,
 ) -> ShardSpec:
     """Return the spec of what `encoder`, loaded as `model`, would write."""
-    if truncate_dim is not None and not 1 <= truncate_dim <= encoder.dim:
-        raise InputError(f"truncate_dim must be from 1 to {encoder.dim}, not {truncate_dim!r}")
+    dim = encoder.dim if truncate_dim is None else truncate_dim
+    require_whole("truncate_dim", dim, high=encoder.dim)
     return ShardSpec(
         model=str(Path(model).resolve()) if Path(model).is_dir() else model,
         fingerprint=encoder.fingerprint,
         engine=encoder.engine,
         precision=encoder.precision,
         max_length=encoder.max_length,
-        dim=encoder.dim if truncate_dim is None else truncate_dim,
+        dim=dim,
         normalized=encoder.encoding.normalize if normalize is None else normalize,
         side=side,
         threads=threads,
@@ -106,12 +106,10 @@ def encode_shards(
         receipts = {t.number: r for t in plan.tasks if (r := read_receipt(folder, t)) is not None}
         missing = [task for task in plan.tasks if task.number not in receipts]
         job = Job(folder, plan, spec, device)
-        before = sum(receipt.rows for receipt in receipts.values())
-        found = list(receipts.values())
-        for receipt in _run(job, missing, found, workers=workers, on=on, progress=progress):
-            receipts[receipt.number] = receipt
+        _encode(job, missing, receipts, workers=workers, on=on, progress=progress)
         _finish(folder, plan, spec, [receipts[task.number] for task in plan.tasks])
-    return EncodedShards(open_shards(folder, deep=False), plan.rows - before, len(missing))
+    encoded = sum(task.rows for task in missing)
+    return EncodedShards(open_shards(folder, deep=False), encoded, len(missing))
 
 
 def _require_extras(spec: ShardSpec, on: Runner) -> None:
@@ -160,31 +158,23 @@ def _require_unchanged(folder: Path, plan: Plan, source: str) -> None:
             )
 
 
-def _run(
+def _encode(
     job: Job,
     missing: Sequence[ShardTask],
-    receipts: Iterable[Receipt],
+    receipts: dict[int, Receipt],
     *,
     workers: int,
     on: Runner,
     progress: Callable[[Progress, int], None] | None,
-) -> Iterator[Receipt]:
-    done = Progress(0, 0, 0)
-
-    def add(receipt: Receipt) -> None:
-        nonlocal done
-        done = Progress(
-            done.done + receipt.rows,
-            done.truncated + receipt.truncated,
-            done.tokens + receipt.tokens,
-        )
+) -> None:
+    """Encode the missing shards and put their receipts beside those that are there."""
 
     def show(part: int) -> None:
         if progress:
-            progress(done._replace(done=done.done + part), job.plan.rows)
+            counts = [(each.rows, each.truncated, each.tokens) for each in receipts.values()]
+            rows, truncated, tokens = map(sum, zip((part, 0, 0), *counts, strict=True))
+            progress(Progress(rows, truncated, tokens), job.plan.rows)
 
-    for receipt in receipts:
-        add(receipt)
     show(0)
     if on == "ray":
         from corom.sharding.on_ray import run_ray
@@ -193,9 +183,8 @@ def _run(
     else:
         found = run_processes(job, missing, workers=workers, show=show)
     for receipt in found:
-        add(receipt)
+        receipts[receipt.number] = receipt
         show(0)
-        yield receipt
 
 
 def _finish(folder: Path, plan: Plan, spec: ShardSpec, receipts: Sequence[Receipt]) -> None:
