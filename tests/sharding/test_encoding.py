@@ -170,6 +170,20 @@ def test_damage_is_noticed(spec: ShardSpec, tmp_path: Path) -> None:
     source = str(write_corpus(tmp_path / "c.jsonl"))
     folder = tmp_path / "out"
     encode_shards(source, folder, spec=spec)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for wrong, what in (
+        ({"corom": "index"}, "no vectors"),
+        ({"format": 9}, "format 9"),
+        ({"files": []}, "no manifest"),
+        ({"spec": None}, "cannot read"),
+        ({"tasks": None}, "no plan"),
+        ({"shards": {}}, "files of 6 shards"),
+        ({"shards": manifest["shards"][1:]}, "files of 6 shards"),
+    ):
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **wrong}))
+        with pytest.raises(ArtifactError, match=what):
+            open_shards(folder)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     path = folder / "vectors-000002.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(ArtifactError, match=r"vectors-000002\.npy is corrupt"):
@@ -177,17 +191,6 @@ def test_damage_is_noticed(spec: ShardSpec, tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(ArtifactError, match=r"vectors-000002\.npy is missing"):
         open_shards(folder, deep=False)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for wrong, what in (
-        ({"corom": "index"}, "no vectors"),
-        ({"format": 9}, "format 9"),
-        ({"files": []}, "'files' is no dict"),
-        ({"spec": None}, "'spec' is no dict"),
-        ({"shards": {}}, "'shards' is no list"),
-    ):
-        (folder / "manifest.json").write_text(json.dumps({**manifest, **wrong}))
-        with pytest.raises(ArtifactError, match=what):
-            open_shards(folder)
 
 
 def test_links_are_sources(spec: ShardSpec, tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from corom.errors import ArtifactError
-from corom.files import MANIFEST, check_manifest, read_json, write_json
+from corom.files import MANIFEST, check_manifest, read_json, read_object, write_json
 from corom.records import Passage
 from corom.sharding.plan import Plan, plan_json, plan_of_json
 from corom.sharding.shards import Receipt, read_shard
@@ -98,24 +98,24 @@ def open_shards(folder: Path, *, deep: bool = True) -> ShardedVectors:
     ArtifactError for a folder that is unfinished, damaged or holds something else.
     """
     folder = Path(folder)
-    if not (folder / MANIFEST).is_file():
+    path = folder / MANIFEST
+    if not path.is_file():
         raise ArtifactError(
             f"{folder} holds no finished vectors; run the command that makes them again: it goes "
             "on where it stopped"
         )
-    value: dict[str, Any] = read_json(folder / MANIFEST)
-    if not isinstance(value, dict) or value.get("corom") != "vectors":
+    value = read_object(path)
+    if value.get("corom") != "vectors":
         raise ArtifactError(f"{folder} holds no vectors of corom encode")
     if value.get("format") != FORMAT:
         raise ArtifactError(
             f"{folder} has format {value.get('format')!r}, this version of corom reads {FORMAT}"
         )
-    for name, kind in (("files", dict), ("spec", dict), ("shards", list)):
-        if not isinstance(value.get(name), kind):
-            raise ArtifactError(
-                f"{folder / MANIFEST} is damaged: its {name!r} is no {kind.__name__}; run the "
-                "command that made the vectors again, into a new folder"
-            )
     check_manifest(folder, deep=deep)
-    plan = plan_of_json(value, path=folder / MANIFEST)
-    return ShardedVectors(folder, plan, ShardSpec.from_json(value["spec"]), names=value["shards"])
+    plan, names = plan_of_json(value, path=path), value.get("shards")
+    if not isinstance(names, list) or len(names) != len(plan.tasks):
+        raise ArtifactError(
+            f"{path} is damaged: it does not name the files of {len(plan.tasks)} shards; run the "
+            "command that made the vectors again, into a new folder"
+        )
+    return ShardedVectors(folder, plan, ShardSpec.from_json(value.get("spec")), names=names)
