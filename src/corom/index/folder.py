@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from corom.errors import ArtifactError
-from corom.files import LOCK, MANIFEST, read_json_text, sha256, write_bytes
+from corom.files import LOCK, MANIFEST, read_json_text, write_bytes
 from corom.index.collection import Collection
 from corom.index.columns import read_columns
 from corom.index.segments import open_segment, read_array
@@ -102,11 +102,6 @@ def open_collection(folder: Path, manifest: Manifest) -> Collection:
         settled=manifest.complete,
         **arrays,
     )
-
-
-def file_entry(path: Path) -> dict[str, Any]:
-    """Return the size and SHA-256 of a finished file, as the manifest holds them."""
-    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def sweep(folder: Path, manifest: Manifest | None) -> None:

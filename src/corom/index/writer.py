@@ -17,13 +17,12 @@ from typing import Self
 import numpy as np
 
 from corom.errors import ArtifactError, InputError
-from corom.files import MANIFEST, check_manifest, writer_lock
+from corom.files import MANIFEST, check_manifest, file_entry, writer_lock
 from corom.index.collection import Collection
 from corom.index.columns import write_columns
 from corom.index.folder import (
     Manifest,
     commit,
-    file_entry,
     holds_only_leftovers,
     numbered_files,
     open_collection,

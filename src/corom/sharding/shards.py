@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from corom.errors import ArtifactError, InputError
 from corom.extras import need
-from corom.files import read_json, sha256, write_bytes, write_json
+from corom.files import file_entry, read_json, write_bytes, write_json
 from corom.index.segments import check_vectors, quantized
 from corom.sharding.plan import ShardTask
 from corom.sharding.spec import ShardSpec
@@ -64,12 +64,9 @@ def write_shard(
         rows=len(ids),
         truncated=truncated,
         tokens=tokens,
-        files={
-            name: {"bytes": len(data), "sha256": sha256(folder / name)}
-            for name, data in files.items()
-        },
+        files={name: file_entry(folder / name) for name in files},
     )
-    write_json(folder / receipt_name(task.number), receipt._asdict())
+    write_json(_receipt_file(folder, task), receipt._asdict())
     return receipt
 
 
@@ -85,9 +82,8 @@ def read_shard(folder: Path, names: Sequence[str], *, dim: int) -> tuple[list[st
     return ids, _restored(stored, scales)
 
 
-def receipt_name(number: int) -> str:
-    """Return the name of a shard's receipt."""
-    return f"receipt-{number:06d}.json"
+def _receipt_file(folder: Path, task: ShardTask) -> Path:
+    return folder / f"receipt-{task.number:06d}.json"
 
 
 def read_receipt(folder: Path, task: ShardTask) -> Receipt | None:
@@ -95,18 +91,10 @@ def read_receipt(folder: Path, task: ShardTask) -> Receipt | None:
 
     Every file is read to compare its checksum (about 1 s per GB): a damaged shard is encoded again.
     """
-    path = folder / receipt_name(task.number)
-    if not path.is_file():
-        return None
     try:
-        receipt = Receipt(**read_json(path))
-        entries = receipt.files.items()
-        whole = all(
-            (folder / name).stat().st_size == entry["bytes"]
-            and sha256(folder / name) == entry["sha256"]
-            for name, entry in entries
-        )
-    except (ArtifactError, TypeError, KeyError, AttributeError, FileNotFoundError):
+        receipt = Receipt(**read_json(_receipt_file(folder, task)))
+        whole = all(file_entry(folder / name) == entry for name, entry in receipt.files.items())
+    except (ArtifactError, TypeError, AttributeError, FileNotFoundError):
         return None
     return receipt if whole and receipt.digest == task.digest else None
 
