@@ -69,17 +69,13 @@ def matching(
 
     Raises InputError for a column that is not kept.
     """
-    require_kept(where := list(where), names)
-    rows = [_rows(each, columns[names.index(each.column)]) for each in where]
-    found: NDArray[np.bool_] = np.logical_and.reduce(rows)
-    return found
-
-
-def require_kept(where: Iterable[Where], names: Sequence[str]) -> None:
-    """Raise InputError unless every filter is by one of the columns called `names`."""
+    where = list(where)
     if not {each.column for each in where} <= set(names):
         kept = f"it keeps {', '.join(names)}" if names else "make one with --keep COLUMN"
         raise InputError(f"a filter is by a column that the index does not keep; {kept}")
+    rows = [_rows(each, columns[names.index(each.column)]) for each in where]
+    found: NDArray[np.bool_] = np.logical_and.reduce(rows)
+    return found
 
 
 def _rows(where: Where, column: Column) -> NDArray[np.bool_]:
