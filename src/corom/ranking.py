@@ -48,7 +48,7 @@ def id_key(id_: str) -> IdKey:
 def order_ids(ids: Sequence[str]) -> NDArray[np.int64]:
     """Return the positions of `ids` in ascending order of id; refuse an id that occurs twice."""
     if len(set(ids)) < len(ids):
-        raise InputError(f"id {_first_repeated(ids)!r} occurs twice; ids must be unique")
+        raise occurs_twice(_first_repeated(ids))
     keys = [id_key(id_) for id_ in ids]
     return np.array(sorted(range(len(ids)), key=keys.__getitem__), dtype=np.int64)
 
@@ -192,6 +192,11 @@ def _fuse(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, list[H
 def _check_k(k: int | None) -> None:
     if k is not None:
         require_whole("k", k)
+
+
+def occurs_twice(id_: str) -> InputError:
+    """Return what is wrong with ids of which this is one more than once."""
+    return InputError(f"id {id_!r} occurs twice; ids must be unique")
 
 
 def _first_repeated(ids: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from corom.index.columns import Column, columns_of
 from corom.index.segments import Segment
 from corom.index.spec import IndexSpec
 from corom.index.where import Where, matching
-from corom.ranking import id_key, order_encoded_ids
+from corom.ranking import id_key, occurs_twice, order_encoded_ids
 from corom.records import Passage
 
 MAX_ROWS = 2**32 - 1
@@ -182,8 +182,7 @@ class Collection:
         order = order_encoded_ids(ids)
         living = ids[order[self.alive[order]]]
         if (repeated := np.flatnonzero(living[1:] == living[:-1])).size:
-            id_ = bytes(living[repeated[0]]).decode()
-            raise InputError(f"id {id_!r} occurs twice; ids must be unique")
+            raise occurs_twice(bytes(living[repeated[0]]).decode())
         # Other threads may be here: nobody must see an array that is not filled yet.
         if (order[1:] < order[:-1]).any():
             ranks = np.empty(len(order), np.uint32)

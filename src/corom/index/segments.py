@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from corom.errors import InputError
 from corom.files import atomic_write
 from corom.index.spec import IndexSpec
+from corom.ranking import occurs_twice
 from corom.records import Passage
 from corom.text import clean
 from corom.vectors import Vectors
@@ -89,7 +90,7 @@ def encode_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
         if not isinstance(id_, str) or "\0" in id_ or clean(id_) != id_:
             raise InputError(f"id {id_!r} must be text without NUL or lone surrogates")
         if id_ in seen:
-            raise InputError(f"id {id_!r} occurs twice; ids must be unique")
+            raise occurs_twice(id_)
         seen.add(id_)
     return np.array([id_.encode() for id_ in ids], dtype=np.bytes_)
 

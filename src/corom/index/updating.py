@@ -24,6 +24,7 @@ from corom.index.building import append_parts, check_makers
 from corom.index.parts import parts_of
 from corom.index.spec import IndexSpec
 from corom.index.writer import open_writer, require_spec
+from corom.ranking import occurs_twice
 from corom.records import Passage
 from corom.splitting import Splitter, document_of
 from corom.text import clean
@@ -76,7 +77,7 @@ def update_index(
         for id_, text in _texts(read_parts, text_id):
             if not held.meets(id_, text):
                 if id_ in new:
-                    raise _occurs_twice(id_)
+                    raise occurs_twice(id_)
                 new.add(id_)
                 parts += len(text)
         if not corpus.passages:
@@ -124,7 +125,7 @@ class _Held:
             return False
         number = self._order[place]
         if self._met[number]:
-            raise _occurs_twice(id_)
+            raise occurs_twice(id_)
         self._met[number] = True
         return True
 
@@ -140,7 +141,7 @@ class _Held:
             if not met:
                 gone[id_] = [part.id for part in text]
             elif id_ in new:
-                raise _occurs_twice(id_)
+                raise occurs_twice(id_)
         return gone
 
 
@@ -154,12 +155,8 @@ def _texts(
     for id_, group in groupby(parts, key=lambda part: text_id(part.id)):
         text = list(group)
         if len({part.id for part in text}) < len(text):
-            raise _occurs_twice(id_)
+            raise occurs_twice(id_)
         yield id_, text
-
-
-def _occurs_twice(id_: str) -> InputError:
-    return InputError(f"id {id_!r} occurs twice; ids must be unique")
 
 
 def _digest(text: list[Passage]) -> int:
