@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from copy import copy
-from typing import Literal, NamedTuple, Self, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 from corom import bundled
 from corom.encoder import Encoder
 from corom.errors import InputError
-from corom.index import BM25Index, VectorIndex, Where
+from corom.index import BM25Index, VectorIndex
 from corom.records import Passage
 from corom.search import Fusion, QueryEncoder, Searcher
 from corom.vectors import Vectors
@@ -36,35 +34,22 @@ class Collection:
         self, name: str, *, vectors: VectorIndex | None = None, words: BM25Index | None = None
     ) -> None:
         """Raises InputError if there is no index, or two of which one has ids the other lacks."""
+        first = words if vectors is None else vectors
+        if first is None:
+            raise InputError("a collection needs an index")
+        self.name, self.vectors, self.words, self._first = name, vectors, words, first
+        self.modes: tuple[Mode, ...] = ("bm25",) if vectors is None else ("dense",)
         if vectors is not None and words is not None:
             _require_same_ids(vectors, words)
-        self.name, self.vectors, self.words = name, vectors, words
-        there: dict[Mode, bool] = {"dense": vectors is not None, "bm25": words is not None}
-        there["both"] = all(there.values())
-        self.modes = tuple(mode for mode, is_there in there.items() if is_there)
-        if not self.modes:
-            raise InputError("a collection needs an index")
+            self.modes = ("dense", "bm25", "both")
 
     @property
     def holds_parts(self) -> bool:
         """Whether texts were cut into parts when the index was made."""
-        index = self.vectors if self.vectors is not None else self.words
-        return index is not None and index.spec.part_tokens > 0
+        return self._first.spec.part_tokens > 0
 
     def __len__(self) -> int:
-        return next(len(index) for index in (self.vectors, self.words) if index is not None)
-
-    def only(self, where: Sequence[Where], mode: Mode) -> Self:
-        """Return the passages that match every filter, to be searched by `mode`.
-
-        Raises InputError for a column that an index of this mode does not keep.
-        """
-        found = copy(self)
-        if self.vectors is not None and mode != "bm25":
-            found.vectors = self.vectors.only(where)
-        if self.words is not None and mode != "dense":
-            found.words = self.words.only(where)
-        return found
+        return len(self._first)
 
     def searcher(
         self, mode: Mode, *, encoder: QueryEncoder, fusion: Fusion | None = None

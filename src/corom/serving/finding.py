@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,10 +14,10 @@ from corom.errors import InputError
 from corom.highlight import MAX_SENTENCES, sentences, snippet
 from corom.index import Where
 from corom.records import Hit, Passage
-from corom.search import FoundPassage, Fusion
+from corom.search import FoundPassage, Fusion, Searcher
 from corom.serving.collection import Collection
 from corom.serving.errors import ApiError
-from corom.serving.own_schemas import Marks, SearchRequest
+from corom.serving.own_schemas import Bounds, Marks, SearchRequest, Values
 from corom.serving.service import Known, Second, Service
 from corom.vectors import Vectors
 
@@ -45,15 +46,16 @@ async def find(
     """
     if body.weight is not None and body.mode != "both":
         raise ApiError(400, "weight belongs to mode both", code="invalid_value", param="weight")
+    known = Known(service)
+    fusion = None if body.weight is None else Fusion(vectors=body.weight)
+    searcher = collection.searcher(body.mode, encoder=known, fusion=fusion)
     if body.where:
-        collection = await asyncio.to_thread(_filtered, collection, body)
+        searcher = await asyncio.to_thread(_filtered, searcher, body.where)
     once = collection.holds_parts if body.by_document is None else body.by_document
     k = body.k if second is None else max(body.k, second.rules.depth)
     queries = [] if body.mode == "bm25" else [body.query]
     encoded = await service.embed(request, queries=queries)
-    fusion = None if body.weight is None else Fusion(vectors=body.weight)
-    known = Known(service, encoded.vectors)
-    searcher = collection.searcher(body.mode, encoder=known, fusion=fusion)
+    known.vectors = encoded.vectors
     [passages] = await asyncio.to_thread(searcher.search, [body.query], k, by_document=once)
     if second is not None:
         passages = await _reordered(service, request, body.query, passages, second)
@@ -61,16 +63,15 @@ async def find(
     return Found(passages[: body.k], vector, truncated=bool(encoded.truncated))
 
 
-def _filtered(collection: Collection, body: SearchRequest) -> Collection:
-    """Return the passages that the request wants searched."""
+def _filtered(searcher: Searcher, where: Mapping[str, Values | Bounds]) -> Searcher:
+    """Return what searches the passages that the request wants searched."""
     try:
-        where = [
+        return searcher.only(
             Where(column=column, among=tuple(asked))
             if isinstance(asked, list)
             else Where(column=column, **asked.model_dump())
-            for column, asked in body.where.items()
-        ]
-        return collection.only(where, body.mode)
+            for column, asked in where.items()
+        )
     except InputError as error:
         raise ApiError(400, f"where: {error}", code="invalid_value", param="where") from None
 

@@ -129,9 +129,8 @@ class Service:
 
     def _warm(self, collection: Collection) -> None:
         """Search in every way, once; ArtifactError for an index of another model."""
-        nothing = Known(self, np.zeros((1, self.encoder.dim), np.float32))
         for mode in collection.modes:
-            collection.searcher(mode, encoder=nothing).search([_PROBE], 1)
+            collection.searcher(mode, encoder=Known(self)).search([_PROBE], 1)
 
     async def follow(self) -> None:
         """Open the collection again whenever it has changed in its folders, for ever.
@@ -239,11 +238,15 @@ class Service:
 
 
 class Known:
-    """Raw vectors of queries, where a `Searcher` expects what encodes them."""
+    """A query's raw vector, (1, dim), where a `Searcher` expects what encodes it.
 
-    def __init__(self, service: Service, vectors: Vectors) -> None:
-        self._service, self._vectors = service, vectors
+    It may be set later, when it has gone through the queue; until then it is zero.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self.fingerprint, self.dim = service.encoder.fingerprint, service.encoder.dim
+        self.vectors: Vectors = np.zeros((1, self.dim), np.float32)
 
     def encode_queries(
         self,
@@ -253,7 +256,7 @@ class Known:
         truncate_dim: int | None,
     ) -> Vectors:
         """Return the vectors as the index needs them."""
-        return self._service.finish(self._vectors, normalize=normalize, dimensions=truncate_dim)
+        return self._service.finish(self.vectors, normalize=normalize, dimensions=truncate_dim)
 
 
 def _seconds(work: Callable[[], object]) -> float:
