@@ -113,7 +113,7 @@ def test_offline_needs_no_connection_when_all_is_there(
     server.seen.clear()
     monkeypatch.setenv("COROM_OFFLINE", "1")
     download_dataset("small", tmp_path)
-    with pytest.raises(DownloadError, match="offline"):
+    with pytest.raises(DownloadError, match="COROM_OFFLINE forbids"):
         download_dataset("small", tmp_path / "other")
     assert server.seen == []
 

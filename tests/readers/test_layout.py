@@ -11,7 +11,7 @@ from corom.errors import FormatError, InputError
 from corom.readers import SkipReport, open_documents, open_passages, open_queries
 from corom.readers.layout import Layout
 from corom.records import Passage, Query
-from readers.tables import CANARY, written
+from readers.files import CANARY, written
 
 
 def test_fields_of_jsonl(tmp_path: Path) -> None:

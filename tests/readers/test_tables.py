@@ -14,7 +14,7 @@ from corom.readers import SkipReport, open_passages, open_queries
 from corom.readers.layout import Layout
 from corom.readers.lines import Encoding
 from corom.records import Passage, Query
-from readers.tables import CANARY, written
+from readers.files import CANARY, written
 
 
 def test_passages_as_a_spreadsheet_writes_them(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables for spreadsheets."""
+"""Lines, and tables for spreadsheets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from corom.readers.writing import write_sheet
+from corom.errors import InputError
+from corom.readers.writing import write_lines, write_sheet
+from readers.files import ENDINGS, lines
 
 
 def test_what_excel_reads(tmp_path: Path) -> None:
@@ -45,3 +47,32 @@ def test_rows_that_fail_leave_what_was_there(tmp_path: Path) -> None:
         write_sheet(path, ("id",), rows())
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_written_lines_read_back_and_are_the_same_bytes_twice(tmp_path: Path, ending: str) -> None:
+    paths = [tmp_path / f"{number}.tsv{ending}" for number in (1, 2)]
+    for path in paths:
+        write_lines(path, ["头痛\t1", "", "咳嗽"])
+    assert [line for _, _, line in lines(paths[0])] == ["头痛\t1", "", "咳嗽"]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    write_lines(path, ["old"])
+
+    def failing() -> object:
+        yield "new"
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_lines(path, failing())
+    assert [line for _, _, line in lines(path)] == ["old"]
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_zip_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="zip"):
+        write_lines(tmp_path / "a.zip", [])

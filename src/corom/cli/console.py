@@ -44,7 +44,7 @@ def check_table(out: Path, source: str) -> None:
 
 def is_sheet(out: Path) -> bool:
     """Whether a table is to be a .csv for spreadsheets and not a .tsv."""
-    from corom.readers.lines import plain_name
+    from corom.readers.compression import plain_name
 
     name = plain_name(out.name).lower()
     if name.endswith(".xlsx"):

@@ -72,8 +72,8 @@ def command(
     parts are called ID#1, ID#2 and so on. corom search --by-document finds each text once.
     """
     from corom.readers import Layout
+    from corom.readers.compression import plain_name
     from corom.readers.documents import other_files
-    from corom.readers.lines import plain_name
     from corom.splitting import Splitter, write_parts
 
     if not plain_name(out.name).endswith(".jsonl"):

@@ -15,8 +15,8 @@ from corom.evaluation.dense import Dense
 from corom.evaluation.evaluate import check_names
 from corom.evaluation.kept import Describing
 from corom.readers import Pair, read_pairs
+from corom.readers.compression import plain_name
 from corom.readers.dataset import checksum
-from corom.readers.lines import plain_name
 from corom.vectors import cosines
 
 PAIR_MEASURES = ("AUC", "Spearman")

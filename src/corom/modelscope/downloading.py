@@ -13,7 +13,7 @@ from corom.environment import modelscope_data_cache, offline_variable
 from corom.errors import DownloadError, InputError
 from corom.extras import need
 from corom.hubs import REPOSITORY, answer_of_modelscope, check_revision, downloaded
-from corom.readers.lines import COMPRESSIONS, plain_name
+from corom.readers.compression import COMPRESSIONS, plain_name
 
 _PAGE = 100
 

@@ -15,8 +15,9 @@ from corom.checks import require_one_of
 from corom.errors import InputError
 from corom.modelscope.downloading import from_hugging_face, from_modelscope
 from corom.readers import Group, open_dataset
+from corom.readers.compression import plain_name
 from corom.readers.fields import json_object
-from corom.readers.lines import plain_name, read_records
+from corom.readers.lines import read_records
 from corom.training.inputs import groups_of_folder
 
 Row: TypeAlias = dict[str, Any]

@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from corom.errors import FormatError, InputError
 from corom.files import sha256
-from corom.readers.lines import SkipReport, plain_name
+from corom.readers.compression import plain_name
+from corom.readers.lines import SkipReport
 from corom.records import Passage, Qrel, Query
 
 T = TypeVar("T")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corom.errors import InputError
+from corom.readers.compression import plain_name
 from corom.readers.fields import require_text
 from corom.readers.lines import (
     BOM,
@@ -15,7 +16,6 @@ from corom.readers.lines import (
     SkipReport,
     decoded,
     open_text,
-    plain_name,
     read_each,
 )
 from corom.records import Passage

@@ -8,31 +8,24 @@ how the file is read.
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
-import lzma
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias, TypeVar, cast, get_args
+from typing import IO, Literal, TypeAlias, TypeVar, cast, get_args
 
 from corom.errors import FormatError, InputError
-from corom.extras import need
+from corom.readers.compression import CHUNK, file_of, open_bytes
 
 Encoding: TypeAlias = Literal["utf-8", "gb18030"]
 """Of a file of texts; gb18030 holds GBK and GB2312. In both a line feed is a byte of its own."""
 
-COMPRESSIONS = (".gz", ".xz", ".zst", ".zip")
 TO_UTF8 = "convert the file to UTF-8, one in GBK by iconv -f gb18030 -t utf-8"
 _FIRST = 10
-_CHUNK = 1 << 16
 BOM = b"\xef\xbb\xbf"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 T = TypeVar("T")
 Raw = TypeVar("Raw")
@@ -82,30 +75,6 @@ class SkipReport:
         return f"{left_out} left out ({reasons}); the first: {self.first[0]}"
 
 
-def plain_name(name: str) -> str:
-    """Return a file's name without the ending of its compression."""
-    return next((name.removesuffix(end) for end in COMPRESSIONS if name.endswith(end)), name)
-
-
-@contextmanager
-def open_bytes(path: Path | str) -> Iterator[IO[bytes]]:
-    """Yield the uncompressed bytes of a file: plain, .gz, .xz, .zst or a .zip that holds one file.
-
-    Raises InputError when there is no such file, FormatError when it is broken or cut short.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; check the path")
-    try:
-        with path.open("rb") as raw, decompressed(raw, path.suffix.lower()) as file:
-            yield file
-    except BROKEN as error:
-        raise FormatError(
-            f"cannot be read ({type(error).__name__}: {error}); check it or fetch it again",
-            path=path,
-        ) from error
-
-
 @contextmanager
 def open_text(path: Path | str, encoding: Encoding | None = None) -> Iterator[IO[bytes]]:
     """Yield the uncompressed bytes of a file of text; one that begins as UTF-16 is in `encoding`.
@@ -120,7 +89,7 @@ def open_text(path: Path | str, encoding: Encoding | None = None) -> Iterator[IO
         # No text in UTF-8 or GB18030 begins so.
         if cast("io.BufferedReader", file).peek(2)[:2] in _UTF16:
             blocks = _from_utf16(file, encoding or "utf-8")
-            yield io.BufferedReader(_BlockFile(blocks), _CHUNK)
+            yield file_of(blocks)
         else:
             yield file
 
@@ -128,84 +97,11 @@ def open_text(path: Path | str, encoding: Encoding | None = None) -> Iterator[IO
 def _from_utf16(file: IO[bytes], encoding: Encoding) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder("utf-16")()
     try:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(CHUNK):
             yield decoder.decode(chunk).encode(encoding)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         raise OSError("it begins as UTF-16 and is not") from None
-
-
-@contextmanager
-def decompressed(raw: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
-    """Yield what a file holds, uncompressed as the ending of its name says."""
-    if ending == ".zip":
-        with zipfile.ZipFile(raw) as archive, archive.open(_only_member(archive)) as member:
-            yield member
-    elif ending == ".gz":
-        if not raw.read(1):  # gzip would take it for a file of nothing
-            raise EOFError("it is empty")
-        raw.seek(0)
-        with gzip.open(raw) as file:
-            yield cast("IO[bytes]", file)
-    elif ending == ".xz":
-        with lzma.open(raw) as file:
-            yield cast("IO[bytes]", file)
-    elif ending == ".zst":
-        yield io.BufferedReader(_BlockFile(_zstd_blocks(raw)), _CHUNK)
-    else:
-        yield raw
-
-
-def _only_member(archive: zipfile.ZipFile) -> str:
-    names = [
-        name
-        for name in archive.namelist()
-        if not name.endswith("/") and not name.startswith("__MACOSX/")
-    ]
-    if len(names) != 1:
-        raise zipfile.BadZipFile(f"it holds {len(names)} files instead of one")
-    if archive.getinfo(names[0]).flag_bits & 1:
-        raise zipfile.BadZipFile("it is encrypted")
-    return names[0]
-
-
-def _zstd_blocks(raw: IO[bytes]) -> Iterator[bytes]:
-    # zstandard's own stream reader takes a file that was cut short for a whole one.
-    zstandard = need("zstandard", extra="data")
-    frame, size = None, 0
-    while chunk := raw.read(_CHUNK):
-        size += len(chunk)
-        while chunk:
-            frame = frame or zstandard.ZstdDecompressor().decompressobj()
-            try:
-                yield frame.decompress(chunk)
-            except zstandard.ZstdError as error:
-                raise OSError(str(error)) from None
-            chunk, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
-    if frame is not None or not size:
-        raise EOFError("it ends inside a frame" if size else "it is empty")
-
-
-class _BlockFile(io.RawIOBase):
-    """The bytes of an iterator of blocks as a file."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks = blocks
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the signature of io
-        while not self._rest:
-            block = next(self._blocks, None)
-            if block is None:
-                return 0
-            self._rest = memoryview(block)
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
 
 
 def numbered_lines(

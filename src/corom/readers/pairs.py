@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corom.errors import InputError
+from corom.readers.compression import plain_name
 from corom.readers.fields import (
     JsonObject,
     json_object,
@@ -23,7 +24,7 @@ from corom.readers.fields import (
     split_columns,
     text_field,
 )
-from corom.readers.lines import BadRecordError, SkipReport, plain_name, read_records
+from corom.readers.lines import BadRecordError, SkipReport, read_records
 from corom.readers.writing import write_lines
 
 # What sentence-transformers, FlagEmbedding and others call them: not to be passed over in silence.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from corom.errors import FormatError, InputError
 from corom.readers.cmedqa import recognise_cmedqa
+from corom.readers.compression import plain_name
 from corom.readers.dataset import Dataset, Folder, list_folder
 from corom.readers.fields import require_text
 from corom.readers.groups import recognise_groups
@@ -18,7 +19,6 @@ from corom.readers.lines import (
     SkipReport,
     decoded,
     numbered_lines,
-    plain_name,
     read_each,
 )
 from corom.readers.tables import read_passages_table, read_queries_table

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from corom.errors import FormatError
+from corom.readers.compression import plain_name
 from corom.readers.csv_rows import NumberedRow, csv_rows
 from corom.readers.jsonl import passage_of_record, query_of_record
 from corom.readers.layout import FIXED, PASSAGE, QUERY, Layout, Names, find_columns
-from corom.readers.lines import BadRecordError, SkipReport, plain_name, read_each, undecodable
+from corom.readers.lines import BadRecordError, SkipReport, read_each, undecodable
 from corom.readers.xlsx_rows import xlsx_rows
 from corom.records import Passage, Query
 

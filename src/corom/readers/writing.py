@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import lzma
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
 
 from corom.errors import InputError
-from corom.extras import need
 from corom.files import atomic_write
+from corom.readers.compression import compressed
 
 _FORMULA = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")
 """A cell that begins so is a formula to a spreadsheet; of full width in East Asian ones."""
@@ -26,7 +22,7 @@ def write_lines(path: Path | str, lines: Iterable[str]) -> None:
     path = Path(path)
     if path.suffix == ".zip":
         raise InputError(f"{path} cannot be written as .zip; name it .gz, .xz or .zst")
-    with atomic_write(path) as raw, _compressed(path, raw) as file:
+    with atomic_write(path) as raw, compressed(raw, path.suffix) as file:
         for line in lines:
             file.write(line.encode("utf-8"))
             file.write(b"\n")
@@ -65,20 +61,3 @@ def table_cell(text: str) -> str:
     if any(mark in text for mark in "\t\n\r"):
         raise InputError(f"{text!r} cannot stand in a table: it holds a tab or a line break")
     return text
-
-
-@contextmanager
-def _compressed(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
-    if path.suffix == ".gz":
-        # No name and no time in the header: they would make equal contents unequal files.
-        with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
-            yield cast("IO[bytes]", file)
-    elif path.suffix == ".xz":
-        with lzma.open(raw, "wb") as file:
-            yield cast("IO[bytes]", file)
-    elif path.suffix == ".zst":
-        compressor = need("zstandard", extra="data").ZstdCompressor()
-        with compressor.stream_writer(raw, closefd=False) as file:
-            yield file
-    else:
-        yield raw

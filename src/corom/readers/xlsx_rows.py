@@ -12,8 +12,8 @@ from xml.etree.ElementTree import ParseError
 
 from corom.errors import FormatError
 from corom.extras import need
+from corom.readers.compression import open_bytes
 from corom.readers.csv_rows import NumberedRow
-from corom.readers.lines import open_bytes
 
 _BROKEN = (zipfile.BadZipFile, ParseError, KeyError, ValueError, IndexError, AttributeError)
 

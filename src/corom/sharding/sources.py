@@ -23,17 +23,10 @@ from typing import IO, Any, Literal, NamedTuple, TypeAlias
 from corom.errors import FormatError, InputError
 from corom.extras import need
 from corom.readers import open_dataset
+from corom.readers.compression import BROKEN, decompressed, open_bytes, plain_name
 from corom.readers.fields import json_object, require_text
 from corom.readers.jsonl import passage_of_record
-from corom.readers.lines import (
-    BROKEN,
-    BadRecordError,
-    decoded,
-    decompressed,
-    line_content,
-    open_bytes,
-    plain_name,
-)
+from corom.readers.lines import BadRecordError, decoded, line_content
 from corom.readers.tsv import passage_of_columns
 from corom.records import Passage
 

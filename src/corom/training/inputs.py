@@ -25,8 +25,9 @@ from corom.readers import (
     write_groups,
     write_pairs,
 )
+from corom.readers.compression import plain_name
 from corom.readers.fields import json_object
-from corom.readers.lines import BadRecordError, decoded, numbered_lines, plain_name
+from corom.readers.lines import BadRecordError, decoded, numbered_lines
 from corom.records import Passage
 from corom.training.plan import plain_source
 from corom.training.run_settings import ReadSettings

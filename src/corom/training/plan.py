@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corom.readers.lines import COMPRESSIONS, plain_name
+from corom.readers.compression import COMPRESSIONS, plain_name
 
 Keys = NDArray[np.int64]
 
