@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -109,6 +111,31 @@ def test_two_devices_share_the_batches(tiny_checkpoint):
     np.testing.assert_allclose(
         both.encode_queries(texts)[:100], embed(checkpoint, texts[:100]), atol=1e-4
     )
+
+
+def test_of_two_devices_one_at_a_time_hands_over_and_a_failure_ends_the_work(tiny_checkpoint):
+    pytest.importorskip("torch")
+    encoder = Encoder(tiny_checkpoint(), engine="torch", precision="fp32", device="cpu,cpu")
+    work = list(batches([np.full(8, 5, np.int32)] * 100, budget=8))
+    busy, seen = Lock(), []
+
+    def receive(batch, _vectors):
+        assert busy.acquire(blocking=False)
+        time.sleep(0.001)
+        seen.extend(batch.rows)
+        busy.release()
+
+    encoder.run(work, receive)
+    assert sorted(seen) == list(range(100))
+
+    def fail(batch, _vectors):
+        seen.extend(batch.rows)
+        raise RuntimeError("stop here")
+
+    seen.clear()
+    with pytest.raises(RuntimeError, match="stop here"):
+        encoder.run(work, fail)
+    assert len(seen) <= 2
 
 
 @pytest.mark.parametrize("threads", [2, 3])

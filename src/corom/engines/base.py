@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import Lock
 from typing import Literal, Protocol, TypeAlias
 from weakref import WeakSet
 
@@ -56,6 +57,24 @@ def encoded(
     work = batches(tokens, budget=engine.batch_tokens, longest=longest, packed=engine.packs)
     engine.run(list(work), receive)  # a list: the engine may choose by how long it is
     return vectors
+
+
+class SharedBatches:
+    """Batches that several threads take from, until one of them says that it is enough."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches, self._lock = iter(batches), Lock()
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        with self._lock:
+            return next(self._batches)
+
+    def stop(self) -> None:
+        """Let nobody take another one."""
+        self._batches = iter(())
 
 
 class Forked(Protocol):

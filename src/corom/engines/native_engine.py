@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from ctypes import CDLL, Structure, byref, c_size_t, c_void_p
 from functools import cache, cached_property
@@ -14,7 +14,7 @@ from weakref import finalize
 
 import numpy as np
 
-from corom.engines.base import renew_when_forked
+from corom.engines.base import SharedBatches, renew_when_forked
 from corom.engines.native_model import fits, pack, space
 from corom.engines.processor import available_threads, has_flag
 from corom.errors import CoromError, InputError
@@ -80,25 +80,6 @@ def drawback(shape: Shape | None = None) -> str | None:
 def _close(team: int, process: int) -> None:
     if process == os.getpid():  # a forked process has not the threads to wait for
         _library().corom_close(c_void_p(team))
-
-
-class _Source:
-    """Batches that several threads take from, and may be told to take no more."""
-
-    def __init__(self, batches: Iterable[Batch]) -> None:
-        self._batches: Iterator[Batch] = iter(batches)
-        self._lock = Lock()
-
-    def __iter__(self) -> Iterator[Batch]:
-        while (batch := self._next()) is not None:
-            yield batch
-
-    def _next(self) -> Batch | None:
-        with self._lock:
-            return next(self._batches, None)
-
-    def stop(self) -> None:
-        self._batches = iter(())
 
 
 class NativeEngine:
@@ -175,7 +156,7 @@ class NativeEngine:
     def _run_apart(
         self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]
     ) -> None:
-        source, turn = _Source(batches), Lock()
+        source, turn = SharedBatches(batches), Lock()
 
         def take(worker: int) -> None:
             try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from corom.engines.base import SharedBatches
 from corom.errors import InputError
 from corom.extras import need
 from corom.models.config import Pooling, Shape
@@ -65,36 +66,27 @@ class TorchEngine:
 
     def run(self, batches: Iterable[Batch], receive: Callable[[Batch, Vectors], None]) -> None:
         """Compute every batch and hand each to `receive` with its vectors, in any order."""
-        source = _Shared(iter(batches))
-        with ThreadPoolExecutor(len(self._devices)) as pool:
-            for work in [
-                pool.submit(self._drain, i, source, receive) for i in range(len(self._devices))
-            ]:
-                work.result()
+        source, turn = SharedBatches(batches), Lock()
 
-    def _drain(
-        self, number: int, source: _Shared, receive: Callable[[Batch, Vectors], None]
-    ) -> None:
+        def take(number: int) -> None:
+            try:
+                for batch in source:
+                    vectors = self._encode(batch, number)
+                    with turn:
+                        receive(batch, vectors)
+            finally:
+                source.stop()  # whatever happened here, nobody need go on
+
+        with ThreadPoolExecutor(len(self._models)) as pool:
+            list(pool.map(take, range(len(self._models))))  # a list: what failed is raised
+
+    def _encode(self, batch: Batch, number: int) -> Vectors:
         import torch
 
         model, device = self._models[number], self._devices[number]
         with torch.inference_mode():
-            for batch in source:
-                ids = torch.from_numpy(batch.ids).to(device, torch.int64)
-                lengths = torch.from_numpy(batch.lengths).to(device, torch.int64)
-                vectors = model.encode(ids, lengths, pooling=self._pooling, normalize=False)
-                receive(batch, vectors.float().cpu().numpy())
-
-
-class _Shared:
-    """An iterator several threads take from."""
-
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self._batches, self._lock = batches, Lock()
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        with self._lock:
-            return next(self._batches)
+            ids = torch.from_numpy(batch.ids).to(device, torch.int64)
+            lengths = torch.from_numpy(batch.lengths).to(device, torch.int64)
+            vectors = model.encode(ids, lengths, pooling=self._pooling, normalize=False)
+            found: Vectors = vectors.float().cpu().numpy()
+        return found
