@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+from corom.errors import ArtifactError
+from corom.files import writer_lock
+
+if TYPE_CHECKING:
+    from corom.training.frame import Finished
 
 DISEASES = ("糖尿病", "高血压", "头痛", "发热", "咳嗽", "出血", "心肺", "肝肾", "胃肠", "消化道")
 ASKED = ("吃什么药", "注意什么", "多久", "手术", "检查", "治疗")
@@ -100,6 +107,40 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+def losses(finished: Finished) -> list[float]:
+    """The losses that a run logged."""
+    return [line["loss"] for line in log_of(finished.model.parent) if "loss" in line]
+
+
+def enter_at_once(verb: Callable[[Any], Finished], settings: Any) -> None:
+    """Check that a run somebody is in is refused, and that a finished one is only read."""
+    folder = Path(settings.output)
+    folder.mkdir()
+    with (
+        writer_lock(folder),
+        pytest.raises(ArtifactError, match="is being written by another process"),
+    ):
+        verb(settings)
+    finished = verb(settings)
+    with writer_lock(folder):
+        assert verb(settings) == finished
+
+
+APART = """
+import json, os, signal, sys
+import torch
+from corom import training
+from corom.training import settings
+from corom.training.tables import from_table
+torch.set_num_threads(1)
+kinds = {"train": "Train", "pretrain": "Pretrain", "train_reranker": "Reranker"}
+with open(sys.argv[1], encoding="utf-8") as file:
+    chosen = from_table(getattr(settings, kinds[sys.argv[2]] + "Settings"), json.load(file))
+def progress(now):
+    if getattr(now, "step", 0) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+getattr(training, sys.argv[2])(chosen, progress=progress)
+"""
 # A process that ends while gloo's threads still talk to the others aborts now and then.
 LEAVE = """
 import torch.distributed
@@ -134,5 +175,22 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
             timeout=400,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def run_apart(
+    run_python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> Callable[..., None]:
+    """Run a verb that trains in a process of its own (or several), to its end or to a kill."""
+
+    def run(
+        verb: Callable[..., Any], table: dict[str, Any], *, dies_after: int = -1, processes: int = 1
+    ) -> None:
+        path = tmp_path / "settings.json"
+        path.write_text(json.dumps(table), encoding="utf-8")
+        done = run_python(APART, str(path), verb.__name__, str(dies_after), processes=processes)
+        assert done.returncode == (-signal.SIGKILL if dies_after > 0 else 0), done.stderr[-3000:]
 
     return run

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,27 +20,11 @@ from corom.readers import open_dataset  # noqa: E402
 from corom.training.checkpoints import checkpoints  # noqa: E402
 from corom.training.finetune import train  # noqa: E402
 from corom.training.settings import TrainSettings  # noqa: E402
-from corom.training.tables import as_table, from_table  # noqa: E402
+from corom.training.tables import as_table, from_table, merged  # noqa: E402
 
-from .conftest import log_of  # noqa: E402
-from .entering import enter_at_once  # noqa: E402
+from .conftest import enter_at_once, log_of, losses  # noqa: E402
 
 pytestmark = pytest.mark.torch
-
-SCRIPT = """
-import json, os, signal, sys
-import torch
-from corom.training.finetune import train
-from corom.training.tables import from_table
-from corom.training.settings import TrainSettings
-torch.set_num_threads(1)
-with open(sys.argv[1]) as file:
-    settings = from_table(TrainSettings, json.load(file))
-def progress(now):
-    if getattr(now, "step", 0) == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-train(settings, progress=progress)
-"""
 
 
 @pytest.fixture
@@ -55,9 +38,8 @@ def table(tiny_checkpoint, tmp_path, pairs):
             "loss": {"temperature": 0.05},
             "run": {"device": "cpu", "precision": "fp32", "log_every": 1, "checkpoint_every": 2},
         }
-        for name, change in changes.items():
-            parts[name] = {**parts.get(name, {}), **change} if isinstance(change, dict) else change
-        return {"model": str(checkpoint.folder), "output": str(tmp_path / output), **parts}
+        places = {"model": str(checkpoint.folder), "output": str(tmp_path / output)}
+        return merged({**places, **parts}, changes)
 
     return make
 
@@ -65,10 +47,6 @@ def table(tiny_checkpoint, tmp_path, pairs):
 @pytest.fixture
 def settings(table):
     return lambda *args, **changes: from_table(TrainSettings, table(*args, **changes))
-
-
-def losses(finished):
-    return [line["loss"] for line in log_of(finished.model.parent) if "loss" in line]
 
 
 def weights(finished):
@@ -137,16 +115,13 @@ def test_gradient_caching_changes_nothing(settings, change):
             np.testing.assert_allclose(array, weights(plain)[name], atol=1e-5, err_msg=name)
 
 
-def test_after_a_kill_the_run_goes_on_as_if_nothing_had_been(settings, table, run_python, tmp_path):
+def test_after_a_kill_the_run_goes_on_as_if_nothing_had_been(settings, table, run_apart, tmp_path):
     options = {
         "optimizer": {"max_steps": 7, "chunk": 6},
         "data": {"fill": "random", "negatives": 3},
     }
     whole = train(settings("whole", **options))
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps(table("killed", **options)))
-    killed = run_python(SCRIPT, str(path), "5")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run_apart(train, table("killed", **options), dies_after=5)
     assert not (tmp_path / "killed" / "result.json").exists()
     assert [path.name for path in checkpoints(tmp_path / "killed")][-1] == "step-00000004"
     resumed = train(settings("killed", **options))
@@ -238,7 +213,7 @@ def test_kept_states_change_nothing(part, settings, table, tmp_path):
 
 
 @each_part
-def test_gradients_of_a_cut_batch_are_those_of_the_whole(part, settings, tmp_path):
+def test_gradients_of_a_cut_batch_are_those_of_the_whole(part, settings):
     options = {"run": {"dropout": 0.0}, "loss": {"base_weight": 0.5}}
     whole = train(settings("whole", **options, **only(part)))
     cut = train(settings("cut", **options, **only(part, chunk=3)))
@@ -246,12 +221,9 @@ def test_gradients_of_a_cut_batch_are_those_of_the_whole(part, settings, tmp_pat
 
 
 @each_part
-def test_the_end_goes_on_after_a_kill(part, settings, table, run_python, tmp_path):
+def test_the_end_goes_on_after_a_kill(part, settings, table, run_apart):
     whole = train(settings("whole", **only(part)))
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps(table("killed", **only(part))))
-    killed = run_python(SCRIPT, str(path), "5")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run_apart(train, table("killed", **only(part)), dies_after=5)
     resumed = train(settings("killed", **only(part)))
     assert log_of(resumed.model.parent) == log_of(whole.model.parent)
 
@@ -270,28 +242,22 @@ def test_the_end_needs_cls_pooling(part, settings, tiny_checkpoint):
 
 @pytest.mark.slow
 @each_part
-def test_two_processes_train_the_end_as_one(part, settings, table, run_python, tmp_path):
+def test_two_processes_train_the_end_as_one(part, settings, table, run_apart):
     options = {"run": {"dropout": 0.0}, **only(part)}
     single = train(settings("single", **options))
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps(table("double", **options)))
-    done = run_python(SCRIPT, str(path), "-1", processes=2)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_apart(train, table("double", **options), processes=2)
     assert losses(train(settings("double", **options))) == pytest.approx(losses(single), abs=1e-5)
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(settings, table, run_python, tmp_path, pairs):
+def test_two_processes_equal_one(settings, table, run_apart, pairs):
     options = {
         "run": {"dropout": 0.0},
         "optimizer": {"chunk": 3, "accumulate": 2, "max_steps": 3},
         "loss": {"both_directions": True, "matryoshka": [8], "base_weight": 0.5},
     }
     single = train(settings("single", **options))
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps(table("double", **options)))
-    done = run_python(SCRIPT, str(path), "-1", processes=2)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_apart(train, table("double", **options), processes=2)
     double = train(settings("double", **options))
     assert losses(double) == pytest.approx(losses(single), abs=1e-5)
     for name, array in weights(double).items():
@@ -453,7 +419,7 @@ def test_prefixes_that_are_asked_for_are_learned_with_and_stay(part, settings, t
     assert losses(found) == losses(asked) != losses(plain)
 
 
-def test_bad_rows_raise_with_their_line_or_are_counted(settings, pairs, tmp_path):
+def test_bad_rows_raise_with_their_line_or_are_counted(settings, pairs):
     good = pairs.read_text(encoding="utf-8").splitlines()
     bad = ['{"query": "头痛"}', "{broken", '{"query": "", "positive": "休息"}', good[0]]
     pairs.write_text("\n".join([good[0], *bad, *good[1:]]) + "\n", encoding="utf-8")
@@ -508,12 +474,10 @@ def test_topics_are_kept_and_fill_the_batches(table, settings, tmp_path):
     assert log_of(tmp_path / "with") != log_of(tmp_path / "without")
 
 
-def test_topics_resume_with_the_same_batches(settings, table, tmp_path, run_python):
+def test_topics_resume_with_the_same_batches(settings, table, run_apart, tmp_path):
     train(settings("whole", data={"topics": 4}))
-    file = tmp_path / "settings.json"
-    file.write_text(json.dumps(table("cut", data={"topics": 4})), encoding="utf-8")
-    assert run_python(SCRIPT, str(file), "3").returncode == -signal.SIGKILL
-    assert run_python(SCRIPT, str(file), "0").returncode == 0
+    run_apart(train, table("cut", data={"topics": 4}), dies_after=3)
+    run_apart(train, table("cut", data={"topics": 4}))
     assert log_of(tmp_path / "whole")[-1] == log_of(tmp_path / "cut")[-1]
 
 

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import json
 import math
 import shutil
-import signal
 
 import numpy as np
 import pytest
@@ -15,27 +13,11 @@ from corom.errors import InputError  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.training.pretraining import pretrain, span_contrast  # noqa: E402
 from corom.training.settings import PretrainSettings  # noqa: E402
-from corom.training.tables import from_table  # noqa: E402
+from corom.training.tables import from_table, merged  # noqa: E402
 
-from .conftest import log_of, texts  # noqa: E402
-from .entering import enter_at_once  # noqa: E402
+from .conftest import enter_at_once, log_of, losses, texts  # noqa: E402
 
 pytestmark = pytest.mark.torch
-
-SCRIPT = """
-import json, os, signal, sys
-import torch
-from corom.training.pretraining import pretrain
-from corom.training.tables import from_table
-from corom.training.settings import PretrainSettings
-torch.set_num_threads(1)
-with open(sys.argv[1]) as file:
-    settings = from_table(PretrainSettings, json.load(file))
-def progress(now):
-    if now.step == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-pretrain(settings, progress=progress)
-"""
 
 
 @pytest.fixture
@@ -46,7 +28,7 @@ def table(tiny_checkpoint, tmp_path):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def make(output="run", **changes):
-        table = {
+        parts = {
             "model": str(checkpoint.folder),
             "output": str(tmp_path / output),
             "texts": [str(path)],
@@ -55,10 +37,7 @@ def table(tiny_checkpoint, tmp_path):
             "optimizer": {"batch": 8, "epochs": 4, "max_steps": 6, "learning_rate": 1e-3},
             "run": {"device": "cpu", "precision": "fp32", "log_every": 1, "checkpoint_every": 2},
         }
-        for name, change in changes.items():
-            both = isinstance(change, dict) and name in table
-            table[name] = {**table[name], **change} if both else change
-        return table
+        return merged(parts, changes)
 
     return make
 
@@ -66,10 +45,6 @@ def table(tiny_checkpoint, tmp_path):
 @pytest.fixture
 def settings(table):
     return lambda *args, **changes: from_table(PretrainSettings, table(*args, **changes))
-
-
-def losses(finished):
-    return [line["loss"] for line in log_of(finished.model.parent) if "loss" in line]
 
 
 def test_pretraining_learns_and_exports_an_encoder(settings, dataset):
@@ -94,12 +69,9 @@ def test_chunks_change_nothing(settings):
     assert losses(cached) == pytest.approx(losses(plain), abs=1e-4)
 
 
-def test_after_a_kill_it_goes_on_as_if_nothing_had_been(settings, table, run_python, tmp_path):
+def test_after_a_kill_it_goes_on_as_if_nothing_had_been(settings, table, run_apart):
     whole = pretrain(settings("whole"))
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps(table("killed")))
-    killed = run_python(SCRIPT, str(path), "3")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run_apart(pretrain, table("killed"), dies_after=3)
     resumed = pretrain(settings("killed"))
     assert log_of(resumed.model.parent) == log_of(whole.model.parent)
     expected = load_checkpoint(whole.model).load_weights()
@@ -120,13 +92,10 @@ def test_a_kill_between_corpus_and_report_is_no_harm(settings):
     assert load_checkpoint(again.model).fingerprint
 
 
-def test_two_processes_equal_one_in_pretraining(settings, table, run_python, tmp_path):
+def test_two_processes_equal_one_in_pretraining(settings, table, run_apart):
     options = {"run": {"dropout": 0.0}, "optimizer": {"max_steps": 2}}
     single = pretrain(settings("single", **options))
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps(table("double", **options)))
-    done = run_python(SCRIPT, str(path), "-1", processes=2)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_apart(pretrain, table("double", **options), processes=2)
     double = pretrain(settings("double", **options))
     assert losses(double) == pytest.approx(losses(single), abs=1e-5)
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,27 +16,11 @@ from corom.models.checkpoint import load_checkpoint
 from corom.models.head import read_head
 from corom.training import train, train_reranker
 from corom.training.settings import RerankerSettings, TrainSettings
-from corom.training.tables import from_table
+from corom.training.tables import from_table, merged
 
-from .conftest import log_of, texts
-from .entering import enter_at_once
+from .conftest import enter_at_once, losses, texts
 
 pytestmark = pytest.mark.torch
-
-SCRIPT = """
-import json, os, signal, sys
-import torch
-from corom.training import train_reranker
-from corom.training.tables import from_table
-from corom.training.settings import RerankerSettings
-torch.set_num_threads(1)
-with open(sys.argv[1]) as file:
-    settings = from_table(RerankerSettings, json.load(file))
-def progress(now):
-    if now.step == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-train_reranker(settings, progress=progress)
-"""
 
 
 @pytest.fixture
@@ -52,9 +34,8 @@ def table(tiny_checkpoint, tmp_path, pairs):
             "optimizer": {"batch": 8, "max_steps": 6, "epochs": 5, "learning_rate": 1e-3},
             "run": {"device": "cpu", "precision": "fp32", "log_every": 1, "checkpoint_every": 2},
         }
-        for name, change in changes.items():
-            parts[name] = {**parts.get(name, {}), **change} if isinstance(change, dict) else change
-        return {"model": str(checkpoint.folder), "output": str(tmp_path / output), **parts}
+        places = {"model": str(checkpoint.folder), "output": str(tmp_path / output)}
+        return merged({**places, **parts}, changes)
 
     return make
 
@@ -62,10 +43,6 @@ def table(tiny_checkpoint, tmp_path, pairs):
 @pytest.fixture
 def settings(table):
     return lambda *args, **changes: from_table(RerankerSettings, table(*args, **changes))
-
-
-def losses(finished):
-    return [line["loss"] for line in log_of(finished.model.parent) if "loss" in line]
 
 
 def test_training_teaches_to_tell_the_answer_from_others(settings):
@@ -108,16 +85,13 @@ def test_rows_without_so_many_negatives_are_told_apart_from_empty_places(setting
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(settings, table, run_python, tmp_path):
+def test_two_processes_equal_one(settings, table, run_apart):
     options = {
         "run": {"dropout": 0.0},
         "optimizer": {"chunk": 3, "accumulate": 2, "max_steps": 3},
     }
     single = train_reranker(settings("single", **options))
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps(table("double", **options)), encoding="utf-8")
-    done = run_python(SCRIPT, str(path), "-1", processes=2)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_apart(train_reranker, table("double", **options), processes=2)
     double = train_reranker(settings("double", **options))
     assert losses(double) == pytest.approx(losses(single), abs=1e-5)
     # Only differences count: what shifts all scores has no gradient but rounding, and moves by it.
@@ -155,12 +129,9 @@ def test_no_encoder_goes_on_from_a_reranker(tiny_reranker, tmp_path):
         train(from_table(TrainSettings, {**table, "data": data}))
 
 
-def test_a_killed_run_goes_on_and_ends_alike(settings, table, tmp_path):
+def test_a_killed_run_goes_on_and_ends_alike(settings, table, run_apart):
     whole = train_reranker(settings())
-    path = tmp_path / "settings.json"
-    path.write_text(json.dumps(table("killed")), encoding="utf-8")
-    killed = subprocess.run([sys.executable, "-c", SCRIPT, str(path), "5"], check=False)
-    assert killed.returncode == -9
+    run_apart(train_reranker, table("killed"), dies_after=5)
     resumed = train_reranker(settings("killed"))
     one, other = (load_checkpoint(done.model) for done in (whole, resumed))
     for mine, theirs in zip(read_head(one), read_head(other), strict=True):
@@ -194,7 +165,7 @@ def test_rows_without_negatives_are_refused(settings, tmp_path):
         train_reranker(settings(data={"train": [str(path)]}))
 
 
-def test_the_command_line(table, tmp_path, capsys):
+def test_the_command_line(table, capsys, tmp_path):
     asked = table()
     toml = tmp_path / "reranker.toml"
     toml.write_text("max_length = 48\n[data]\nnegatives = 2\n", encoding="utf-8")
