@@ -11,7 +11,7 @@ from corom.errors import FormatError, InputError
 from corom.readers import SkipReport, open_documents, open_passages, open_queries
 from corom.readers.layout import Layout
 from corom.records import Passage, Query
-from readers.files import CANARY, written
+from readers.files import CANARY, workbook, written
 
 
 def test_fields_of_jsonl(tmp_path: Path) -> None:
@@ -71,11 +71,7 @@ class TestWithoutHeader:
     def table(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         if request.param == "csv":
             return written(tmp_path, "".join(f"{','.join(row)}\n" for row in self.ROWS))
-        book, path = pytest.importorskip("openpyxl").Workbook(), tmp_path / "a.xlsx"
-        for row in self.ROWS:
-            book.active.append(row)
-        book.save(path)
-        return path
+        return workbook(tmp_path, *self.ROWS)
 
     def test_no_row_is_lost(self, table: Path) -> None:
         expected = [Passage(id_, text) for id_, text, _ in self.ROWS]
@@ -99,10 +95,8 @@ class TestWithoutHeader:
             assert skips.counts == {reason: 1}
 
     def test_a_sheet_whose_first_row_ends_early(self, tmp_path: Path) -> None:
-        book, path = pytest.importorskip("openpyxl").Workbook(), tmp_path / "a.xlsx"
-        for row in (["a", "头痛"], ["b", "发热", "外科"], ["c", "咳嗽", None, "注"]):
-            book.active.append(row)
-        book.save(path)
+        rows = ["a", "头痛"], ["b", "发热", "外科"], ["c", "咳嗽", None, "注"]
+        path = workbook(tmp_path, *rows)
         read = open_passages(path, layout=Layout(header=False, text="2", title="3"))
         assert [(passage.text, passage.title) for passage in read] == [
             *(("头痛", ""), ("发热", "外科"), ("咳嗽", "")),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from corom.errors import FormatError, InputError
 from corom.readers import Pair, SkipReport, read_pairs, write_pairs
 from corom.readers.lines import BadRecordError
+from readers.files import VISIBLE, left_out
 
 PAIRS = [
     Pair("感冒怎么办", "多喝水。", "answer", "toyhom", ("少吃盐。", "早睡。")),
@@ -62,11 +63,7 @@ def test_bad_pairs(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     path = tmp_path / "a.jsonl"
     good = {"query": "头痛", "positive": "休息"}
     path.write_text(f"{json.dumps(good)}\n{json.dumps({**good, **change})}\n")
-    with pytest.raises(FormatError, match="line 2"):
-        list(read_pairs(path))
-    skips = SkipReport()
-    assert len(list(read_pairs(path, skips=skips))) == 1
-    assert skips.counts == {reason: 1}
+    assert len(left_out(read_pairs, path, line=2, reason=reason)) == 1
 
 
 def test_a_pair_may_be_refused_by_who_reads_it(tmp_path: Path) -> None:
@@ -83,18 +80,15 @@ def test_a_pair_may_be_refused_by_who_reads_it(tmp_path: Path) -> None:
     assert skips.counts == {"no label": 2}
 
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(str.strip)
-
-
 @given(
     st.lists(
         st.builds(
             Pair,
-            TEXT,
-            TEXT,
-            TEXT | st.just(""),
-            TEXT | st.just(""),
-            st.lists(TEXT, max_size=3).map(tuple),
+            VISIBLE,
+            VISIBLE,
+            VISIBLE | st.just(""),
+            VISIBLE | st.just(""),
+            st.lists(VISIBLE, max_size=3).map(tuple),
             st.none() | st.integers(-5, 5),
         ),
         max_size=4,

@@ -12,6 +12,7 @@ import pytest
 from corom.errors import FormatError, InputError
 from corom.readers import SkipReport, open_dataset, open_passages, open_queries
 from corom.records import Passage, Qrel, Query
+from readers.files import workbook
 
 
 def test_an_unknown_folder_is_told_what_was_seen_and_what_is_known(tmp_path: Path) -> None:
@@ -118,10 +119,7 @@ def test_endings_may_be_capitals(tmp_path: Path, name: str) -> None:
     data = lines.get(form, "头痛\n").encode()
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("GZ") else data)
     if form == "XLSX":
-        book = pytest.importorskip("openpyxl").Workbook()
-        for row in (("id", "text"), (1, "头痛")):
-            book.active.append(row)
-        book.save(tmp_path / name)
+        workbook(tmp_path, ("id", "text"), (1, "头痛")).rename(tmp_path / name)
     assert list(open_passages(tmp_path / name)) == [Passage("1", "头痛")]
     assert list(open_queries(tmp_path / name)) == [Query("1", "头痛")]
 

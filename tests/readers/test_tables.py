@@ -14,7 +14,7 @@ from corom.readers import SkipReport, open_passages, open_queries
 from corom.readers.layout import Layout
 from corom.readers.lines import Encoding
 from corom.records import Passage, Query
-from readers.files import CANARY, written
+from readers.files import CANARY, workbook, written
 
 
 def test_passages_as_a_spreadsheet_writes_them(tmp_path: Path) -> None:
@@ -104,13 +104,7 @@ def as_csv(folder: Path, *, separator: str = ",", encoding: str = "utf-8") -> Pa
 
 
 def as_xlsx(folder: Path) -> Path:
-    openpyxl = pytest.importorskip("openpyxl")
-    book, path = openpyxl.Workbook(), folder / "a.xlsx"
-    for row in (HEADER, *ROWS):
-        book.active.append([cell or None for cell in row])
-    book.create_sheet("another").append(["not read"])
-    book.save(path)
-    return path
+    return workbook(folder, *([cell or None for cell in row] for row in (HEADER, *ROWS)))
 
 
 @pytest.mark.parametrize("mark", ["sep=;", '"sep=;"'])
@@ -178,21 +172,23 @@ def test_what_cannot_be_found_is_told_without_a_word_of_the_table(
     if form == "csv":
         path = written(tmp_path, "".join(f"{a},{b}\n" for a, b in rows))
     else:
-        book, path = pytest.importorskip("openpyxl").Workbook(), tmp_path / "a.xlsx"
-        for row in rows:
-            book.active.append(row)
-        book.save(path)
+        path = workbook(tmp_path, *rows)
     with pytest.raises(FormatError, match=said) as caught:
         list(open_passages(path, layout=layout))
     assert CANARY not in str(caught.value)
 
 
 def test_only_the_first_sheet_is_read(tmp_path: Path) -> None:
-    book, path = pytest.importorskip("openpyxl").Workbook(), tmp_path / "a.xlsx"
+    path = workbook(tmp_path)
+    book = pytest.importorskip("openpyxl").load_workbook(path)
     book.create_sheet("second").append(["text"])
     book.save(path)
     with pytest.raises(FormatError, match="its first sheet holds no row"):
         list(open_passages(path))
+    book.worksheets[0].append(["text"])
+    book.worksheets[0].append(["头痛"])
+    book.save(path)
+    assert list(open_passages(path)) == [Passage("1", "头痛")]
 
 
 def test_more_cells_than_the_header_has_names(tmp_path: Path) -> None:

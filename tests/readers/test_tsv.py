@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corom.errors import FormatError, InputError
-from corom.readers import SkipReport, open_dataset, read_qrels
+from corom.readers import open_dataset, read_qrels
 from corom.readers.tsv import read_passages_tsv, read_queries_tsv
 from corom.records import Passage, Qrel, Query
+from readers.files import left_out
 
 CORPUS = "1\t感冒应当多喝水，注意休息。\n2\t高血压患者要少吃盐。\n30000001\t孕妇可以吃苹果。\n"
 
@@ -113,12 +114,8 @@ def test_parts_beside_the_whole_are_refused(tmp_path: Path) -> None:
 def test_bad_passages(tmp_path: Path, line: bytes, reason: str, message: str) -> None:
     path = tmp_path / "corpus.tsv"
     path.write_bytes(CORPUS.encode() + line + b"\n9\tx\n")
-    with pytest.raises(FormatError, match=f"line 4: .*{message}") as caught:
-        list(read_passages_tsv(path))
-    assert "头痛" not in str(caught.value)
-    skips = SkipReport()
-    assert [p.id for p in read_passages_tsv(path, skips=skips)] == ["1", "2", "30000001", "9"]
-    assert skips.counts == {reason: 1}
+    kept = left_out(read_passages_tsv, path, line=4, reason=reason, said=message)
+    assert [passage.id for passage in kept] == ["1", "2", "30000001", "9"]
     with pytest.raises(FormatError, match="line 4"):
         list(read_queries_tsv(path))
 
@@ -139,11 +136,8 @@ def test_bad_passages(tmp_path: Path, line: bytes, reason: str, message: str) ->
 def test_bad_qrels(tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "qrels.dev.tsv"
     path.write_text(f"1 0 1 1\n{line}\n2\t0\t1\t-1\n", encoding="utf-8")
-    with pytest.raises(FormatError, match="line 2"):
-        list(read_qrels(path))
-    skips = SkipReport()
-    assert list(read_qrels(path, skips=skips)) == [Qrel("1", "1", 1), Qrel("2", "1", -1)]
-    assert skips.counts == {reason: 1}
+    kept = left_out(read_qrels, path, line=2, reason=reason)
+    assert kept == [Qrel("1", "1", 1), Qrel("2", "1", -1)]
 
 
 def test_check_counts_what_does_not_fit(tmp_path: Path) -> None:
