@@ -172,7 +172,7 @@ def test_a_card_is_kept_and_one_is_made(tiny_checkpoint, tmp_path):
 def test_wrong_inputs_are_refused_and_leave_nothing(tiny_checkpoint, tmp_path):
     checkpoint, target = tiny_checkpoint(), tmp_path / "out"
     weights = checkpoint.load_weights()
-    with pytest.raises(InputError, match="dtype must be float32 or float16, not 'int8'"):
+    with pytest.raises(InputError, match="dtype 'int8' is none of float32, float16"):
         write(checkpoint, target, dtype="int8")
     lacking = {name: weights[name] for name in weights if name != "embeddings.LayerNorm.bias"}
     with pytest.raises(ArtifactError, match=r"lacks embeddings\.LayerNorm\.bias"):

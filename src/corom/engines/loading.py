@@ -30,11 +30,8 @@ def open_engine(
     device: str = "auto",
 ) -> Engine:
     """Return the engine that fits: see `Encoder.load` for what `auto` means."""
-    for option, value, known in (
-        ("engine", engine, get_args(EngineName)),
-        ("precision", precision, get_args(Precision)),
-    ):
-        require_one_of(option, value, known)
+    require_one_of("engine", engine, get_args(EngineName))
+    require_one_of("precision", precision, get_args(Precision))
     if threads is not None:
         require_whole("threads", threads)
     found = _open(checkpoint, engine=engine, precision=precision, threads=threads, device=device)
@@ -101,8 +98,7 @@ def _is_for_kernels(checkpoint: Checkpoint, precision: Precision) -> bool:
 def _open_native(checkpoint: Checkpoint, *, precision: Precision, threads: int | None) -> Engine:
     from corom.engines.native_engine import NativeEngine
 
-    if precision not in ("auto", "int8"):
-        raise InputError(f"precision {precision!r}: the native engine has int8 only")
+    require_one_of("the native engine's precision", precision, ("auto", "int8"))
     return NativeEngine(
         checkpoint.shape,
         _int8_weights(checkpoint, threads),

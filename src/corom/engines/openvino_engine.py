@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from corom.checks import require_one_of
 from corom.engines.base import Part
 from corom.engines.graph import GraphBuilder
 from corom.engines.processor import available_threads, has_bf16
 from corom.engines.quiet_openvino import ov
-from corom.errors import InputError
 from corom.models.config import Pooling, Shape
 from corom.models.int8 import Int8Weights, require_pooling
 from corom.models.weights import Weights
@@ -54,9 +54,7 @@ class OpenVinoEngine:
         threads: int | None = None,
         before: Part | None = None,
     ) -> None:
-        if precision not in (*_HINTS, "int8"):
-            known = ", ".join((*_HINTS, "int8"))
-            raise InputError(f"precision {precision!r}: the openvino engine has {known}")
+        require_one_of("the openvino engine's precision", precision, (*_HINTS, "int8"))
         self.precision, self.dim = precision, shape.hidden
         self.threads = threads or available_threads()
         self._sharing = self.threads <= _SHARING

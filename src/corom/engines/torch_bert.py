@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from corom.checks import require_one_of
 from corom.engines.base import LAYERS_OF
 from corom.engines.packing import Block, Packing, collect, pack, spread
 from corom.errors import ArtifactError, InputError
@@ -256,8 +257,7 @@ class TorchBert(nn.Module):  # type: ignore[misc]
 def _average(states: list[Tensor], packing: Packing, *, pooling: Pooling) -> Tensor:
     """Return the mean over each text's tokens; of two layers, of their mean (as ModelScope's)."""
     pairs = {"avg": (-1, -1), "avg_first_last": (1, -1), "avg_top2": (-2, -1)}
-    if pooling not in pairs:
-        raise InputError(f"pooling {pooling!r} is none of cls, {', '.join(pairs)}")
+    require_one_of("pooling", pooling, ("cls", *pairs))
     one, other = (states[layer].float() for layer in pairs[pooling])
     rows = one if pooling == "avg" else (one + other) / 2
     sums = rows.new_zeros(len(packing.lengths), rows.shape[1]).index_add(0, packing.owners, rows)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from corom.checks import require_one_of
 from corom.engines.base import SharedBatches
 from corom.errors import InputError
 from corom.extras import need
@@ -52,8 +53,7 @@ class TorchEngine:
         torch = need("torch", extra="torch")
         from corom.engines.torch_bert import TorchBert
 
-        if precision not in _DTYPES:
-            raise InputError(f"precision {precision!r}: the torch engine has {', '.join(_DTYPES)}")
+        require_one_of("the torch engine's precision", precision, _DTYPES)
         self.precision, self.dim, self._pooling = precision, shape.hidden, pooling
         self._devices = parse_devices(device)
         on_gpu = any(device.type == "cuda" for device in self._devices)

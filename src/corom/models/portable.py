@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
-from corom.errors import ArtifactError, InputError
+from corom.checks import require_one_of
+from corom.errors import ArtifactError
 from corom.files import atomic_folder, write_bytes, write_json
 from corom.models.config import Encoding, Shape
 from corom.models.dense import Dense
@@ -61,8 +62,7 @@ def write_portable(
     passage token types of their own: of a model that knows one type, write `with_one_type`.
     """
     target = Path(target)
-    if dtype not in ("float32", "float16"):
-        raise InputError(f"dtype must be float32 or float16, not {dtype!r}")
+    require_one_of("dtype", dtype, get_args(Dtype))
     tokenizer, encoding = json.loads(model.tokenizer_json), model.encoding
     _refuse_foreign(tokenizer, target)
     if model.dense and not is_expressible(encoding):
