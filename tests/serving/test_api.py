@@ -14,22 +14,9 @@ from pydantic_core import to_json
 
 from corom.serving import writing
 from corom.serving.service import model_name
+from serving.asking import post, refusal, refused
 
 TEXTS = ["头痛发热", "糖尿病吃什么药", "血" * 300]
-
-
-def post(client, path, **body):
-    answer = client.post(path, json=body)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def error(client, path, **body):
-    answer = client.post(path, json=body)
-    envelope = answer.json()
-    assert set(envelope) == {"error"}
-    assert set(envelope["error"]) == {"message", "type", "param", "code"}
-    return answer.status_code, envelope["error"]
 
 
 def test_openai_floats_are_the_encoders_vectors(client, encoder):
@@ -59,14 +46,16 @@ def test_dimensions_are_the_first(client, encoder):
     found = post(client, "/v1/embeddings", input=TEXTS[0], dimensions=8)
     truth = encoder.encode_passages(TEXTS[:1], truncate_dim=8)[0]
     assert np.abs(np.array(found["data"][0]["embedding"]) - truth).max() < 1e-5
-    assert error(client, "/v1/embeddings", input="头", dimensions=33)[0] == 400
+    assert refused(client, "/v1/embeddings", input="头", dimensions=33)[0] == 400
 
 
 def test_models(client):
     assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["tiny"]
     assert client.get("/v1/models/tiny").json()["object"] == "model"
     assert client.get("/v1/models/gpt").status_code == 404
-    assert error(client, "/v1/embeddings", input="头", model="gpt")[1]["code"] == "model_not_found"
+    assert (
+        refused(client, "/v1/embeddings", input="头", model="gpt")[1]["code"] == "model_not_found"
+    )
 
 
 def test_other_names(serve):
@@ -75,7 +64,9 @@ def test_other_names(serve):
     for name in ("clinic-v2", "text-embedding-3-small"):
         assert post(client, "/v1/embeddings", input="头", model=name)["model"] == "clinic-v2"
         assert client.get(f"/v1/models/{name}").json()["id"] == "clinic-v2"
-    assert error(client, "/v1/embeddings", input="头", model="tiny")[1]["code"] == "model_not_found"
+    assert (
+        refused(client, "/v1/embeddings", input="头", model="tiny")[1]["code"] == "model_not_found"
+    )
 
 
 def test_a_trained_model_is_called_as_its_run(tmp_path):
@@ -87,7 +78,7 @@ def test_a_trained_model_is_called_as_its_run(tmp_path):
 
 @pytest.mark.parametrize("ids", [[1, 2], [[1, 2], [3]], [True]])
 def test_token_ids_are_refused_with_the_way_out(client, ids):
-    status, told = error(client, "/v1/embeddings", input=ids)
+    status, told = refused(client, "/v1/embeddings", input=ids)
     assert status == 400
     assert "check_embedding_ctx_length=False" in told["message"]
 
@@ -111,7 +102,7 @@ def test_token_ids_are_refused_with_the_way_out(client, ids):
     ],
 )
 def test_wrong_requests_name_the_place(client, body, status, param):
-    found, told = error(client, "/v1/embeddings", **body)
+    found, told = refused(client, "/v1/embeddings", **body)
     assert (found, told["param"]) == (status, param)
     assert "好" not in told["message"]
 
@@ -123,8 +114,9 @@ def test_bodies_that_are_no_request(client, body):
     answer = client.post(
         "/v1/embeddings", content=body, headers={"content-type": "application/json"}
     )
-    assert answer.status_code in (400, 422)
-    assert answer.json()["error"]["message"]
+    status, told = refusal(answer)
+    assert status in (400, 422)
+    assert told["message"]
 
 
 def test_lone_surrogates_are_refused_and_nul_is_not(client):
@@ -135,9 +127,9 @@ def test_lone_surrogates_are_refused_and_nul_is_not(client):
 
 
 def test_unknown_routes_and_methods_get_the_envelope(client):
-    assert client.get("/v2").json()["error"]["code"] == "not_found"
+    assert refusal(client.get("/v2"))[1]["code"] == "not_found"
     answer = client.get("/v1/embeddings")
-    assert answer.json()["error"]["code"] == "method_not_allowed"
+    assert refusal(answer)[1]["code"] == "method_not_allowed"
     assert answer.headers["allow"] == "POST"
 
 
@@ -146,7 +138,7 @@ def test_tei_embed(client, encoder):
     assert np.abs(found - encoder.encode_passages(TEXTS, normalize=True)).max() < 1e-5
     raw = np.array(post(client, "/embed", inputs=TEXTS[0], normalize=False, prompt_name="query"))
     assert np.abs(raw - encoder.encode_queries(TEXTS[:1], normalize=False)).max() < 1e-5
-    status, told = error(client, "/embed", inputs=TEXTS, truncate=False)
+    status, told = refused(client, "/embed", inputs=TEXTS, truncate=False)
     assert (status, told["code"]) == (422, "too_long")
     assert "text 2 is over 128 tokens" in told["message"]
 
@@ -175,7 +167,7 @@ def test_a_text_that_is_too_long_is_told_by_its_place(client, texts, which):
         ("/rerank", {"query": query, "texts": texts, "truncate": False}),
         ("/similarity", {"inputs": inputs, "parameters": {"truncate": False}}),
     ):
-        status, told = error(client, path, **body)
+        status, told = refused(client, path, **body)
         assert (status, told["code"]) == (422, "too_long")
         assert told["message"].startswith(which)
 
@@ -216,7 +208,7 @@ def test_a_matrix_has_a_most(client):
         found = post(client, "/v1/similarity", **body, matrix=True)
         assert np.array(found["matrix"]).shape == (512, 512)
         body["sentences_to_compare"].append("血")
-        status, told = error(client, "/v1/similarity", **body, matrix=True)
+        status, told = refused(client, "/v1/similarity", **body, matrix=True)
         assert (status, told["param"]) == (422, "matrix")
         assert "at most 512 texts, not 513" in told["message"]
         assert len(post(client, "/v1/similarity", **body)["scores"]) == 512

@@ -25,6 +25,7 @@ from corom.records import Passage
 from corom.serving import service
 from corom.serving.collection import Collection
 from corom.serving.folders import Folders
+from serving.asking import post
 
 TEXTS = ["糖尿病饮食", "头痛发热", "咳嗽"]
 CORPUS = [Passage(str(number), text) for number, text in enumerate(TEXTS)]
@@ -51,9 +52,7 @@ def words(tmp_path: Path) -> Path:
 
 
 def ids(client: TestClient, mode: str = "dense") -> set[str]:
-    answer = client.post("/v1/search", json={"query": NEW.text, "mode": mode, "k": 9})
-    assert answer.status_code == 200, answer.text
-    return {hit["id"] for hit in answer.json()["hits"]}
+    return {hit["id"] for hit in post(client, "/v1/search", query=NEW.text, mode=mode, k=9)["hits"]}
 
 
 def passages(client: TestClient) -> int:

@@ -19,6 +19,7 @@ from corom.index import VectorIndex
 from corom.records import Passage
 from corom.serving.atlas import Atlas
 from corom.serving.collection import Collection, Sample
+from serving.asking import post, refusal
 
 
 def sample(vectors: np.ndarray) -> Sample:
@@ -60,12 +61,11 @@ def test_an_index_of_fewer_dimensions_has_a_place_for_a_query(
     texts = ["头痛", "糖尿病吃什么", "血压高"]
     client = serve(collection=collection(encoder, dim=8, texts=texts))
     assert len(client.get("/v1/map").json()["points"]) == 3
-    answer = client.post("/v1/map/place", json={"query": "头痛"})
-    assert answer.status_code == 200, answer.text
+    found = post(client, "/v1/map/place", query="头痛")
     expected = encoder.encode_queries(["头痛"], truncate_dim=8, normalize=True) @ (
         encoder.encode_passages(texts, truncate_dim=8, normalize=True).T
     )
-    scores = {near["row"]: near["score"] for near in answer.json()["near"]}
+    scores = {near["row"]: near["score"] for near in found["near"]}
     assert [scores[row] for row in range(3)] == pytest.approx(expected[0].tolist(), abs=1e-5)
 
 
@@ -76,8 +76,9 @@ def test_an_empty_index_has_no_map(serve: Callable[..., TestClient], encoder: En
         client.post("/v1/map/place", json={"query": "头痛"}),
         client.post("/v1/map/near", json={"row": 0}),
     ):
-        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_passages")
-    assert client.post("/v1/search", json={"query": "头痛"}).json()["hits"] == []
+        status, told = refusal(answer)
+        assert (status, told["code"]) == (404, "no_passages")
+    assert post(client, "/v1/search", query="头痛")["hits"] == []
 
 
 def test_a_map_that_failed_is_tried_again_and_holds_nothing(

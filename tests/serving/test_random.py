@@ -9,6 +9,8 @@ pytest.importorskip("fastapi", reason="the serve extra is not installed")
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving.asking import refusal
+
 NAMES = (
     *("input", "inputs", "query", "texts", "source_sentence", "sentences_to_compare", "sentences"),
     *("model", "dimensions", "encoding_format", "truncate", "k", "mode", "marks", "row", "score"),
@@ -43,7 +45,7 @@ def test_any_json_gets_a_proper_answer(client, route, body):
     answer = client.post(route, json=body)
     assert answer.status_code < 500
     if answer.status_code != 200:
-        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+        refusal(answer)
 
 
 def test_the_description_knows_the_errors_shape(client):

@@ -22,6 +22,7 @@ from corom.search import Searcher
 from corom.serving.collection import Collection, bundled_collection
 from corom.serving.server import Server
 from corom.serving.service import Service
+from serving.asking import post, refused
 
 QUERY = "头痛发热怎么办"
 TEXTS = ["糖尿病吃什么药", "头痛发热", "血" * 100, "头痛发热"]
@@ -42,18 +43,6 @@ def client(
     serve: Callable[..., TestClient], second: SecondPass, collection: Collection
 ) -> TestClient:
     return serve(collection=collection, second=second)
-
-
-def post(client: TestClient, path: str, **body: Any) -> Any:
-    answer = client.post(path, json=body)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def refused(client: TestClient, path: str, **body: Any) -> tuple[int, str, str]:
-    answer = client.post(path, json=body)
-    told = answer.json()["error"]
-    return answer.status_code, told["code"], told["message"]
 
 
 def test_alone_it_gives_its_own_order(
@@ -86,9 +75,9 @@ def test_both_scores_count_as_in_a_search(
 
 
 def test_a_pair_that_is_too_long_is_said_where_truncation_is_off(client: TestClient) -> None:
-    found = refused(client, "/rerank", query=QUERY, texts=TEXTS, truncate=False)
-    assert found[:2] == (422, "too_long")
-    assert "text 2 is over 64 tokens" in found[2]
+    status, told = refused(client, "/rerank", query=QUERY, texts=TEXTS, truncate=False)
+    assert (status, told["code"]) == (422, "too_long")
+    assert "text 2 is over 64 tokens" in told["message"]
 
 
 def test_v1_rerank_is_what_clients_of_jina_and_cohere_ask(client: TestClient) -> None:
@@ -166,7 +155,8 @@ def test_a_search_cannot_ask_for_what_is_not_there(
     serve: Callable[..., TestClient], collection: Collection
 ) -> None:
     client = serve(collection=collection)
-    assert refused(client, "/v1/search", query=QUERY, rerank=True)[:2] == (400, "no_reranker")
+    status, told = refused(client, "/v1/search", query=QUERY, rerank=True)
+    assert (status, told["code"]) == (400, "no_reranker")
     assert post(client, "/v1/search", query=QUERY)["reranked"] is False
     assert client.get("/v1/about").json()["reranker"] is None
 

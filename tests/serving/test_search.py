@@ -15,19 +15,13 @@ pytest.importorskip("tantivy", reason="the lexical extra is not installed")
 from fastapi.testclient import TestClient
 
 from corom.encoder import Encoder
-from corom.index import (
-    BM25Index,
-    BM25Options,
-    IndexSpec,
-    VectorIndex,
-    open_index,
-    open_writer,
-)
+from corom.index import BM25Index, BM25Options, IndexSpec, VectorIndex, open_index, open_writer
 from corom.records import Passage
 from corom.reranker import Reranker, SecondPass
 from corom.search import Fusion, Searcher
 from corom.serving import finding
 from corom.serving.collection import Collection
+from serving.asking import post, refused
 
 QUERY = "糖尿病吃什么药"
 PARTS = [
@@ -50,14 +44,12 @@ def collection(encoder: Encoder) -> Collection:
     return Collection("parts", vectors=vectors, words=words)
 
 
-def post(client: TestClient, **body: object) -> Any:
-    answer = client.post("/v1/search", json={"query": QUERY, **body})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+def search(client: TestClient, **body: object) -> Any:
+    return post(client, "/v1/search", **{"query": QUERY, **body})
 
 
 def ids(client: TestClient, **body: object) -> list[str]:
-    return [hit["id"] for hit in post(client, **body)["hits"]]
+    return [hit["id"] for hit in search(client, **body)["hits"]]
 
 
 @pytest.mark.parametrize("k", [2, 10])
@@ -101,7 +93,7 @@ def test_both_are_those_of_a_searcher_with_a_fusion(
     asked = {"mode": "both", "k": k, **({} if weight is None else {"weight": weight})}
     for once in (False, True):
         truth = searcher.search([QUERY], k, by_document=once)[0]
-        found = post(client, **asked, by_document=once, marks=True)
+        found = search(client, **asked, by_document=once, marks=True)
         assert [hit["id"] for hit in found["hits"]] == [hit.id for hit in truth]
         scores = [hit["score"] for hit in found["hits"]]
         assert scores == pytest.approx([hit.score for hit in truth], abs=1e-4)
@@ -115,7 +107,7 @@ def test_a_query_cut_short_is_said_where_vectors_count(
 ) -> None:
     client = serve(collection=collection)
     for mode, cut in (("dense", True), ("both", True), ("bm25", False)):
-        assert post(client, query="糖" * 500, mode=mode)["truncated"] is cut
+        assert search(client, query="糖" * 500, mode=mode)["truncated"] is cut
 
 
 def test_both_need_both_and_a_weight_needs_them(
@@ -132,12 +124,8 @@ def test_both_need_both_and_a_weight_needs_them(
         (client, 422, {"mode": "both", "weight": -0.1}),
         (client, 422, {"mode": "both", "weight": "0.5"}),
     ):
-        answer = served.post("/v1/search", json={"query": QUERY, **body})
-        told = answer.json()["error"]
-        assert (answer.status_code, told["param"]) == (
-            status,
-            "mode" if served is words else "weight",
-        )
+        found, told = refused(served, "/v1/search", query=QUERY, **body)
+        assert (found, told["param"]) == (status, "mode" if served is words else "weight")
 
 
 def test_an_index_made_of_parts_is_searched_so(
@@ -187,8 +175,8 @@ def test_marks_are_made_off_the_event_loop(
     for name in real:
         monkeypatch.setattr(finding, name, watched(name))
     client = serve(collection=collection)
-    answer = client.post("/v1/search", json={"query": QUERY, "mode": mode, "marks": True, "k": 3})
-    assert all(hit["marks"]["words"] for hit in answer.json()["hits"])
+    found = search(client, mode=mode, marks=True, k=3)
+    assert all(hit["marks"]["words"] for hit in found["hits"])
     assert loops == [None] * (3 if mode == "bm25" else 6)
 
 
@@ -224,12 +212,12 @@ class TestWhere:
     def test_those_that_match(
         self, client: TestClient, mode: str, where: dict[str, Any], wanted: set[str]
     ) -> None:
-        answer = post(client, mode=mode, where=where)
+        answer = search(client, mode=mode, where=where)
         assert {hit["id"] for hit in answer["hits"]} == wanted
         assert answer["passages"] == 5
         for hit in answer["hits"]:
             assert hit["fields"] == self.KEPT[int(hit["id"]) - 1].fields
-        assert len(post(client, mode=mode, where=where, k=1)["hits"]) == min(1, len(wanted))
+        assert len(search(client, mode=mode, where=where, k=1)["hits"]) == min(1, len(wanted))
 
     @pytest.mark.parametrize(
         ("where", "status"),
@@ -247,9 +235,8 @@ class TestWhere:
         ],
     )
     def test_wrong_ones(self, client: TestClient, where: object, status: int) -> None:
-        answer = client.post("/v1/search", json={"query": QUERY, "where": where})
-        told = answer.json()["error"]
-        assert (answer.status_code, told["param"]) == (status, "where")
+        found, told = refused(client, "/v1/search", query=QUERY, where=where)
+        assert (found, told["param"]) == (status, "where")
         assert not {*"张三李四"} & {*told["message"]}
         if status == 400 and "date" not in where:
             assert "it keeps department, date" in told["message"]
@@ -264,8 +251,7 @@ class TestWhere:
         where = {"department": ["儿科"]}
         assert ids(client, mode="dense", where=where) == ["1"]
         for mode in ("bm25", "both"):
-            body = {"query": QUERY, "mode": mode, "where": where}
-            assert client.post("/v1/search", json=body).status_code == 400
+            assert refused(client, "/v1/search", query=QUERY, mode=mode, where=where)[0] == 400
 
     def test_indexes_that_keep_other_values(
         self, serve: Callable[..., TestClient], client: TestClient
