@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import ir_measures
@@ -15,27 +15,9 @@ from corom.ranking import rank_hits
 from corom.readers import Dataset, open_dataset
 from corom.records import Hit, Passage, Query
 from corom.vectors import normalized
+from evaluation.retrievers import by_id
 
 MEASURES = ("MRR@10", "Recall@1000", "nDCG@10", "MAP")
-
-
-class Fixed:
-    """Ranks the passages by a number of their id, the same for every query."""
-
-    def __init__(self, name: str, key: Callable[[str], float]) -> None:
-        self.name, self.settings, self.key = name, {}, key
-        self.passages: list[Passage] = []
-
-    def index(self, passages: Iterable[Passage]) -> Fixed:
-        self.passages = list(passages)
-        return self
-
-    def __len__(self) -> int:
-        return len(self.passages)
-
-    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
-        hits = rank_hits([Hit(p.id, self.key(p.id)) for p in self.passages], depth)
-        return [hits for _ in queries]
 
 
 def own_ranking(encoder: Encoder, data: Dataset, split: str, dim: int, *, unit: bool) -> dict:
@@ -79,7 +61,7 @@ def test_a_text_has_one_vector_as_a_query_and_another_as_a_passage(
 def test_run_files_measured_by_ir_measures_give_the_same_figures(
     data: Dataset, dense: Callable[..., Dense], tmp_path: Path
 ) -> None:
-    models = [Lexical(), dense(), dense("tiny@8", truncate_dim=8), Fixed("all alike", lambda _: 1)]
+    models = [Lexical(), dense(), dense("tiny@8", truncate_dim=8), by_id("all alike", lambda _: 1)]
     report = evaluate(data, models, splits=["dev", "test"], runs=tmp_path / "runs")
     names = {"MRR@10": "RR@10", "Recall@1000": "R@1000", "nDCG@10": "nDCG@10", "MAP": "AP"}
     for result in report.results:
@@ -99,7 +81,7 @@ def test_run_files_measured_by_ir_measures_give_the_same_figures(
 
 
 def test_results_are_in_the_order_asked_for_and_compared_with_the_base(data: Dataset) -> None:
-    best, worst = Fixed("best", lambda i: -float(i)), Fixed("worst", lambda i: float(i))
+    best, worst = by_id("best", lambda i: -float(i)), by_id("worst", lambda i: float(i))
     report = evaluate(data, [worst, best], splits=["dev", "test"], measures=["MRR@10"])
     assert [(r.split, r.model) for r in report.results] == [
         ("dev", "worst"),
@@ -116,7 +98,9 @@ def test_results_are_in_the_order_asked_for_and_compared_with_the_base(data: Dat
     assert low < other.evaluation.means["MRR@10"] < high
     turned = evaluate(data, [worst, best], splits=["dev"], measures=["MRR@10"], against="best")
     assert turned.results[0].versus["MRR@10"].difference == pytest.approx(-difference)
-    alike = evaluate(data, [best, Fixed("twin", best.key)], splits=["dev"], measures=["MAP"])
+    alike = evaluate(
+        data, [best, by_id("twin", lambda i: -float(i))], splits=["dev"], measures=["MAP"]
+    )
     assert alike.results[1].versus["MAP"].p_value == 1
 
 
@@ -126,7 +110,7 @@ def test_a_few_queries_at_a_time_give_the_figures_of_all(
     (data.path / "qrels.dev.tsv").write_text(
         "1\t0\t3\t1\n2\t0\t4\t0\n9\t0\t5\t2\n12\t0\t1\t1\n777\t0\t3\t1\n", encoding="utf-8"
     )
-    model = Fixed("by id", lambda i: -float(i))
+    model = by_id("by id", lambda i: -float(i))
     measures = ["MRR@10", "Recall@2"]
     whole = evaluate(data, [model], splits=["dev"], measures=measures, runs=tmp_path / "a")
     monkeypatch.setattr(measure, "_HITS", 3000)
@@ -143,7 +127,7 @@ def test_a_few_queries_at_a_time_give_the_figures_of_all(
 
 
 def test_depth_limits_the_hits(data: Dataset) -> None:
-    model = Fixed("by id", lambda i: -float(i))
+    model = by_id("by id", lambda i: -float(i))
     report = evaluate(data, [model], splits=["dev"], measures=["MAP", "Recall@5"], depth=5)
     assert list(report.results[0].recall) == [1, 2, 3, 5]
     deep = evaluate(data, [model], splits=["dev"], measures=["MAP"], depth=60)
@@ -212,7 +196,7 @@ def test_wrong_wishes_are_refused_before_anything_is_encoded(data: Dataset, tmp_
         evaluate(data, [], splits=["dev"])
     with pytest.raises(InputError, match="twice"):
         evaluate(data, [Never(), Never()], splits=["dev"])
-    pair = [Fixed("a/b", float), Fixed("a b", float)]
+    pair = [by_id("a/b", float), by_id("a b", float)]
     with pytest.raises(InputError, match="share a run file"):
         evaluate(data, pair, splits=["dev"], runs=tmp_path)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 import pytest
 
@@ -8,31 +8,15 @@ from corom.errors import InputError
 from corom.evaluation import Parted
 from corom.records import Hit, Passage, Query
 from corom.splitting import Splitter
+from evaluation.retrievers import Scored
 
 LONG = "糖尿病要注意饮食，休息。高血压患者要治疗，检查。头痛发热，咳嗽。"
 PASSAGES = [Passage("9", "糖"), Passage("10", LONG), Passage("a", LONG, "高血压")]
 
 
-class Counting:
+def counting() -> Scored:
     """Scores a passage by how often the query is in it."""
-
-    def __init__(self) -> None:
-        self.name, self.settings = "counting", {"order": "count"}
-
-    def index(self, passages: Iterable[Passage]) -> Counting:
-        self.passages = list(passages)
-        return self
-
-    def __len__(self) -> int:
-        return len(self.passages)
-
-    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
-        from corom.ranking import rank_hits
-
-        return [
-            rank_hits((Hit(p.id, p.content.count(q.text)) for p in self.passages), depth)
-            for q in queries
-        ]
+    return Scored("counting", lambda query, passage: passage.content.count(query.text))
 
 
 @pytest.fixture
@@ -41,7 +25,7 @@ def splitter(tiny_checkpoint: Callable) -> Splitter:
 
 
 def test_the_best_part_counts(splitter: Splitter) -> None:
-    first = Counting()
+    first = counting()
     row = Parted(first, splitter)
     index = row.index(iter(PASSAGES))
     assert len(index) == 3 < len(first.passages)
@@ -53,9 +37,9 @@ def test_the_best_part_counts(splitter: Splitter) -> None:
     assert index.search([Query("1", "高血压")], 1) == [[Hit("a", 2)]]
     assert index.search([], 1) == []
     assert row.name == "counting, parts of 16"
-    assert row.settings == {"order": "count", "part_tokens": 16, "part_overlap": 0}
+    assert row.settings == {"scored": "counting", "part_tokens": 16, "part_overlap": 0}
 
 
 def test_ids_like_those_of_parts_are_refused(splitter: Splitter) -> None:
     with pytest.raises(InputError, match="ends like that of a part"):
-        Parted(Counting(), splitter).index([Passage("a#1", "糖")])
+        Parted(counting(), splitter).index([Passage("a#1", "糖")])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,30 +11,20 @@ from corom.evaluation import Dense, Parted, Stored, reranked
 from corom.index import ExactOptions, IndexSpec, open_index
 from corom.index.building import build_index
 from corom.readers import Dataset
-from corom.records import Hit, Passage, Query
+from corom.records import Passage, Query
 from corom.reranker import SecondPass
+from evaluation.retrievers import Scored
 
 TEXTS = ["糖尿病饮食", "头痛吃药", "高血压检查", "咳嗽发热", "心肺手术"]
 PASSAGES = [Passage(str(n), text) for n, text in enumerate(TEXTS)]
 QUERIES = [Query("1", "糖尿病"), Query("2", "咳嗽")]
 
 
-class Listed:
-    """Finds the passages in the order of their ids, but the query `2` nothing."""
-
-    def __init__(self) -> None:
-        self.name, self.settings = "listed", {"order": "id"}
-
-    def index(self, passages: Iterable[Passage]) -> Listed:
-        self.ids = [passage.id for passage in passages]
-        return self
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def search(self, queries: Sequence[Query], depth: int) -> list[list[Hit]]:
-        hits = [Hit(id_, 0.9 - 0.1 * n) for n, id_ in enumerate(self.ids)]
-        return [[] if query.id == "2" else hits[:depth] for query in queries]
+def listed() -> Scored:
+    """Finds the passages in the order of their ids, but for the query `2` nothing."""
+    return Scored(
+        "listed", lambda query, passage: None if query.id == "2" else 0.9 - 0.1 * int(passage.id)
+    )
 
 
 @pytest.fixture
@@ -43,7 +33,7 @@ def reranker(tiny_reranker: Path) -> Reranker:
 
 
 def test_the_head_is_ranked_anew_and_the_tail_stays_below(reranker: Reranker) -> None:
-    row = reranked(Listed(), SecondPass(reranker=reranker, depth=3, share=1.0))
+    row = reranked(listed(), SecondPass(reranker=reranker, depth=3, share=1.0))
     found, nothing = row.index(iter(PASSAGES)).search(QUERIES, 5)
     expected = [hit.id for hit in reranker.rank("糖尿病", PASSAGES[:3])]
     assert [hit.id for hit in found] == [*expected, "3", "4"]
@@ -53,11 +43,11 @@ def test_the_head_is_ranked_anew_and_the_tail_stays_below(reranker: Reranker) ->
     assert nothing == []
     assert len(row.index(PASSAGES)) == 5
     assert row.name == f"listed+{reranker.name}"
-    assert row.settings["order"] == "id"
+    assert row.settings["scored"] == "listed"
 
 
 def test_a_depth_below_the_rerankers_still_lets_it_read_all_of_its_own(reranker: Reranker) -> None:
-    row = reranked(Listed(), SecondPass(reranker=reranker, depth=5, share=1.0))
+    row = reranked(listed(), SecondPass(reranker=reranker, depth=5, share=1.0))
     found = row.index(PASSAGES).search(QUERIES[:1], 1)[0]
     assert [hit.id for hit in found] == [reranker.rank("糖尿病", PASSAGES)[0].id]
 
