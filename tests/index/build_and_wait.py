@@ -16,7 +16,7 @@ from pathlib import Path
 
 from corom.index import BM25Options, ExactOptions, HnswOptions, ann, merging, open_writer
 from corom.records import Passage
-from index.samples import KEEP, departments, queries, spec, vectors_for
+from index.samples import KEEP, append, departments, queries, spec, vectors_for
 
 N, CHUNK = 240, 40
 OPTIONS = {
@@ -32,9 +32,8 @@ def build(folder, options):
     """Make the index, going on from where another build was killed."""
     everything, numbers = departments(N), vectors_for(options, N)
     with open_writer(folder, spec(options, source="sample", keep=KEEP)) as writer:
-        for start in range(writer.done, N, CHUNK) if not writer.complete else ():
-            part = slice(start, start + CHUNK)
-            writer.append(everything[part], None if numbers is None else numbers[part])
+        if not writer.complete:
+            append(writer, everything, numbers, size=CHUNK, start=writer.done)
         writer.finish()
 
 

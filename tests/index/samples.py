@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from corom.index import BM25Options, IndexSpec
+from corom.index import BM25Options, ExactOptions, IndexSpec, VectorIndex
+from corom.index.collection import Collection
+from corom.index.segments import make_segment
 from corom.ranking import id_ranks, top_k
 from corom.records import Passage
 
@@ -69,6 +71,39 @@ def spec(options, **changes):
     if isinstance(options, BM25Options):
         return IndexSpec(options=options, **changes)
     return IndexSpec(options=options, dim=DIM, fingerprint="a1b2", **changes)
+
+
+def spec_for(encoder, **changes):
+    """Return the spec of an index of what the encoder gives, at length 1."""
+    values = {"dim": encoder.dim, "fingerprint": encoder.fingerprint, "normalized": True}
+    return IndexSpec(options=ExactOptions(), **{**values, **changes})
+
+
+def collection(*sizes):
+    """Return a collection of so many segments, with its passages and vectors."""
+    made = Collection(spec(ExactOptions()))
+    everything, numbers = passages(sum(sizes)), vectors(sum(sizes))
+    start = 0
+    for size in sizes:
+        part = slice(start, start + size)
+        made.append(make_segment(everything[part], numbers[part], spec=made.spec))
+        start += size
+    return made, everything, numbers
+
+
+def filled(given, options, *, copies=True, **changes):
+    """Return an index in memory of passages that came in three parts, and their vectors."""
+    index, numbers = VectorIndex.new(DIM, options, **changes), vectors(len(given), copies=copies)
+    for part in (slice(0, 300), slice(300, 301), slice(301, None)):
+        index.add(given[part], numbers[part])
+    return index, numbers
+
+
+def append(writer, given, numbers, *, size, start=0):
+    """Append passages, with vectors if there are any, so many at a time."""
+    for place in range(start, len(given), size):
+        part = slice(place, min(place + size, len(given)))
+        writer.append(given[part], None if numbers is None else numbers[part])
 
 
 def vectors_for(options, n, **options_of_vectors):

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from corom.encoder import Encoder
 from corom.errors import InputError
-from corom.index import BM25Options, ExactOptions, IndexSpec, Where, building, open_index
+from corom.index import BM25Options, IndexSpec, Where, building, open_index
 from corom.index.building import build_index
 from corom.records import Passage, Query
 from corom.search import Searcher
 from corom.splitting import Splitter
-from index.samples import passages
+from index.samples import passages, spec_for
 
 WORDS = IndexSpec(options=BM25Options(cut="bigrams"))
-
-
-@pytest.fixture
-def encoder(tiny_checkpoint: Callable) -> Encoder:
-    return Encoder.load(tiny_checkpoint().folder, precision="fp32")
-
-
-def spec_of(encoder, **changes):
-    values = {"dim": encoder.dim, "fingerprint": encoder.fingerprint, "normalized": True}
-    return IndexSpec(options=ExactOptions(), **{**values, **changes})
 
 
 @pytest.mark.parametrize("n", [0, 1, 25])
@@ -36,7 +25,7 @@ def test_every_passage_is_in_it(encoder, tmp_path, monkeypatch, n):
     size = build_index(
         tmp_path / "index",
         iter(passages(n)),
-        spec=spec_of(encoder),
+        spec=spec_for(encoder),
         encoder=encoder,
         progress=lambda so_far: done.append(so_far.done),
     )
@@ -50,7 +39,7 @@ def test_every_passage_is_in_it(encoder, tmp_path, monkeypatch, n):
 
 
 def test_a_shorter_vector_is_the_beginning_scaled(encoder, tmp_path):
-    spec = spec_of(encoder, dim=8)
+    spec = spec_for(encoder, dim=8)
     build_index(tmp_path / "index", passages(5), spec=spec, encoder=encoder)
     text = passages(5)[2].content
     query = encoder.encode_passages([text], normalize=True, truncate_dim=8)
@@ -100,10 +89,10 @@ def test_an_encoder_too_many_too_few_or_another(encoder, tmp_path):
     with pytest.raises(InputError, match="one of words takes none"):
         build_index(tmp_path / "a", passages(2), spec=WORDS, encoder=encoder)
     with pytest.raises(InputError, match="needs an encoder"):
-        build_index(tmp_path / "b", passages(2), spec=spec_of(encoder))
+        build_index(tmp_path / "b", passages(2), spec=spec_for(encoder))
     with pytest.raises(InputError, match="fingerprint is not the encoder's"):
         build_index(
-            tmp_path / "c", passages(2), spec=spec_of(encoder, fingerprint="ff"), encoder=encoder
+            tmp_path / "c", passages(2), spec=spec_for(encoder, fingerprint="ff"), encoder=encoder
         )
 
 
@@ -139,7 +128,7 @@ class TestParts:
 
     @pytest.mark.parametrize(("share", "dim"), [(0.0, 32), (0.4, 32), (0.4, 8)])
     def test_each_part_has_its_share_of_the_whole(self, encoder, splitter, tmp_path, share, dim):
-        spec = spec_of(encoder, dim=dim, part_tokens=16, whole_share=share)
+        spec = spec_for(encoder, dim=dim, part_tokens=16, whole_share=share)
         made = {"spec": spec, "encoder": encoder, "splitter": splitter}
         size = build_index(tmp_path / "index", iter(self.TEXTS), **made)
         index = open_index(tmp_path / "index")
@@ -167,7 +156,7 @@ class TestParts:
 
     def test_what_was_interrupted_goes_on(self, encoder, splitter, tmp_path, monkeypatch):
         monkeypatch.setattr(building, "_CHUNK", 5)
-        spec = spec_of(encoder, part_tokens=16, whole_share=0.5)
+        spec = spec_for(encoder, part_tokens=16, whole_share=0.5)
         made = {"spec": spec, "encoder": encoder, "splitter": splitter}
         build_index(tmp_path / "whole", self.TEXTS, **made)
 
@@ -187,7 +176,7 @@ class TestParts:
         )
 
     def test_an_id_that_occurs_twice(self, encoder, splitter, tmp_path):
-        spec = spec_of(encoder, part_tokens=16, whole_share=0.5)
+        spec = spec_for(encoder, part_tokens=16, whole_share=0.5)
         twice = [self.TEXTS[0], self.TEXTS[1], self.TEXTS[0]]
         with pytest.raises(InputError, match="'a#1' occurs twice"):
             build_index(tmp_path / "index", twice, spec=spec, encoder=encoder, splitter=splitter)
@@ -215,7 +204,7 @@ class TestParts:
     def test_a_splitter_too_many_or_another(self, checkpoint, encoder, splitter, tmp_path):
         made = {"encoder": encoder, "splitter": splitter}
         for tokens in (0, 32):
-            spec = spec_of(encoder, part_tokens=tokens)
+            spec = spec_for(encoder, part_tokens=tokens)
             with pytest.raises(InputError, match=f"the spec has part_tokens {tokens}"):
                 build_index(tmp_path / f"{tokens}", self.TEXTS, spec=spec, **made)
         long = Splitter(checkpoint, max_tokens=300)
@@ -223,10 +212,10 @@ class TestParts:
             build_index(
                 tmp_path / "long",
                 self.TEXTS,
-                spec=spec_of(encoder, part_tokens=300),
+                spec=spec_for(encoder, part_tokens=300),
                 encoder=encoder,
                 splitter=long,
             )
-        spec = spec_of(encoder, part_tokens=16)
+        spec = spec_for(encoder, part_tokens=16)
         with pytest.raises(InputError, match="the spec has part_tokens 16"):
             build_index(tmp_path / "none", self.TEXTS, spec=spec, encoder=encoder)

@@ -15,23 +15,12 @@ from corom.index.collection import Collection
 from corom.index.segments import Segment, encode_ids, make_segment, quantized
 from corom.ranking import id_key, order_encoded_ids, order_ids
 from corom.records import Passage
-from index.samples import DIM, passages, spec, vectors
+from index.samples import DIM, collection, passages, spec, vectors
 
 IDS = st.lists(
     st.one_of(st.integers(0, 300).map(str), st.text(st.characters(exclude_categories=["Cs"]))),
     unique=True,
 ).map(lambda ids: [id_.replace("\0", "") for id_ in ids if "\0" not in id_])
-
-
-def collection(*sizes, options=None):
-    made = Collection(spec(options or ExactOptions()))
-    everything, numbers = passages(sum(sizes)), vectors(sum(sizes))
-    start = 0
-    for size in sizes:
-        part = slice(start, start + size)
-        made.append(make_segment(everything[part], numbers[part], spec=made.spec))
-        start += size
-    return made, everything, numbers
 
 
 class TestIds:

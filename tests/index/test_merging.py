@@ -11,7 +11,7 @@ import pytest
 from corom.index import BM25Options, ExactOptions, merging, open_index, open_writer
 from corom.index.merging import mergeable
 from corom.records import Passage
-from index.samples import passages, queries, spec, vectors_for
+from index.samples import append, passages, queries, spec, vectors_for
 
 
 @pytest.fixture(autouse=True)
@@ -74,9 +74,7 @@ def test_merged_is_the_same_index(
         monkeypatch.setattr(merging, "FAN", fan)
         path = tmp_path / str(fan)
         with open_writer(path, spec(options)) as writer:
-            for start in range(0, total, 4):
-                part = slice(start, start + 4)
-                writer.append(everything[part], None if numbers is None else numbers[part])
+            append(writer, everything, numbers, size=4)
             writer.finish()
             writer.remove([ids[7]])
             extra = None if numbers is None else queries(3)
@@ -104,8 +102,7 @@ def test_few_files_are_open(tmp_path: Path) -> None:
     options = ExactOptions(precision="int8")
     with open_writer(tmp_path / "index", spec(options)) as writer:
         everything, numbers = passages(520), vectors_for(options, 520)
-        for start in range(0, 520, 2):
-            writer.append(everything[start : start + 2], numbers[start : start + 2])
+        append(writer, everything, numbers, size=2)
         assert opened() - before < 6 * 31
         writer.finish()
     assert len(open_index(tmp_path / "index")) == 520
@@ -120,8 +117,7 @@ def test_a_build_killed_between_append_and_merge(
 
     def build(path: Path, *, stop: int = 40) -> None:
         with open_writer(path, spec(options)) as writer:
-            for start in range(writer.done, stop, 4):
-                writer.append(everything[start : start + 4], numbers[start : start + 4])
+            append(writer, everything[:stop], numbers, size=4, start=writer.done)
             if stop == 40:
                 writer.finish()
 

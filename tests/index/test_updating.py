@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from corom.corpus import CorpusChecksum
-from corom.encoder import Encoder
 from corom.errors import ArtifactError, InputError
 from corom.files import MANIFEST
 from corom.index import (
@@ -26,7 +23,7 @@ from corom.index.building import build_index
 from corom.index.updating import Change, update_index
 from corom.records import Passage
 from corom.splitting import Splitter
-from index.samples import passages
+from index.samples import passages, spec_for
 
 pytest.importorskip("tantivy")
 
@@ -35,25 +32,9 @@ LONG = "患者头痛三天，伴有恶心。" * 12
 
 
 @pytest.fixture
-def model(tiny_checkpoint: Callable) -> Path:
-    return tiny_checkpoint().folder
-
-
-@pytest.fixture
-def encoder(model: Path) -> Encoder:
-    return Encoder.load(model, precision="fp32")
-
-
-@pytest.fixture
 def folder(tmp_path):
     build_index(tmp_path / "index", passages(25), spec=WORDS)
     return tmp_path / "index"
-
-
-def spec_of(encoder):
-    return IndexSpec(
-        options=ExactOptions(), dim=encoder.dim, fingerprint=encoder.fingerprint, normalized=True
-    )
 
 
 def source_of(corpus):
@@ -70,7 +51,7 @@ def changed(corpus):
 def test_it_answers_as_one_made_at_once(encoder, tmp_path, options, monkeypatch):
     pytest.importorskip("faiss")
     monkeypatch.setattr("corom.index.ann.LEAST", 10)
-    spec = replace(spec_of(encoder), options=options)
+    spec = replace(spec_for(encoder), options=options)
     build_index(tmp_path / "index", passages(25), spec=spec, encoder=encoder)
     expected, encoded = [], []
     change = update_index(
@@ -163,7 +144,7 @@ def test_nothing_of_what_is_erased_is_left(encoder, tmp_path, options, monkeypat
     if isinstance(options, BM25Options):
         spec, made = IndexSpec(options=options), {}
     else:
-        spec, made = replace(spec_of(encoder), options=options), {"encoder": encoder}
+        spec, made = replace(spec_for(encoder), options=options), {"encoder": encoder}
     canary = Passage("gone", "canaryofapatient")
     build_index(tmp_path / "index", [*passages(25), canary], spec=spec, **made)
     assert update_index(tmp_path / "index", lambda: passages(25), **made).removed == 1
@@ -180,7 +161,7 @@ def test_nothing_of_what_is_erased_is_left(encoder, tmp_path, options, monkeypat
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_long_text_changes_as_a_whole(model, encoder, tmp_path, share):
-    spec = replace(spec_of(encoder), part_tokens=24, whole_share=share)
+    spec = spec_for(encoder, part_tokens=24, whole_share=share)
     splitter = Splitter.load(model, max_tokens=24)
     corpus = [Passage("1", LONG), Passage("2", LONG + "发热。"), Passage("3", "咳嗽")]
     made = {"spec": spec, "encoder": encoder, "splitter": splitter}

@@ -22,26 +22,16 @@ from corom.index import (
 )
 from corom.index.collection import Collection
 from corom.records import Passage
+from index import samples
 from index.samples import DIM, expected, passages, queries, vectors
 
+pytestmark = pytest.mark.usefixtures("small_blocks")
 N = 700
 
 
-@pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch):
-    # So that few passages are many blocks, samples and segments.
-    monkeypatch.setattr(scan, "BLOCK", 128)
-    monkeypatch.setattr(scan, "_RUN", 4)
-    monkeypatch.setattr(ann, "LEAST", 600)
-    monkeypatch.setattr(vector_index, "_FEW", 0)
-
-
-def filled(options, *, n=N, vector_type="float32", copies=True):
-    index = VectorIndex.new(DIM, options, vector_type=vector_type)
-    given, numbers = passages(n), vectors(n, copies=copies)
-    for part in (slice(0, 300), slice(300, 301), slice(301, n)):
-        index.add(given[part], numbers[part])
-    return index, [passage.id for passage in given], numbers
+def filled(options, **how):
+    index, numbers = samples.filled(passages(N), options, **how)
+    return index, [passage.id for passage in passages(N)], numbers
 
 
 EXACT = [ExactOptions(precision=p) for p in ("fp32", "bf16", "int8", "binary")]

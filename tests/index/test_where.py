@@ -21,14 +21,25 @@ from corom.index import (
     open_index,
     open_writer,
     parse_where,
-    scan,
     vector_index,
 )
 from corom.index.columns import columns_of
 from corom.index.where import matching
 from corom.records import Passage
-from index.samples import DIM, KEEP, departments, expected, queries, spec, vectors, vectors_for
+from index import samples
+from index.samples import (
+    DIM,
+    KEEP,
+    append,
+    departments,
+    expected,
+    queries,
+    spec,
+    vectors,
+    vectors_for,
+)
 
+pytestmark = pytest.mark.usefixtures("small_blocks")
 N = 700
 ASKED = ["糖尿病吃什么药", "失眠", "第3位患者"]
 CHILDREN = Where(column="department", among=("儿科",))
@@ -59,14 +70,6 @@ def matches(where, fields):
 def left(where, of):
     """The places of the passages that every filter leaves."""
     return [n for n, p in enumerate(of) if all(matches(each, p.fields) for each in where)]
-
-
-@pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch):
-    monkeypatch.setattr(scan, "BLOCK", 128)
-    monkeypatch.setattr(scan, "_RUN", 4)
-    monkeypatch.setattr(ann, "LEAST", 600)
-    monkeypatch.setattr(vector_index, "_FEW", 0)
 
 
 class TestWritten:
@@ -157,11 +160,9 @@ class TestMatching:
         assert not {*"张三李四"} & {*str(caught.value)}
 
 
-def filled(options, *, n=N, copies=True):
-    index = VectorIndex.new(DIM, options, keep=KEEP)
-    given, numbers = departments(n), vectors(n, copies=copies)
-    for part in (slice(0, 300), slice(300, 301), slice(301, n)):
-        index.add(given[part], numbers[part])
+def filled(options, *, copies=True):
+    given = departments(N)
+    index, numbers = samples.filled(given, options, copies=copies, keep=KEEP)
     return index, given, numbers
 
 
@@ -338,8 +339,7 @@ class TestOnDisk:
         given, folder = departments(N), tmp_path / "index"
         numbers = vectors_for(options, N + 1)
         with open_writer(folder, spec(options, keep=KEEP)) as writer:
-            for part in (slice(0, 300), slice(300, N)):
-                writer.append(given[part], None if numbers is None else numbers[part])
+            append(writer, given, numbers, size=300)
             writer.finish()
         self.check(folder, given)
         new = Passage("new", "糖尿病", fields={"department": "内科"})
