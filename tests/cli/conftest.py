@@ -19,6 +19,10 @@ class Done(NamedTuple):
     out: str
     err: str
 
+    def refuses(self, said: str, *, code: int = 2) -> bool:
+        """Whether it ended with this exit code and said so."""
+        return self.code == code and said in self.err
+
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
@@ -28,6 +32,12 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Done(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def on(model: Path) -> tuple[object, ...]:
+    """The flags of the tiny model, in the precision whose vectors are the same everywhere."""
+    return ("-m", model, "--precision", "fp32")
 
 
 @pytest.fixture

@@ -10,14 +10,22 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 
-from corom import __version__, cli
+from corom import __version__, capacity, cli
 from corom.cli import rank
 from corom.cli.console import progress_bar
-from corom.encoder import Progress
+from corom.encoder import Progress, Side
+from corom.engines.base import EngineName, Precision
 from corom.errors import ArtifactError, FormatError, InputError
+from corom.index import spec
+from corom.models.config import Pooling
+from corom.models.portable import Dtype
+from corom.readers.lines import Encoding
+from corom.sharding.spec import Container, ShardType
+from corom.similarity import Score
 
 VERBS = [command.name for command in cli.app.registered_commands]
 
@@ -78,6 +86,29 @@ def test_a_bug_is_not_hidden(run: Callable, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(rank, "load_encoder", fail)
     with pytest.raises(ZeroDivisionError):
         run("rank", "头痛", "头疼")
+
+
+@pytest.mark.parametrize(
+    ("verb", "flag", "known"),
+    [
+        ("encode", "engine", EngineName),
+        ("encode", "precision", Precision),
+        ("encode", "encoding", Encoding),
+        ("encode", "side", Side),
+        ("encode", "container", Container),
+        ("encode", "store", ShardType),
+        ("index", "scan", spec.Precision),
+        ("index", "store", spec.VectorType),
+        ("similarity", "score", Score),
+        ("convert", "pooling", Pooling),
+        ("convert", "dtype", Dtype),
+        ("plan", "precision", capacity.Precision),
+    ],
+)
+def test_a_flag_offers_what_the_library_takes(verb: str, flag: str, known: Any) -> None:
+    """The command line has its own lists, so that its help loads nothing heavy."""
+    offered = get_type_hints(cli._VERBS[verb])[flag]
+    assert offered in (known, known | None)
 
 
 def test_a_model_that_is_not_there(run: Callable, tmp_path: Path) -> None:

@@ -38,9 +38,7 @@ def test_an_index_of_this_corpus_is_measured_and_no_other(
     corpus = data / "corpus.tsv"
     text = corpus.read_text(encoding="utf-8")
     corpus.write_text(text.replace("咳嗽", "感冒"), encoding="utf-8")
-    refused = run(*asked)
-    assert refused.code == 2
-    assert "made of other passages" in refused.err
+    assert run(*asked).refuses("made of other passages")
     corpus.write_text(text + "7\t肺炎\n", encoding="utf-8")
     assert "holds 6 passages, the data set has 7" in run(*asked).err
 
