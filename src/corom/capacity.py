@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from math import inf, log
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from corom.checks import require_one_of
 from corom.errors import InputError
@@ -107,12 +107,8 @@ class Plan(NamedTuple):
 
 @cache
 def figures() -> Figures:
-    """Return the figures the package carries."""
-    return read_figures(json.loads(files("corom.bundled").joinpath("capacity.json").read_text()))
-
-
-def read_figures(value: Mapping[str, Any]) -> Figures:
-    """Return figures as `benchmarks/bench_capacity.py` writes them."""
+    """Return the figures the package carries, as `benchmarks/bench_capacity.py` wrote them."""
+    value = json.loads(files("corom.bundled").joinpath("capacity.json").read_text())
     encode = value["encode"]
     return Figures(
         tuple(Measured(**run) for run in value["runs"]),
@@ -142,9 +138,8 @@ def plan(
     known = known or figures()
     cores = known.cores if cores is None else cores
     given = {"passages": passages, "dim": dim, "cores": cores}
-    means = {"text_bytes": text_bytes, "tokens": tokens}
-    for name, value in {**given, **{k: v for k, v in means.items() if v is not None}}.items():
-        if not 1 <= value < inf:
+    for name, value in {**given, "text_bytes": text_bytes, "tokens": tokens}.items():
+        if value is not None and not 1 <= value < inf:
             raise InputError(f"{name} is {value!r}; it must be 1 or more")
     require_one_of("precision", precision, get_args(Precision))
     rate = known.texts_per_second_per_core * cores

@@ -132,7 +132,7 @@ class Encoder:
         first numbers of a Matryoshka model, before normalising. An empty text has a vector too,
         that of [CLS] [SEP]. Raises InputError for what is not an iterable of str.
         """
-        return self._all("query", texts, normalize, truncate_dim, progress)
+        return _joined(self._stream("query", texts, normalize, truncate_dim, progress, CHUNK))
 
     def encode_passages(
         self,
@@ -143,7 +143,7 @@ class Encoder:
         progress: Callable[[Progress], None] | None = None,
     ) -> Vectors:
         """Return one vector per passage, `(n, dim) float32`, as `encode_queries` does."""
-        return self._all("passage", texts, normalize, truncate_dim, progress)
+        return _joined(self._stream("passage", texts, normalize, truncate_dim, progress, CHUNK))
 
     def stream_passages(
         self,
@@ -182,17 +182,6 @@ class Encoder:
         return TokenCutter(
             checkpoint.tokenizer_json, max_length=self.max_length, prefix=prefix, suffix=suffix
         )
-
-    def _all(
-        self,
-        side: Side,
-        texts: Iterable[str],
-        normalize: bool | None,
-        truncate_dim: int | None,
-        progress: Callable[[Progress], None] | None,
-    ) -> Vectors:
-        parts = list(self._stream(side, texts, normalize, truncate_dim, progress, CHUNK))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _stream(
         self,
@@ -239,6 +228,11 @@ class Encoder:
         ids = [item.ids for item in tokens]
         vectors = encoded(self._engine, ids, longest=self.max_length, progress=count)
         return vectors, so_far
+
+
+def _joined(stream: Iterator[Vectors]) -> Vectors:
+    parts = list(stream)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _with_length(checkpoint: Checkpoint, max_length: int) -> Encoding:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from corom.engines.graph import GraphBuilder
 from corom.engines.quantisation import (
+    Floats,
     Inputs,
     best_smoothing,
     error_spread,
@@ -22,8 +23,6 @@ from corom.models.config import Pooling, Shape
 from corom.models.int8 import WORDS, InputRange, Int8Weights, Linear, consumers
 from corom.models.weights import Weights
 from corom.tokens import Batch
-
-Floats = NDArray[np.float32]
 
 # Tokens of the odd texts that ranges are tried on, for each input.
 _TRIAL_ROWS = 512

@@ -16,7 +16,6 @@ Pooling: TypeAlias = Literal["cls", "avg", "avg_top2", "avg_first_last"]
 
 Activation: TypeAlias = Literal["gelu", "gelu_tanh", "relu"]
 
-DEFAULT_MAX_LENGTH = 128
 LONGEST, SHORTEST = 512, 2
 DEEPEST = 1000
 """No BERT has so many layers; without a bound a wrong number would fill the memory with names."""
@@ -87,7 +86,7 @@ class Encoding:
 
     pooling: Pooling = "cls"
     normalize: bool = False
-    max_length: int = DEFAULT_MAX_LENGTH
+    max_length: int = 128
     query_prefix: str = ""
     passage_prefix: str = ""
     query_suffix: str = ""
