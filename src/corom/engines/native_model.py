@@ -33,12 +33,20 @@ class _Norm(Structure):
     _fields_ = [(name, c_void_p) for name in ("weight", "bias", "level_weight", "level_bias")]
 
 
-_PRODUCTS = ("query", "key", "value", "attended", "inner", "outer")
+_NAMES = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "attended": "attention.output.dense",
+    "inner": "intermediate.dense",
+    "outer": "output.dense",
+}
+"""Of the products of a layer: what the kernels call it -> its name in a checkpoint."""
 
 
 class _Layer(Structure):
     _fields_ = [
-        *((name, _Linear) for name in _PRODUCTS),
+        *((name, _Linear) for name in _NAMES),
         ("middle", _Norm),
         ("end", _Norm),
         ("inner_gain", c_void_p),
@@ -47,7 +55,7 @@ class _Layer(Structure):
 
 
 class _LastLayer(Structure):
-    _fields_ = [*((name, _HalfLinear) for name in _PRODUCTS), ("middle", _Norm), ("end", _Norm)]
+    _fields_ = [*((name, _HalfLinear) for name in _NAMES), ("middle", _Norm), ("end", _Norm)]
 
 
 class Model(Structure):
@@ -64,16 +72,6 @@ class Model(Structure):
         ("shares", c_void_p),
         ("eps", c_float),
     ]
-
-
-_NAMES = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attended": "attention.output.dense",
-    "inner": "intermediate.dense",
-    "outer": "output.dense",
-}
 
 
 def fits(shape: Shape) -> bool:
@@ -114,7 +112,7 @@ def pack(shape: Shape, int8: Int8Weights, *, pooling: Pooling) -> PackedModel:
         packer.keep(int8.words),
         packer.keep(int8.word_scales),
         packer.keep(places),
-        packer.norm("embeddings.LayerNorm", before=_input(0, "attention.self")),
+        packer.norm("embeddings.LayerNorm", before="encoder.layer.0.attention.self"),
         layers,
         last,
         packer.keep(_shares(shape.layers, pooling)),
@@ -146,9 +144,6 @@ class _Packer:
         scale = (scale / _STEPS).astype(np.float32)
         return _Linear(*map(self.keep, (in_panels(weight), scale, bias.astype(np.float32))))
 
-    def _span(self, name: str) -> InputRange:
-        return self._int8.inputs[name]
-
     def norm(self, name: str, *, before: str | None) -> _Norm:
         """Return a norm, and with it the levels of the product it stands before, if any."""
         weight, bias = (self._int8.others[f"{name}.{part}"] for part in ("weight", "bias"))
@@ -160,7 +155,7 @@ class _Packer:
 
     def layer(self, layer: int) -> _Layer:
         at = f"encoder.layer.{layer}"
-        mixed = self._span(f"{at}.attention.output.dense")
+        mixed = self._int8.inputs[f"{at}.attention.output.dense"]
         gains: dict[str, dict[str, ArrayLike]] = {
             # A softmax adds up to 1: scaled values make scaled mixtures, on their grid at once.
             "value": {"gain": 1 / mixed.half, "shift": -mixed.middle / mixed.half}
@@ -168,11 +163,11 @@ class _Packer:
         linears = (
             self._linear(f"{at}.{name}", **gains.get(key, {})) for key, name in _NAMES.items()
         )
-        gain, shift = _levels(self._span(f"{at}.output.dense"))
+        gain, shift = _levels(self._int8.inputs[f"{at}.output.dense"])
         return _Layer(
             *linears,
             self.norm(f"{at}.attention.output.LayerNorm", before=f"{at}.intermediate.dense"),
-            self.norm(f"{at}.output.LayerNorm", before=_input(layer + 1, "attention.self")),
+            self.norm(f"{at}.output.LayerNorm", before=f"encoder.layer.{layer + 1}.attention.self"),
             self.keep(gain),
             self.keep(shift),
         )
@@ -193,10 +188,6 @@ class _Packer:
             return _HalfLinear(self.keep(panels), None)
         bias = self._int8.others[f"{name}.bias"]
         return _HalfLinear(self.keep(halves_in_panels(weight)), self.keep(bias))
-
-
-def _input(layer: int, name: str) -> str:
-    return f"encoder.layer.{layer}.{name}"
 
 
 def _levels(span: InputRange) -> tuple[Floats, Floats]:

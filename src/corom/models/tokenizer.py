@@ -72,8 +72,7 @@ def _checked_vocabulary(tokenizer: dict[str, Any], *, path: Path, shape: Shape) 
         kind = model.get("type") if isinstance(model, dict) else model
         raise ArtifactError(f"{path}: tokenizer {kind!r} is not supported, only WordPiece is")
     tokens: dict[str, int] = model.get("vocab") or {}
-    if missing := [token for token in SPECIAL[:4] if token not in tokens]:
-        raise ArtifactError(f"{path} lacks the token {missing[0]}")
+    _require_special(tokens, path)
     added = [entry["id"] for entry in tokenizer.get("added_tokens") or []]
     if (highest := max(*tokens.values(), *added)) >= shape.vocabulary:
         raise ArtifactError(
@@ -81,6 +80,11 @@ def _checked_vocabulary(tokenizer: dict[str, Any], *, path: Path, shape: Shape) 
             f"{shape.vocabulary} entries"
         )
     return tokens
+
+
+def _require_special(tokens: dict[str, int], path: Path) -> None:
+    if missing := [token for token in SPECIAL[:4] if token not in tokens]:
+        raise ArtifactError(f"{path} lacks the token {missing[0]}")
 
 
 def _check_frame(tokenizer_json: str, wanted: list[int], *, path: Path) -> None:
@@ -181,8 +185,7 @@ def _from_vocabulary(path: Path) -> str:
             tokens = {line.rstrip("\n"): number for number, line in enumerate(file)}
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{path} is not UTF-8 ({error.reason}); fetch it again") from None
-    if missing := [token for token in SPECIAL[:4] if token not in tokens]:
-        raise ArtifactError(f"{path} lacks the token {missing[0]}")
+    _require_special(tokens, path)
     tokenizer = Tokenizer(
         models.WordPiece(tokens, unk_token="[UNK]", max_input_chars_per_word=100)  # noqa: S106
     )
