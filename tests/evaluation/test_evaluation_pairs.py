@@ -97,7 +97,7 @@ def test_no_threshold_of_what_cannot_be_measured(scores: list, labels: list) -> 
 
 def test_pairs_are_recognised_by_their_files(tmp_path: Path) -> None:
     one = write_pairs(tmp_path / "q" / "qq-dev.tsv")
-    two = write_pairs(tmp_path / "q" / "qqr.dev.tsv")
+    two = write_pairs(tmp_path / "q" / "qqr.dev.TSV")
     assert pair_files(tmp_path / "q") == {"qq-dev": one, "qqr.dev": two}
     assert pair_files(one) == {"qq-dev": one}
     bare = write_pairs(tmp_path / "bare")

@@ -81,8 +81,15 @@ def test_zstandard_is_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_plain_names() -> None:
-    names = ["a.tsv", "a.tsv.gz", "question.zip", "gz", "a.gz.xz"]
-    assert [plain_name(name) for name in names] == ["a.tsv", "a.tsv", "question", "gz", "a.gz"]
+    names = ["a.tsv", "a.tsv.gz", "question.zip", "gz", "a.gz.xz", "A.TSV.GZ"]
+    assert [plain_name(name) for name in names] == [
+        "a.tsv",
+        "a.tsv",
+        "question",
+        "gz",
+        "a.gz",
+        "A.TSV",
+    ]
 
 
 @pytest.mark.parametrize("ending", [".gz", ".xz", ".zst"])

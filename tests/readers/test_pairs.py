@@ -31,8 +31,9 @@ def test_pairs_survive_and_empty_fields_are_not_written(tmp_path: Path) -> None:
     assert lines[1] == {"query": "头痛", "positive": "头疼", "label": 0}
 
 
-def test_question_matching_tables_are_pairs_too(tmp_path: Path) -> None:
-    path = tmp_path / "dev.tsv"
+@pytest.mark.parametrize("name", ["dev.tsv", "DEV.TSV"])
+def test_question_matching_tables_are_pairs_too(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     path.write_text("头痛\t头疼\t2\n头痛\t脚痛\t0\n", encoding="utf-8")
     assert list(read_pairs(path)) == [Pair("头痛", "头疼", label=2), Pair("头痛", "脚痛", label=0)]
     path.write_text("头痛\t头疼\n", encoding="utf-8")

@@ -49,7 +49,7 @@ def test_rows_that_fail_leave_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", [*ENDINGS, ".GZ", ".Xz"])
 def test_written_lines_read_back_and_are_the_same_bytes_twice(tmp_path: Path, ending: str) -> None:
     paths = [tmp_path / f"{number}.tsv{ending}" for number in (1, 2)]
     for path in paths:
@@ -73,6 +73,7 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path, ending: str) ->
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
-def test_zip_is_not_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.zip", "A.ZIP"])
+def test_zip_is_not_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="zip"):
-        write_lines(tmp_path / "a.zip", [])
+        write_lines(tmp_path / name, [])

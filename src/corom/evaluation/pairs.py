@@ -125,7 +125,8 @@ def pair_files(path: Path) -> dict[str, Path]:
     files = [path] if path.is_file() else sorted(path.glob("[!.]*"))
     plain = [plain_name(file.name) for file in files]
     taken = ("corpus", "collection", "queries", "qrels")
-    if path.is_dir() and not all(n.endswith(".tsv") and not n.startswith(taken) for n in plain):
+    of_pairs = (n.lower().endswith(".tsv") and not n.startswith(taken) for n in plain)
+    if path.is_dir() and not all(of_pairs):
         return {}
     return {Path(name).stem: file for name, file in zip(plain, files, strict=True)}
 

@@ -22,7 +22,7 @@ CHUNK = 1 << 16
 
 def plain_name(name: str) -> str:
     """Return a file's name without the ending of its compression."""
-    return next((name.removesuffix(end) for end in COMPRESSIONS if name.endswith(end)), name)
+    return next((name[: -len(end)] for end in COMPRESSIONS if name.lower().endswith(end)), name)
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def open_bytes(path: Path | str) -> Iterator[IO[bytes]]:
     if not path.is_file():
         raise InputError(f"{path} is not a file; check the path")
     try:
-        with path.open("rb") as raw, decompressed(raw, path.suffix.lower()) as file:
+        with path.open("rb") as raw, decompressed(raw, path.suffix) as file:
             yield file
     except BROKEN as error:
         raise FormatError(
@@ -47,6 +47,7 @@ def open_bytes(path: Path | str) -> Iterator[IO[bytes]]:
 @contextmanager
 def decompressed(raw: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
     """Yield what a file holds, uncompressed as the ending of its name says."""
+    ending = ending.lower()
     if ending == ".zip":
         with zipfile.ZipFile(raw) as archive, archive.open(_only_member(archive)) as member:
             yield member
@@ -98,6 +99,7 @@ def _zstd_blocks(raw: IO[bytes]) -> Iterator[bytes]:
 @contextmanager
 def compressed(raw: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
     """Yield what to write to, which reaches the file compressed as the ending of its name says."""
+    ending = ending.lower()
     if ending == ".gz":
         # No name and no time in the header: they would make equal contents unequal files.
         with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:

@@ -53,7 +53,7 @@ def read_pairs(
     `require` may refuse a pair by a BadRecordError, as for any line that cannot be used. Raises
     InputError for a .csv, which pairs are not read from.
     """
-    name = plain_name(Path(path).name)
+    name = plain_name(Path(path).name.lower())
     if name.endswith(".csv"):
         raise InputError(f"{path} is csv; pairs are read from .tsv (text, text, label) or .jsonl")
     parse = _parse_columns if name.endswith(".tsv") else _parse_object

@@ -20,7 +20,7 @@ def write_lines(path: Path | str, lines: Iterable[str]) -> None:
     The same lines give the same bytes. The file appears whole or, when `lines` raises, not at all.
     """
     path = Path(path)
-    if path.suffix == ".zip":
+    if path.suffix.lower() == ".zip":
         raise InputError(f"{path} cannot be written as .zip; name it .gz, .xz or .zst")
     with atomic_write(path) as raw, compressed(raw, path.suffix) as file:
         for line in lines:
