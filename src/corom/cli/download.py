@@ -27,11 +27,11 @@ def command(
     Into the hub's own cache, checked and resumed; its folder is printed (extra hub).
     """
     from corom.models.names import resolve
-    from corom.models.weights import INT8, PICKLED, weight_files
+    from corom.models.weights import PICKLED, holds_safetensors
 
     with download_bar() as show:
         folder = resolve(name, revision=revision, progress=lambda at: show(*at))
-    if not (weight_files(folder) or (folder / INT8).is_file()):
+    if not holds_safetensors(folder):
         note(f"its weights are a {PICKLED}; make them safe to open with: corom convert {name}")
     if as_json:
         say_json({"folder": folder})

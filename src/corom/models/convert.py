@@ -11,20 +11,18 @@ from corom.extras import need
 from corom.files import require_new, write_bytes
 from corom.models.checkpoint import Checkpoint, load_checkpoint
 from corom.models.config import Shape
-from corom.models.dense import Dense, dense_of, read_dense
+from corom.models.dense import Dense, dense_folder, dense_of, read_dense
 from corom.models.head import Head, head_of, read_head
 from corom.models.layouts import SILENT, Stated, is_classifier, read_encoding, read_shape
-from corom.models.modules import dense_folder
 from corom.models.portable import Dtype, Portable, write_portable
 from corom.models.tokenizer import read_tokenizer
 from corom.models.weights import (
-    INT8,
     PICKLED,
     SINGLE,
     Weights,
     canonical,
     canonical_name,
-    weight_files,
+    holds_safetensors,
 )
 
 # Before 2.10 torch.load(weights_only=True) could be made to run code: CVE-2025-32434,
@@ -77,8 +75,7 @@ def add_safetensors(folder: Path) -> Checkpoint:
     What is in the cache of a hub can then be used by its name. Needs the torch extra.
     """
     folder = Path(folder)
-    has_safe = bool(weight_files(folder)) or (folder / INT8).is_file()
-    dense_at = dense_folder(folder)
+    has_safe, dense_at = holds_safetensors(folder), dense_folder(folder)
     if has_safe and (dense_at is None or not _is_pickled(dense_at)):
         raise ArtifactError(f"{folder} has safetensors already; name a folder to convert it to")
     if dense_at and (dense := _dense(folder, shape=read_shape(folder))):
@@ -106,8 +103,7 @@ def _dense(source: Path, *, shape: Shape) -> Dense | None:
 
 
 def _is_pickled(folder: Path) -> bool:
-    has_safe = weight_files(folder) or (folder / INT8).is_file()
-    return (folder / PICKLED).is_file() and not has_safe
+    return (folder / PICKLED).is_file() and not holds_safetensors(folder)
 
 
 def _cross_encoder(source: Path) -> tuple[Head, Weights]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from corom.errors import ArtifactError
 from corom.files import read_object, write_json
-from corom.models.modules import dense_folder
+from corom.models.modules import module_paths, read_modules
 from corom.models.weights import PICKLED, SINGLE, Weights, pickled_only, read_safetensors
 from corom.vectors import Vectors
 
@@ -72,6 +72,14 @@ class Dense(NamedTuple):
                 "activation_function": _TANH if self.tanh else _IDENTITY,
             },
         )
+
+
+def dense_folder(folder: Path) -> Path | None:
+    """Return where the Dense of a model folder lies; None if it has none."""
+    path = folder / "modules.json"
+    if not path.is_file() or "Dense" not in dict(module_paths(path)):
+        return None
+    return folder / read_modules(path)["Dense"]
 
 
 def read_dense(folder: Path, *, hidden: int) -> Dense | None:

@@ -22,7 +22,7 @@ from corom.hubs import (
     downloaded,
     refuse_offline,
 )
-from corom.models.weights import INT8, PICKLED, weight_files
+from corom.models.weights import INT8, PICKLED, holds_safetensors
 
 FILES = (
     *("config.json", "configuration.json", "modules.json", "[0-9]_Pooling/config.json"),
@@ -158,8 +158,6 @@ def _holds_model(folder: Path) -> bool:
     if not any((folder / name).is_file() for name in ("config.json", "configuration.json")):
         return False
     try:
-        return bool(weight_files(folder)) or any(
-            (folder / name).is_file() for name in (INT8, PICKLED)
-        )
+        return holds_safetensors(folder) or (folder / PICKLED).is_file()
     except ArtifactError:  # shards are missing
         return False

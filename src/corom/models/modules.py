@@ -48,11 +48,3 @@ def read_modules(path: Path) -> dict[str, str]:
             "modules.json"
         )
     return modules
-
-
-def dense_folder(folder: Path) -> Path | None:
-    """Return where the Dense of a model folder lies; None if it has none."""
-    path = folder / "modules.json"
-    if not path.is_file() or "Dense" not in dict(module_paths(path)):
-        return None
-    return folder / read_modules(path)["Dense"]

@@ -51,6 +51,11 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
+def holds_safetensors(folder: Path) -> bool:
+    """Return whether there are weights in `folder` that are no pickle, be it in int8 alone."""
+    return bool(weight_files(folder)) or (folder / INT8).is_file()
+
+
 def pickled_only(at: Path, *, model: Path) -> ArtifactError:
     """Return what is wrong with weights that are there as a pickle alone, in a model's folder."""
     return ArtifactError(
