@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -15,7 +16,7 @@ from corom.evaluation.kept import Describing
 from corom.evaluation.measure import PassageIndex, measure
 from corom.metrics import DEFAULT_MEASURES, Evaluation, evaluate_run
 from corom.readers import Dataset
-from corom.records import Passage
+from corom.records import Passage, Query
 from corom.runs import require_word
 from corom.significance import Interval, PairedTest, bootstrap_interval, paired_test
 
@@ -94,9 +95,7 @@ def evaluate(
     if base not in names:
         raise InputError(f"cannot compare with {base!r}; models are {', '.join(names)}")
     require_measurable(dataset, splits=splits, measures=measures, depth=depth)
-    files = {} if runs is None else _run_files(runs, splits, names)
-    if runs is not None:
-        _require_words(dataset, splits)
+    files = {} if runs is None else _run_files(runs, dataset, splits=splits, names=names)
     found: dict[tuple[str, str], Result] = {}
     passages = 0
     for retriever in retrievers:
@@ -197,23 +196,21 @@ def run_name(split: str, model: str) -> str:
     return f"{_word(split)}.{_word(model)}.run"
 
 
-def _require_words(dataset: Dataset, splits: Sequence[str]) -> None:
-    """Raise InputError for an id that no run can hold, before hours pass."""
-    for passage in dataset.passages():
-        require_word(passage.id)
-    for split in splits:
-        for query in dataset.queries(split):
-            require_word(query.id)
-
-
 def _run_files(
-    folder: Path, splits: Sequence[str], names: Sequence[str]
+    folder: Path, dataset: Dataset, *, splits: Sequence[str], names: Sequence[str]
 ) -> dict[tuple[str, str], Path]:
+    """Return a file for each split and model; InputError, before hours pass, for what none holds.
+
+    That is two models under one name, and an id with white space.
+    """
     files = {
         (split, name): Path(folder) / run_name(split, name) for split in splits for name in names
     }
     if len(set(files.values())) < len(files):
         raise InputError(f"the names {', '.join(names)} would share a run file; rename a model")
+    texts: Iterable[Passage | Query] = chain(dataset.passages(), *map(dataset.queries, splits))
+    for text in texts:
+        require_word(text.id)
     return files
 
 
