@@ -77,7 +77,7 @@ def _refuse_surrogates(text: str) -> None:
 def id_field(record: JsonObject, *names: str) -> str:
     """Return the identifier under the first of `names` that is there; a number becomes a string."""
     name, value = _field(record, names)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int:
         return str(value)
     return require_id(_string(value, name), name=name)
 
@@ -101,7 +101,7 @@ def kept_fields(record: JsonObject, names: Sequence[str]) -> dict[str, str]:
 
 
 def _kept(value: Any, name: str) -> str:  # noqa: ANN401 - whatever JSON holds
-    if isinstance(value, bool | int | float):
+    if isinstance(value, int | float):
         return json.dumps(value)
     if not isinstance(value, str | None):
         raise BadRecordError("bad field", f"has a field {name!r} that is no text or number")

@@ -88,7 +88,7 @@ def _parse_object(line: str) -> Pair:
             "positive, negatives (docs/data-formats.md)",
         )
     label = record.get("label")
-    if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
+    if label is not None and type(label) is not int:
         raise BadRecordError("bad grade", "has a label that is not an integer")
     negatives = list_field(record, "negatives")
     if not all(isinstance(text, str) for text in negatives):
