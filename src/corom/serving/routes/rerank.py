@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
+from corom.ranking import rank_hits
 from corom.records import Hit
 from corom.reranker import reordered, squashed
 from corom.serving.errors import other_model
@@ -36,16 +37,14 @@ def routes(service: Service) -> APIRouter:
         """
         second = service.second
         if second is None:
-            return _ranked(await service.cosines(request, query, texts, truncate=truncate))
-        first = []
+            return _ranked(_hits(await service.cosines(request, query, texts, truncate=truncate)))
+        first: list[Hit] = []
         if not raw and second.rules.share < 1:  # the cheap work first: it may be refused, too
-            cosines = await service.cosines(request, query, texts, truncate=True)
-            first = [Hit(str(index), score) for index, score in enumerate(cosines)]
+            first = _hits(await service.cosines(request, query, texts, truncate=True))
         logits = await service.read(request, second, query, texts, truncate=truncate)
-        if not first:
-            return _ranked((logits if raw else squashed(logits)).tolist())
-        both = reordered(first, logits.tolist(), share=second.rules.share)
-        return [Rank(index=int(hit.id), score=hit.score) for hit in both]
+        if first:
+            return _ranked(reordered(first, logits.tolist(), share=second.rules.share))
+        return _ranked(_hits((logits if raw else squashed(logits)).tolist()))
 
     @router.post("/rerank", response_model_exclude_none=True, tags=["text-embeddings-inference"])
     async def tei(request: Request, body: TeiRerankRequest) -> list[Rank]:
@@ -82,6 +81,9 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
-def _ranked(scores: list[float]) -> list[Rank]:
-    order = sorted(range(len(scores)), key=lambda index: -scores[index])
-    return [Rank(index=index, score=scores[index]) for index in order]
+def _hits(scores: list[float]) -> list[Hit]:
+    return [Hit(str(index), score) for index, score in enumerate(scores)]
+
+
+def _ranked(hits: list[Hit]) -> list[Rank]:
+    return [Rank(index=int(hit.id), score=hit.score) for hit in rank_hits(hits)]
