@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -89,9 +89,9 @@ async def _reordered(
 
 async def marks_of(service: Service, request: Request, query: str, found: Found) -> list[Marks]:
     """Return what in each passage answers: shared words, and the best sentence."""
-    scores: list[list[float] | None] = [None] * len(found.passages)
+    scores: Sequence[list[float] | None] = [None] * len(found.passages)
     if found.query is not None:
-        scores = [*await _sentence_scores(service, request, found.query, found.passages)]
+        scores = await _sentence_scores(service, request, found.query, found.passages)
     # Long passages take a while: others are answered meanwhile.
     return await asyncio.to_thread(_all_marks, query, found.passages, scores)
 
@@ -114,7 +114,7 @@ async def _sentence_scores(
 
 
 def _all_marks(
-    query: str, found: list[FoundPassage], scores: list[list[float] | None]
+    query: str, found: list[FoundPassage], scores: Sequence[list[float] | None]
 ) -> list[Marks]:
     return [_marks(query, hit.text, own) for hit, own in zip(found, scores, strict=True)]
 

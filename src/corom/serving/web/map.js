@@ -1,6 +1,6 @@
 // 向量地图: a sample of the passages in the plane, their neighbours, and where a query lies.
 
-import { Output, ask } from "./api.js";
+import { Output, ask, state } from "./api.js";
 import { $, h, s } from "./dom.js";
 import { number, t } from "./text.js";
 
@@ -177,7 +177,7 @@ function move(event) {
   event.preventDefault();
 }
 
-const drawing = () => h("div", { class: "state" }, h("strong", {}, t("drawing")));
+const drawing = () => state(t("drawing"));
 
 function open() {
   output.show(async (signal) => {
