@@ -6,8 +6,6 @@ Each part is skipped where its framework is not installed; `make test-adapters` 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from corom.errors import InputError
 from corom.index import ExactOptions, IndexSpec
 from corom.index.building import build_index
 from corom.search import Searcher
+from web.browser import serving
 
 TEXTS = ["头痛发热吃什么药", "糖尿病", "血" * 300, "头痛发热吃什么药"]
 
@@ -255,18 +254,11 @@ def test_haystack_retriever(searcher, index, tmp_path):
 @pytest.fixture
 def address(encoder):
     pytest.importorskip("fastapi", reason="the serve extra is not installed")
-    from corom.serving.server import Server
     from corom.serving.service import Service
     from corom.serving.settings import ServeSettings
 
-    server = Server(Service(encoder, settings=ServeSettings(port=0)))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
-    server.should_exit = True
-    thread.join()
+    with serving(Service(encoder, settings=ServeSettings(port=0))) as root:
+        yield f"{root}v1"
 
 
 def test_openai_client(encoder, address):
