@@ -90,6 +90,12 @@ def test_density_and_wrong_choices(run: Callable, model: Path, source: Path) -> 
     assert "in no group" not in run("cluster", source, "-m", model, "-n", 1).err
     assert run("cluster", source, "-m", model).code == 2
     assert run("cluster", source, "-m", model, "-n", 2, "--density").code == 2
-    assert run("cluster", source, "-m", model, "-n", 6).code == 2
+    for wrong, said in (
+        (("-n", 6), "5 texts cannot make 6 groups"),
+        (("-n", 0), "5 texts cannot make 0 groups"),
+        (("-n", 2, "--seed", -1), "--seed is -1"),
+        (("--density", "--least", 1), "--least is 1"),
+    ):  # said before a model is loaded
+        assert run("cluster", source, "-m", "./none", *wrong).refuses(said)
     for wrong in ("-n", 2, "--least", 3), ("--density", "--seed", 0):
         assert run("cluster", source, "-m", model, *wrong).refuses("--least belongs to --density")

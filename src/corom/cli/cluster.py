@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from corom.checks import require_whole
 from corom.cli import flags
 from corom.cli.console import (
     check_table,
@@ -83,20 +84,25 @@ def command(
         raise InputError("choose --clusters NUMBER or --density (one of the two)")
     if (least if clusters is not None else seed) is not None:
         raise InputError("--least belongs to --density, --seed to --clusters")
-    least = 5 if least is None else least
-    need("sklearn", extra="cluster")  # before the long work, not after it
+    least, seed = 5 if least is None else least, seed or 0
+    # All of this before the long work, not after it.
+    require_whole("--least", least, low=2)
+    require_whole("--seed", seed, low=0)
+    need("sklearn", extra="cluster")
     if out is not None:
         check_table(out, source)
     layout = Layout(text=text, id=id_, title=title, encoding=encoding, header=not no_header)
     passages = list(Texts(source, layout, skip_bad=skip_bad).passages())
     texts = [passage.content for passage in passages]
+    if clusters is not None and not 1 <= clusters <= len(texts):
+        raise InputError(f"{counted(len(texts), 'text')} cannot make {clusters} groups")
     encoder = load_encoder(model, precision=precision, device=device, max_length=max_length)
     with progress_bar(len(texts)) as meter:
         vectors = encoder.encode_passages(texts, progress=meter)
     if clusters is None:
         labels = cluster_density(vectors, least=least)
     else:
-        labels = cluster_kmeans(vectors, clusters, seed=seed or 0)
+        labels = cluster_kmeans(vectors, clusters, seed=seed)
     found = describe_clusters(labels, vectors, texts)
     if out is not None:
         write = _write_sheet if is_sheet(out) else _write_labels
