@@ -12,6 +12,7 @@ from corom.cli.console import check_table, note, say, say_json
 from corom.cli.duplicates import Score, find_groups, find_pairs, line_of, tell
 from corom.cli.loading import load_encoder
 from corom.cli.texts import Texts
+from corom.errors import InputError
 
 MOST = 4000
 
@@ -74,7 +75,6 @@ def command(
     Every text with every other (a matrix, of at most 4,000 texts), or the two texts of each pair
     in a file. With --above those that say much the same, such as questions asked twice.
     """
-    from corom.errors import InputError
     from corom.readers import Layout, read_pairs
     from corom.similarity import score_matrix, score_pairs
 
@@ -101,23 +101,22 @@ def command(
     if pairs is not None:
         left, right = (encoder.encode_passages(pair[side] for pair in both) for side in (0, 1))
         scores = score_pairs(left, right, score=score).tolist()
-        rows = [line_of((value, *texts_)) for value, texts_ in zip(scores, both, strict=True)]
+        rows = [(value, *pair) for value, pair in zip(scores, both, strict=True)]
     else:
         vectors = encoder.encode_passages(texts)
         scores = score_matrix(vectors, vectors, score=score).tolist()
-        rows = [line_of(row) for row in scores]
+        rows = scores
     if as_json:
         say_json(scores)
-    else:
-        for row in rows:
-            say(row)
+        return
+    for row in rows:
+        say(line_of(row))
 
 
 def _check_flags(
     file: str | None, *, above: float | None, groups: bool, out: Path | None, score: Score
 ) -> None:
     """Raise InputError for flags that do not go together, and what cannot be found or written."""
-    from corom.errors import InputError
     from corom.similarity import check_above
 
     if above is None:
