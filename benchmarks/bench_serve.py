@@ -25,8 +25,8 @@ import numpy as np
 
 from bench import BASE, DATA, ROOT, command_line, describe, say, spread
 from corom.files import write_json
-from corom.models.checkpoint import load_checkpoint
-from encode_setup import random_model, sample_texts
+from encode_setup import sample_texts
+from random_models import large_model
 from serve_load import Level, closed_loop, open_loop, percentile
 from serve_servers import SPECS, Running
 
@@ -76,12 +76,11 @@ class Bench:
 def prepare(options: argparse.Namespace) -> Bench:
     """Return the run with its texts, in a seeded order."""
     (options.work / "logs").mkdir(parents=True, exist_ok=True)
-    model = options.work / f"bert-{options.layers}x768-seed{options.seed}"
-    random_model(model, layers=options.layers, seed=options.seed, tokenizer_from=options.base)
-    half = options.texts // 2
-    found = sample_texts(
-        options.data, load_checkpoint(model), passages=half, queries=half, seed=options.seed
+    model = large_model(
+        options.work, layers=options.layers, seed=options.seed, tokenizer_from=options.base
     )
+    half = options.texts // 2
+    found = sample_texts(options.data, model, passages=half, queries=half, seed=options.seed)
     texts = [*found.passages, *found.queries]
     tokens = [*found.passage_tokens, *found.query_tokens]
     order = np.random.default_rng(options.seed).permutation(len(texts)).tolist()
@@ -90,7 +89,7 @@ def prepare(options: argparse.Namespace) -> Bench:
         if spec.name in options.servers:
             log = options.work / "logs" / f"serve-{spec.name}.log"
             bench.servers[spec.name] = server = Running(
-                spec, model=model, peers=options.peers, threads=options.threads, log=log
+                spec, model=model.folder, peers=options.peers, threads=options.threads, log=log
             )
             say(f"{spec.name} answers after {server.wait():.1f} s")
             server.pause()

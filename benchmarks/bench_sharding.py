@@ -40,7 +40,7 @@ from corom.files import MANIFEST, read_json, sha256, write_json
 from corom.readers import open_dataset
 from corom.sharding import ShardSpec, encode_shards, open_shards
 from corom.sharding.encoding import spec_of
-from index_memory import write_model
+from random_models import write_small_model
 from sharding_kills import Killer
 
 _SAME_PRIORITY = {"RAY_worker_niceness": "0"}
@@ -71,7 +71,7 @@ def run(source: str, folder: Path, spec: ShardSpec, workers: int, on: str = "pro
 
 def measure_kills(texts: list[str], here: Path, *, passages: int, kills: int) -> dict[str, Any]:
     """Return what an undisturbed and a disturbed run took, and whether they agree."""
-    write_model(here / "model", dim=64)
+    write_small_model(here / "model", dim=64)
     write_lines(here / "corpus.tsv", edited(texts, passages))
     model = str(here / "model")
     spec = spec_of(Encoder.load(model, threads=1), model=model)

@@ -25,6 +25,8 @@ class Backend:
     """The form of the model a peer needs, made from it before the rounds (see encode_peers.py)."""
 
 
+MAX_LENGTH = 128
+"""Tokens that every back end reads of a text."""
 _ST: Library = "sentence-transformers"
 BACKENDS = (
     Backend("st-fp32", _ST, "large", "fp32", "torch"),

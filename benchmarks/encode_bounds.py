@@ -32,7 +32,7 @@ from corom.models.int8 import Int8Weights, read_int8
 from corom.models.weights import INT8
 from encode_peak import Peak
 from encode_report import needed_operations
-from encode_setup import random_model
+from random_models import large_model
 
 SINGLE = (8, 16, 24, 32, 64, 128)
 LENGTH = 128
@@ -141,9 +141,11 @@ def tokens_per_second(model: ov.Model, runs: int) -> dict[str, float]:
 def model_of(options: argparse.Namespace) -> tuple[Checkpoint, Int8Weights]:
     """Return the random model and its int8 form, made unless they are in the work folder."""
     os.environ["COROM_CACHE"] = str((options.work / "cache").resolve())
-    folder = options.work.resolve() / f"bert-{options.layers}x768-seed{options.seed}"
-    checkpoint = random_model(
-        folder, layers=options.layers, seed=options.seed, tokenizer_from=options.base
+    checkpoint = large_model(
+        options.work.resolve(),
+        layers=options.layers,
+        seed=options.seed,
+        tokenizer_from=options.base,
     )
     Encoder(checkpoint, precision="int8")  # makes the form unless it is in the cache
     return checkpoint, read_int8(cached_int8(checkpoint) / INT8, shape=checkpoint.shape)

@@ -14,9 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any, get_args
 
-from encode_backends import Peer
-
-MAX_LENGTH = 128
+from encode_backends import MAX_LENGTH, Peer
 
 
 def export(model: Path, draft: Path, *, backend: str) -> Any:  # noqa: ANN401 - a peer's own

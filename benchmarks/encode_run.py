@@ -15,10 +15,10 @@ from encode_setup import (
     Texts,
     base_model,
     embedded_model,
-    random_model,
     sample_texts,
     set_up,
 )
+from random_models import large_model
 
 
 @dataclass
@@ -67,11 +67,8 @@ class Bench:
 def prepare(options: argparse.Namespace) -> Bench:
     """Return a run with texts, models and the forms of them that back ends need."""
     (options.work / "logs").mkdir(parents=True, exist_ok=True)
-    large = random_model(
-        options.work / f"bert-{options.layers}x768-seed{options.seed}",
-        layers=options.layers,
-        seed=options.seed,
-        tokenizer_from=options.base,
+    large = large_model(
+        options.work, layers=options.layers, seed=options.seed, tokenizer_from=options.base
     )
     texts = sample_texts(
         options.data, large, passages=options.passages, queries=options.queries, seed=options.seed

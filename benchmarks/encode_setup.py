@@ -16,19 +16,18 @@ from corom.engines.loading import cached_int8
 from corom.engines.processor import has_bf16
 from corom.errors import CoromError
 from corom.files import check_manifest
+from corom.models import EMBEDDED
 from corom.models.checkpoint import Checkpoint, load_checkpoint
-from corom.models.config import Encoding, Shape
+from corom.models.config import Encoding
 from corom.models.int8 import read_fidelity
-from corom.models.names import resolve
+from corom.models.names import open_model
 from corom.models.portable import Portable, write_portable
-from corom.models.tokenizer import read_tokenizer
 from corom.models.weights import INT8
 from corom.readers import open_dataset
 from corom.tokens import TokenCutter
-from encode_backends import Backend
+from encode_backends import MAX_LENGTH, Backend
 from encode_client import LIMIT, BackendError, Worker, last_line
 
-MAX_LENGTH = 128
 PEERS = Path(__file__).with_name("encode_peers.py")
 
 
@@ -54,23 +53,6 @@ def sample_texts(
     return Texts(chosen, questions, cutter.count(chosen), cutter.count(questions))
 
 
-def random_model(folder: Path, *, layers: int, seed: int, tokenizer_from: Path) -> Checkpoint:
-    """Return a BERT of 768 hidden as it is before training: N(0, 0.02), norms 1, biases 0."""
-    shape = Shape(layers=layers, hidden=768, heads=12, intermediate=3072, vocabulary=21_128)
-    if not folder.exists():
-        rng = np.random.default_rng(seed)
-        weights = {
-            name: np.full(size, float(name.endswith("Norm.weight")), np.float32)
-            if len(size) == 1
-            else rng.normal(0, 0.02, size).astype(np.float32)
-            for name, size in shape.weight_shapes().items()
-        }
-        encoding = Encoding(max_length=MAX_LENGTH)
-        tokenizer = read_tokenizer(tokenizer_from, shape=shape, encoding=encoding)
-        write_portable(folder, Portable(shape, encoding, weights, tokenizer))
-    return load_checkpoint(folder)
-
-
 def base_model(folder: Path, *, source: Path) -> Checkpoint:
     """Return `source` as a portable folder: [CLS], normalised, at most 128 tokens."""
     if not folder.exists():
@@ -84,7 +66,7 @@ def base_model(folder: Path, *, source: Path) -> Checkpoint:
 def embedded_model() -> Checkpoint:
     """Return the model inside the package; BackendError when this version has none."""
     try:
-        return load_checkpoint(resolve("corom-medical"), name="corom-medical")
+        return open_model(EMBEDDED)
     except CoromError as error:
         raise BackendError(str(error)) from None
 
@@ -107,7 +89,7 @@ def set_up(spec: Backend, checkpoint: Checkpoint, *, work: Path, threads: int) -
     """
     folder = checkpoint.folder
     if spec.model == "embedded":
-        return SetUp("corom-medical")
+        return SetUp(EMBEDDED)
     if spec.form:
         target = work / "peers" / folder.name / spec.form
         if target.exists():

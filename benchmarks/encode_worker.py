@@ -24,9 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from encode_backends import Backend, backend
+from encode_backends import MAX_LENGTH, Backend, backend
 
-MAX_LENGTH = 128
 BATCH = 32  # sentence-transformers' default, and what fastembed is fastest with here
 
 

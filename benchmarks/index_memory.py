@@ -18,16 +18,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from bench import command_line, describe
 from corom.files import write_json
 from corom.index import open_index
-from corom.models.checkpoint import load_checkpoint
-from corom.models.config import Shape
-from corom.models.names import resolve
-from corom.models.portable import Portable, write_portable
 from processes import held_mb
+from random_models import write_small_model
 
 _DISEASES = ("糖尿病", "高血压", "胃炎", "肺炎", "偏头痛", "冠心病", "湿疹", "失眠", "贫血", "痛风")
 _ASKED = ("怎么治疗", "吃什么药", "有什么症状", "能不能手术", "饮食注意什么", "会不会遗传")
@@ -38,21 +33,6 @@ def write_corpus(path: Path, passages: int) -> None:
     with path.open("w", encoding="utf-8") as file:
         for n in range(passages):
             file.write(f"{n}\t第{n}位患者的{_DISEASES[n % 10]}{_ASKED[n % 6]}？\n")
-
-
-def write_model(folder: Path, *, dim: int) -> None:
-    """Write a random BERT of one layer with the embedded model's vocabulary."""
-    embedded, rng = load_checkpoint(resolve("corom-medical")), np.random.default_rng(0)
-    vocabulary = embedded.shape.vocabulary
-    shape = Shape(layers=1, hidden=dim, heads=dim // 64, intermediate=dim, vocabulary=vocabulary)
-    weights = {
-        name: np.full(size, float(name.endswith("Norm.weight")), np.float32)
-        if len(size) == 1
-        else rng.normal(0, 0.02, size).astype(np.float32)
-        for name, size in shape.weight_shapes().items()
-    }
-    model = Portable(shape, embedded.encoding, weights, embedded.tokenizer_json)
-    write_portable(folder, model)
 
 
 def measured(command: list[Any]) -> dict[str, float]:
@@ -101,7 +81,7 @@ def main() -> None:
         with TemporaryDirectory() as temporary:
             here = Path(temporary)
             write_corpus(here / "corpus.tsv", size)
-            write_model(here / "model", dim=options.dim)
+            write_small_model(here / "model", dim=options.dim)
             for model in (here / "model", "bm25"):
                 folder = here / f"index-{Path(model).name}"
                 row = one_row(here / "corpus.tsv", model, folder, passages=size)
