@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 
 from bench import CORES, DATA, ROOT, command_line, describe, say
-from bench_search import make_vectors
 from corom import Encoder, capacity
 from corom.encoder import Progress
 from corom.files import read_json, write_json
@@ -40,6 +39,7 @@ from corom.records import Passage
 from corom.sharding import encode_shards
 from corom.sharding.encoding import spec_of
 from processes import memory_mb
+from vector_files import make_vectors
 
 BUNDLED = ROOT / "src/corom/bundled/capacity.json"
 LAYOUTS = {

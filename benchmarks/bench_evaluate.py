@@ -46,6 +46,7 @@ from corom.models.checkpoint import load_checkpoint
 from corom.readers import Dataset, open_dataset
 from encode_peak import Peak
 from encode_report import needed_operations
+from vector_files import of_passages
 from worker import Worker
 
 SIDES = ("corom", "peer")
@@ -137,8 +138,7 @@ def kept_vectors(dataset: Dataset, options: argparse.Namespace, path: Path) -> N
     """Leave the vectors of all passages in `path`; encodes what is not kept below --work."""
     encoder = Encoder.load(options.model, threads=options.threads)
     dense = Dense(encoder, name=options.model, work=options.work)
-    texts = (passage.content for passage in dataset.passages())
-    np.save(path, np.concatenate(list(dense.vectors(texts, side="passage"))))
+    np.save(path, of_passages(dense, dataset))
 
 
 def summed(seconds: dict[str, list[float]], rests: dict[str, list[Any]], share: float) -> Any:  # noqa: ANN401

@@ -27,10 +27,10 @@ from bench import DATA, command_line, describe, say, spread, table
 from corom import Encoder
 from corom.engines.processor import has_bf16
 from corom.environment import cache_folder
-from corom.evaluation import Dense
 from corom.files import read_json, write_json
-from corom.readers import Dataset, open_dataset
+from corom.readers import open_dataset
 from search_engines import Engine
+from vector_files import embedded_vectors, make_vectors
 from worker import Worker
 
 EXACT = ["faiss flat", "corom fp32", "corom int8", "corom binary"]
@@ -45,26 +45,6 @@ EFFORTS = {
 }
 NEAR_BASE = "faiss HNSW32", 32
 """What the others are held against: faiss's defaults at the first effort of 95 % recall."""
-
-
-def make_vectors(folder: Path, *, passages: int, queries: int, dim: int) -> tuple[Path, Path]:
-    """Write seeded unit vectors around 1,000 centres, as far from them as centres are long."""
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((1000, dim), dtype=np.float32)
-
-    def some(n: int) -> NDArray[np.float32]:
-        found = centres[rng.integers(0, len(centres), n)]
-        found += rng.standard_normal((n, dim), dtype=np.float32)
-        unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
-        return unit
-
-    vectors = folder / "vectors.npy"
-    file = np.lib.format.open_memmap(vectors, "w+", np.float32, (passages, dim))
-    for start in range(0, passages, 20_000):
-        file[start : start + 20_000] = some(min(20_000, passages - start))
-    file.flush()
-    np.save(folder / "queries.npy", some(queries))
-    return vectors, folder / "queries.npy"
 
 
 def compare_exact(vectors: Path, queries: Path, *, k: int, rounds: int) -> list[dict[str, Any]]:
@@ -142,16 +122,6 @@ def agreement(found: NDArray[np.int64], truth: NDArray[np.int64], *, whole: bool
     return float(np.mean([share == 1 if whole else share for share in shares]))
 
 
-def real_vectors(dataset: Dataset, folder: Path, *, work: Path) -> tuple[Path, Path]:
-    """Write the embedded model's vectors of passages and queries; those kept in `work` are used."""
-    dense = Dense(Encoder.load(), name="corom-medical", work=work)
-    passages = (passage.content for passage in dataset.passages())
-    queries = [query.text for split in dataset.splits for query in dataset.queries(split)]
-    np.save(folder / "vectors.npy", np.concatenate(list(dense.vectors(passages, side="passage"))))
-    np.save(folder / "queries.npy", np.concatenate(list(dense.vectors(queries, side="query"))))
-    return folder / "vectors.npy", folder / "queries.npy"
-
-
 def options() -> argparse.Namespace:
     """Return what was asked for on the command line."""
     parser = command_line(__doc__, "search.json")
@@ -183,7 +153,7 @@ def near(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     dataset = open_dataset(asked.corpus)
     record["options"] = {"k": 10, "rounds": asked.rounds}
     record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}
-    vectors, queries = real_vectors(dataset, folder, work=asked.work)
+    vectors, queries = embedded_vectors(dataset, folder, work=asked.work)
     record["fingerprint"] = Encoder.load().fingerprint
     record["rows"] = compare_near(vectors, queries, rounds=asked.rounds)
     return record

@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 
 from bench import DATA, ROOT, command_line, describe, say, spread, table
-from bench_search import real_vectors
 from corom import Encoder
 from corom.corpus import CorpusChecksum
 from corom.environment import cache_folder
@@ -38,6 +37,7 @@ from corom.records import Hit
 from corom.vectors import Vectors
 from store_corpus import Loaded, fewer_queries, larger, smaller
 from store_engines import Corpus, Engine, Running, Session, engines, keep_level
+from vector_files import embedded_vectors
 from worker import Worker
 
 sys.path.append(str(ROOT / "tests"))
@@ -131,7 +131,7 @@ def compare(
     dataset: Dataset, servers: dict[str, Running], here: Path, asked: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Return a row per engine."""
-    given = Loaded(dataset, *real_vectors(dataset, here, work=asked.work))
+    given = Loaded(dataset, *embedded_vectors(dataset, here, work=asked.work))
     if asked.queries:
         given = fewer_queries(given, here / "asked", queries=asked.queries)
     fitted = larger if asked.repeat else smaller

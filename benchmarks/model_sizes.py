@@ -30,6 +30,7 @@ from corom.metrics import evaluate_run
 from corom.readers import Dataset, open_dataset
 from corom.records import Passage
 from corom.vectors import Vectors
+from vector_files import of_passages, of_queries
 
 SPLITS = ("consult-dev", "huatuo-dev")
 DIMS = (512, 256, 128, 64)
@@ -59,14 +60,8 @@ def cases(
     known = [Passage(one.id, "") for one in dataset.passages()]
     for dim in dims:
         model = Dense(encoder, name=name, work=work, truncate_dim=dim)
-        texts = (one.content for one in dataset.passages())
-        vectors = np.concatenate(list(model.vectors(texts, side="passage")))
-        queries = {
-            split: np.concatenate(
-                list(model.vectors((q.text for q in dataset.queries(split)), side="query"))
-            )
-            for split in SPLITS
-        }
+        vectors = of_passages(model, dataset)
+        queries = {split: of_queries(model, dataset, [split]) for split in SPLITS}
         for precision in passes:
             index = VectorIndex.new(dim, ExactOptions(precision=precision), normalized=True)
             index.add(known, vectors)
