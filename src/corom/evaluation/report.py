@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,8 +125,10 @@ def to_markdown(report: Report | PairReport) -> str:
     """Return the tables of a report as Markdown."""
     lines = []
     for table in to_tables(report):
-        rows = [[_escaped(cell) for cell in row] for row in (table.heads, *table.rows)]
-        lines += [f"### {table.title}", "", *_bars(rows), ""]
+        head, *rows = (
+            f"| {' | '.join(map(_escaped, row))} |" for row in (table.heads, *table.rows)
+        )
+        lines += [f"### {table.title}", "", head, f"|{' --- |' * len(table.heads)}", *rows, ""]
     return "\n".join([*lines, *_notes(report)]) + "\n"
 
 
@@ -146,13 +148,6 @@ def to_text(report: Report | PairReport) -> str:
 
 def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_|<])", r"\\\1", text)
-
-
-def _bars(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    for number, row in enumerate(rows):
-        yield f"| {' | '.join(row)} |"
-        if number == 0:
-            yield f"|{' --- |' * len(row)}"
 
 
 def _notes(report: Report | PairReport) -> list[str]:
