@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from corom.errors import InputError
 from corom.index.spec import IndexSpec
@@ -16,6 +16,9 @@ from corom.stores.retrying import with_patience
 from corom.stores.uri import Address
 
 T = TypeVar("T")
+
+Live: TypeAlias = Any
+"""What comes from a server's own library, which is an extra and has no types: its connection."""
 
 MARGIN = 16
 """Hits asked for beyond k: equal scores at the end of the list are ordered by us, not by chance."""

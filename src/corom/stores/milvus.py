@@ -27,7 +27,7 @@ from corom.index.segments import check_vectors
 from corom.index.spec import HnswOptions, IndexSpec, IvfPqOptions
 from corom.records import Hit, Passage
 from corom.stores.base import Store, WordStore
-from corom.stores.frame import Connection, ServerIndex, ranked_by_rule, require_ids
+from corom.stores.frame import Connection, Live, ServerIndex, ranked_by_rule, require_ids
 from corom.stores.uri import Address
 from corom.text import check_texts
 from corom.vectors import Vectors
@@ -55,7 +55,7 @@ class Client(Connection):
 
     def run(
         self,
-        action: Callable[[Any, float], T],
+        action: Callable[[Live, float], T],
         *,
         longest: float = _TRY,
         deadline: float | None = None,
@@ -106,7 +106,7 @@ def open_milvus(address: Address, *, deadline: float) -> Store | WordStore:
     return kind(client, collection=collection, spec=spec, rows=rows)
 
 
-def resolve(live: Any, address: Address, left: float) -> tuple[str | None, IndexSpec | None]:  # noqa: ANN401
+def resolve(live: Live, address: Address, left: float) -> tuple[str | None, IndexSpec | None]:
     """Return the collection that an index's name points to and what it is, or (None, None)."""
     if not live.has_collection(address.name, timeout=left):
         return None, None
@@ -114,7 +114,7 @@ def resolve(live: Any, address: Address, left: float) -> tuple[str | None, Index
     return collection, read_spec(live, collection, address, left)
 
 
-def read_spec(live: Any, collection: str, address: Address, left: float) -> IndexSpec:  # noqa: ANN401
+def read_spec(live: Live, collection: str, address: Address, left: float) -> IndexSpec:
     """Return what a collection is, as its loader wrote; ArtifactError if it is none of ours."""
     rows = []
     if live.has_collection(SPECS, timeout=left):
@@ -127,7 +127,7 @@ def read_spec(live: Any, collection: str, address: Address, left: float) -> Inde
     return IndexSpec.from_json(json.loads(rows[0]["spec"]))
 
 
-def write_spec(live: Any, collection: str, spec: IndexSpec, left: float) -> None:  # noqa: ANN401
+def write_spec(live: Live, collection: str, spec: IndexSpec, left: float) -> None:
     """Write down what a collection is to be, before it is made."""
     from pymilvus import DataType
 
@@ -145,7 +145,7 @@ def write_spec(live: Any, collection: str, spec: IndexSpec, left: float) -> None
     live.upsert(SPECS, data=[row], timeout=left)
 
 
-def count(live: Any, collection: str, left: float) -> int:  # noqa: ANN401
+def count(live: Live, collection: str, left: float) -> int:
     """Return how many passages a collection that is loaded holds now."""
     found = live.query(
         collection, filter="", output_fields=["count(*)"], consistency_level="Strong", timeout=left
@@ -167,7 +167,7 @@ class _MilvusIndex(ServerIndex):
         found: dict[str, Passage] = {}
         for part in _parts(list(ids), _AT_ONCE):
 
-            def fetch(live: Any, left: float, part: list[str] = part) -> Any:  # noqa: ANN401
+            def fetch(live: Live, left: float, part: list[str] = part) -> Live:
                 return live.query(
                     self._collection, filter=_among(part), output_fields=fields, timeout=left
                 )
@@ -192,7 +192,7 @@ class _MilvusIndex(ServerIndex):
             hits: list[list[Hit]] = []
             for part in _parts([data[n] for n in asked], _AT_ONCE):
 
-                def ask(live: Any, left: float, part: list[Any] = part) -> Any:  # noqa: ANN401
+                def ask(live: Live, left: float, part: list[Any] = part) -> Live:
                     return live.search(
                         self._collection, data=part, limit=limit, timeout=left, **options
                     )

@@ -19,7 +19,7 @@ from corom.errors import ArtifactError, InputError
 from corom.index.segments import make_segment
 from corom.index.spec import HnswOptions, IndexSpec, IvfPqOptions
 from corom.records import Passage
-from corom.stores.frame import ServerLoader, build_name
+from corom.stores.frame import Live, ServerLoader, build_name
 from corom.stores.milvus import SPECS, Client, count, resolve, write_spec
 from corom.stores.uri import Address
 from corom.vectors import Vectors
@@ -96,7 +96,7 @@ class MilvusLoader(ServerLoader):
         # The batch that was being written when the load was killed may be there in part.
         return found if self.complete else found // BATCH * BATCH
 
-    def _create(self, live: Any, left: float) -> None:  # noqa: ANN401
+    def _create(self, live: Live, left: float) -> None:
         if live.has_collection(self._collection, timeout=left):
             return  # made by a try whose answer was lost
         write_spec(live, self._collection, self._spec, left)
@@ -111,7 +111,7 @@ class MilvusLoader(ServerLoader):
             timeout=left,
         )
 
-    def _await_index(self, live: Any, left: float) -> None:  # noqa: ANN401
+    def _await_index(self, live: Live, left: float) -> None:
         """Return when the server has built the index: until then it reads every vector."""
         name, end = self._collection, time.monotonic() + left
         while time.monotonic() < end:
@@ -132,7 +132,7 @@ class MilvusLoader(ServerLoader):
     def _write(self) -> None:
         rows = self._waiting[:BATCH]
 
-        def write(live: Any, left: float) -> None:  # noqa: ANN401
+        def write(live: Live, left: float) -> None:
             put = live.upsert if self._doubtful else live.insert
             self._doubtful = True
             put(self._collection, data=rows, timeout=left)
@@ -142,7 +142,7 @@ class MilvusLoader(ServerLoader):
         self._waiting = self._waiting[BATCH:]
         self.done += len(rows)
 
-    def _publish(self, live: Any, left: float) -> None:  # noqa: ANN401
+    def _publish(self, live: Live, left: float) -> None:
         name = self._address.name
         old, _ = resolve(live, self._address, left)
         if old == self._collection:
@@ -175,7 +175,7 @@ def _rows(
     return rows
 
 
-def _schema(live: Any, spec: IndexSpec) -> Any:  # noqa: ANN401
+def _schema(live: Live, spec: IndexSpec) -> Live:
     from pymilvus import DataType
 
     schema = live.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -231,7 +231,7 @@ def _require_possible(spec: IndexSpec) -> None:
         )
 
 
-def _require_words(live: Any, left: float) -> None:  # noqa: ANN401
+def _require_words(live: Live, left: float) -> None:
     # A server says 2.3.5 or v2.5.4, Lite milvus_lite-3.2.2.
     found = re.search(r"(\d+)\.(\d+)", live.get_server_version(timeout=left))
     if found and (int(found[1]), int(found[2])) < (2, 5):

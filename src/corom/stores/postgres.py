@@ -23,7 +23,7 @@ from corom.extras import need
 from corom.index.segments import check_vectors
 from corom.index.spec import HnswOptions, IndexSpec
 from corom.records import Hit, Passage
-from corom.stores.frame import Connection, ServerIndex, ranked_by_rule, require_ids
+from corom.stores.frame import Connection, Live, ServerIndex, ranked_by_rule, require_ids
 from corom.stores.uri import Address
 from corom.vectors import Vectors
 
@@ -43,9 +43,9 @@ class Database(Connection):
 
     def run(
         self,
-        action: Callable[[Any], T],
+        action: Callable[[Live], T],
         *,
-        greet: Callable[[Any], None] | None = None,
+        greet: Callable[[Live], None] | None = None,
         deadline: float | None = None,
     ) -> T:
         """Return what `action` does with a connection, in one transaction, tried until it works.
@@ -65,7 +65,7 @@ class Database(Connection):
 
         return self._patiently(attempt, deadline=deadline)
 
-    def _connect(self, left: float) -> Any:  # noqa: ANN401 - psycopg is an extra
+    def _connect(self, left: float) -> Live:
         try:
             return self._psycopg.connect(
                 self.address.target, connect_timeout=max(2, int(left)), autocommit=True
@@ -85,7 +85,7 @@ class Database(Connection):
         return isinstance(error, self._psycopg.OperationalError | self._psycopg.InterfaceError)
 
 
-def prepare(connection: Any, *, halves: bool) -> None:  # noqa: ANN401
+def prepare(connection: Live, *, halves: bool) -> None:
     """Make sure of pgvector and of the table of indexes; InputError if the server is too old."""
     try:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
@@ -101,7 +101,7 @@ def prepare(connection: Any, *, halves: bool) -> None:  # noqa: ANN401
     )
 
 
-def version(connection: Any) -> tuple[int, ...]:  # noqa: ANN401
+def version(connection: Live) -> tuple[int, ...]:
     """Return the version of pgvector in the database."""
     query = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
     row = connection.execute(query).fetchone()
@@ -129,7 +129,7 @@ class PostgresStore(ServerIndex):
         """Return the index an address names; ArtifactError if there is none."""
         database = Database(address, deadline=deadline)
 
-        def look(live: Any) -> tuple[Any, tuple[int, ...]]:  # noqa: ANN401
+        def look(live: Live) -> tuple[Any, tuple[int, ...]]:
             if live.execute("SELECT to_regclass('corom_indexes')").fetchone()[0] is None:
                 return None, ()
             query = "SELECT relation, spec, rows FROM corom_indexes WHERE name = %s AND complete"
@@ -151,7 +151,7 @@ class PostgresStore(ServerIndex):
         check_vectors(queries, dim=self._spec.dim)
         require_whole("k", k)
 
-        def look(connection: Any) -> list[list[Hit]]:  # noqa: ANN401
+        def look(connection: Live) -> list[list[Hit]]:
             def fetch(asked: list[int], limit: int) -> list[list[Hit]]:
                 for setting in self._settings(limit):
                     connection.execute(setting)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from corom.errors import ArtifactError, InputError
 from corom.index.segments import make_segment
 from corom.index.spec import HnswOptions, IndexSpec
 from corom.records import Passage
-from corom.stores.frame import ServerLoader, build_name
+from corom.stores.frame import Live, ServerLoader, build_name
 from corom.stores.postgres import Database, literal, prepare, vector_type
 from corom.stores.uri import Address
 from corom.vectors import Vectors
+
+T = TypeVar("T")
 
 _BUILDING = 24 * 3600.0
 """Seconds a graph may take."""
@@ -46,7 +48,7 @@ class PostgresLoader(ServerLoader):
             raise InputError(f"passage {bad!r} holds a NUL, which PostgreSQL cannot; remove it")
         before, after = self.done, self.done + len(passages)
 
-        def copy(live: Any) -> None:  # noqa: ANN401
+        def copy(live: Live) -> None:
             done = self._count(live)
             if done == after:
                 return  # the last try was done, only its answer was lost
@@ -77,10 +79,10 @@ class PostgresLoader(ServerLoader):
         self._run(self._publish)
         self.complete = True
 
-    def _run(self, action: Any) -> Any:  # noqa: ANN401
+    def _run(self, action: Callable[[Live], T]) -> T:
         return self._database.run(action, greet=self._lock)
 
-    def _lock(self, live: Any) -> None:  # noqa: ANN401
+    def _lock(self, live: Live) -> None:
         """Hold the load's lock; the server lets go of it when the connection ends."""
         if self._locked:  # it may not have noticed yet that the last connection has ended
             live.execute("SET statement_timeout = 30000")
@@ -93,7 +95,7 @@ class PostgresLoader(ServerLoader):
             )
         self._locked = True
 
-    def _prepare(self, live: Any) -> tuple[int, bool]:  # noqa: ANN401
+    def _prepare(self, live: Live) -> tuple[int, bool]:
         binary = self._spec.scan == "binary"
         prepare(live, halves=binary or self._spec.vector_type == "float16")
         row = live.execute(
@@ -119,7 +121,7 @@ class PostgresLoader(ServerLoader):
         )
         return 0, False
 
-    def _count(self, live: Any) -> int:  # noqa: ANN401
+    def _count(self, live: Live) -> int:
         row = live.execute(
             "SELECT rows FROM corom_indexes WHERE relation = %s FOR UPDATE", [self._relation]
         ).fetchone()
@@ -127,12 +129,12 @@ class PostgresLoader(ServerLoader):
             raise ArtifactError(f"{self._address.shown} was removed while it was loaded")
         return int(row[0])
 
-    def _set_rows(self, live: Any, rows: int) -> None:  # noqa: ANN401
+    def _set_rows(self, live: Live, rows: int) -> None:
         live.execute(
             "UPDATE corom_indexes SET rows = %s WHERE relation = %s", [rows, self._relation]
         )
 
-    def _build_graph(self, live: Any) -> None:  # noqa: ANN401
+    def _build_graph(self, live: Live) -> None:
         options = self._spec.options
         if isinstance(options, HnswOptions):
             kind = "halfvec" if self._spec.vector_type == "float16" else "vector"
@@ -142,7 +144,7 @@ class PostgresLoader(ServerLoader):
                 f"WITH (m = {options.links}, ef_construction = {options.build_effort})"
             )
 
-    def _publish(self, live: Any) -> None:  # noqa: ANN401
+    def _publish(self, live: Live) -> None:
         name, relation = self._address.name, self._relation
         old = live.execute(
             "DELETE FROM corom_indexes WHERE name = %s AND relation != %s RETURNING relation",
