@@ -191,6 +191,8 @@ def test_wrong_arguments_are_refused(build: Callable, tmp_path: Path) -> None:
         build_trainer("nlp-text-ranking-trainer", {})
     with pytest.raises(InputError, match="unknown key 'train_datasets'; it takes cfg_modify_fn"):
         build(train_datasets=ROWS)
+    with pytest.raises(InputError, match="model_revision belongs to a name"):
+        build(model=Model.from_pretrained(tmp_path / "tiny"), model_revision="v1")
     with pytest.raises(InputError, match="must return the cfg"):
         build(cfg_modify_fn=lambda cfg: None)
     with pytest.raises(InputError, match="none of auto, cpu"):
@@ -320,6 +322,8 @@ def test_data_from_files_and_folders(tmp_path: Path) -> None:
     assert list(train.select([2, 0])) == [ROWS[2], ROWS[0]]
     assert len(MsDataset.load(tmp_path / "train.jsonl")["train"]) == 3
     assert len(MsDataset.load(tmp_path, split="dev")) == 1
+    with pytest.raises(InputError, match="has no version 'v1'; leave it out"):
+        MsDataset.load(tmp_path, version="v1")
     with pytest.raises(InputError, match="has no split 'test'; it has dev, train"):
         MsDataset.load(tmp_path, split="test")
     (tmp_path / "dev.jsonl").write_text('{"query": \n', encoding="utf-8")

@@ -74,9 +74,12 @@ class MsDataset(Sequence[Row]):
         when the hub does not deliver.
         """
         require_one_of("hub", hub, _HUBS)
-        local = Path(dataset_name)
-        if namespace is None and local.exists():
-            where = local
+        where = Path(dataset_name)
+        if namespace is None and where.exists():
+            if version is not None:
+                raise InputError(
+                    f"{where} is on this machine and has no version {version!r}; leave it out"
+                )
         else:
             name = f"{namespace}/{dataset_name}" if namespace else str(dataset_name)
             where = _HUBS[hub](name, revision=version)

@@ -177,10 +177,7 @@ def pipeline(  # noqa: PLR0913 - ModelScope's own keywords, and two more
     require_one_of("task", task, (Tasks.sentence_embedding, Tasks.text_ranking))
     if not isinstance(device, str) or not _DEVICE.fullmatch(device):
         raise InputError(f"device {device!r} is none of cpu, gpu, cuda, gpu:NUMBER, cuda:NUMBER")
-    if not isinstance(model, Model):
-        model = Model.from_pretrained(model, model_revision)
-    elif model_revision is not None:
-        raise InputError("model_revision belongs to a name; this model is loaded already")
+    model = opened(model, model_revision)
     loading: dict[str, Any] = {
         "engine": engine,
         "precision": precision,
@@ -196,6 +193,15 @@ def pipeline(  # noqa: PLR0913 - ModelScope's own keywords, and two more
     if score is not None:
         require_one_of("score", score, get_args(Score))
     return Pipeline(Encoder(_with_texts(model.checkpoint, given), **loading), score=score or "dot")
+
+
+def opened(model: str | Path | Model, revision: str | None) -> Model:
+    """Return the model, or the one called so; InputError for a revision of what is loaded."""
+    if not isinstance(model, Model):
+        return Model.from_pretrained(model, revision)
+    if revision is not None:
+        raise InputError("model_revision belongs to a name; this model is loaded already")
+    return model
 
 
 def _with_texts(checkpoint: Checkpoint, texts: dict[str, Any]) -> Checkpoint:

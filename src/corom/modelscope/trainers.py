@@ -25,7 +25,7 @@ from corom.extras import need
 from corom.files import atomic_folder, read_json
 from corom.models import EMBEDDED
 from corom.modelscope.config import Config
-from corom.modelscope.pipelines import Model
+from corom.modelscope.pipelines import Model, opened
 from corom.modelscope.rows import write_rows
 from corom.modelscope.train_settings import Translation, default_config
 
@@ -59,9 +59,7 @@ class SentenceEmbeddingTrainer:
         device: str = "auto",
         model_revision: str | None = None,
     ) -> None:
-        if not isinstance(model, Model):
-            model = Model.from_pretrained(model, model_revision)
-        self._checkpoint = model.checkpoint
+        self._checkpoint = opened(model, model_revision).checkpoint
         stated = self._checkpoint.folder / "configuration.json"
         before = default_config(
             self._checkpoint, read_json(stated) if stated.exists() else {}, work_dir="./work_dir"
