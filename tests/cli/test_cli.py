@@ -16,7 +16,7 @@ import pytest
 
 from corom import __version__, capacity, cli
 from corom.cli import rank
-from corom.cli.console import progress_bar
+from corom.cli.progress import progress_bar
 from corom.encoder import Progress, Side
 from corom.engines.base import EngineName, Precision
 from corom.errors import ArtifactError, FormatError, InputError

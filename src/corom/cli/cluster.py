@@ -9,17 +9,9 @@ import typer
 
 from corom.checks import require_whole
 from corom.cli import flags
-from corom.cli.console import (
-    check_table,
-    counted,
-    in_one_line,
-    is_sheet,
-    note,
-    progress_bar,
-    say,
-    say_json,
-)
+from corom.cli.console import check_table, counted, in_one_line, is_sheet, note, say, say_json
 from corom.cli.loading import load_encoder
+from corom.cli.progress import progress_bar
 from corom.cli.texts import Texts
 from corom.errors import InputError
 from corom.extras import need

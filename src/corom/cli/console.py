@@ -1,4 +1,4 @@
-"""What the verbs share: checks of where they write, progress, what they print."""
+"""What the verbs share: checks of where they write, and what they print."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ import codecs
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
 from corom.errors import CoromError, InputError
-
-if TYPE_CHECKING:
-    from corom.encoder import Progress
 
 STDIN = "-"
 
@@ -65,112 +59,6 @@ def _files_of(source: str) -> list[Path]:
         return list(open_dataset(where).files)
     except CoromError:  # no data set: pairs, or documents; what else lies there is not read
         return [path for path in where.iterdir() if path.suffix in (".tsv", ".txt", ".md")]
-
-
-class Meter:
-    """What an encoder reports its progress to: a bar on the screen, and the figures at the end."""
-
-    def __init__(
-        self, show: Callable[[int], None], expect: Callable[[int, int], None] | None = None
-    ) -> None:
-        self._show, self._start = show, time.perf_counter()
-        self._expect = expect
-        self.texts = self.truncated = self.tokens = 0
-
-    def __call__(self, progress: Progress) -> None:
-        """Take what is done so far."""
-        self.texts, self.truncated, self.tokens = progress
-        self._show(self.texts)
-
-    def count(self, done: int) -> None:
-        """Take how many texts are done, of work that cuts none."""
-        self.texts = done
-        self._show(done)
-
-    def expect(self, total: int, *, done: int) -> None:
-        """Begin the bar again with `total` texts, `done` of which were there before."""
-        if self._expect:
-            self._expect(total, done)
-
-    def figures(self) -> dict[str, float]:
-        """Return texts, truncated texts, tokens, seconds and texts per second so far."""
-        seconds = time.perf_counter() - self._start
-        return {
-            "texts": self.texts,
-            "truncated": self.truncated,
-            "tokens": self.tokens,
-            "seconds": round(seconds, 3),
-            "texts_per_second": round(self.texts / seconds, 1),
-        }
-
-    def sentence(self, *, max_length: int) -> str:
-        """Return the figures as a sentence."""
-        found = self.figures()
-        return (
-            f"{counted(self.texts, 'text')} in {found['seconds']:,.1f} s "
-            f"({found['texts_per_second']:,.0f} a second); "
-            f"{found['truncated']:,} longer than {max_length} tokens, cut there"
-            + (" (corom split makes parts of them)" if found["truncated"] else "")
-        )
-
-
-@contextmanager
-def progress_bar(total: int | Callable[[], int | None] | None) -> Iterator[Meter]:
-    """Yield a meter with a bar on standard error, if that is a screen.
-
-    A `total` that must be counted first is counted for a screen only.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    console = Console(stderr=True)
-    if callable(total):
-        total = total() if console.is_terminal else None
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("", total=total, rate="")
-
-        def show(done: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, rate=f"{speed:,.0f} texts/s" if speed else "")
-
-        def expect(total: int, done: int) -> None:
-            bar.reset(task, total=total, completed=done, rate="")
-
-        yield Meter(show, expect)
-
-
-@contextmanager
-def download_bar() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Yield what a download reports to: name, bytes so far, bytes in all."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, TransferSpeedColumn(), console=console, disable=not console.is_terminal
-    ) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.update(tasks[name], completed=done)
-
-        yield show
 
 
 def say(text: str) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from corom.cli import flags
-from corom.cli.console import download_bar, note, reasons, say, say_json
+from corom.cli.console import note, reasons, say, say_json
+from corom.cli.progress import download_bar
 from corom.cli.runs import changes
 
 app = typer.Typer(

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from corom.cli import flags
-from corom.cli.console import download_bar, note, say, say_json
+from corom.cli.console import note, say, say_json
+from corom.cli.progress import download_bar
 
 
 def command(

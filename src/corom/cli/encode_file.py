@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
-from corom.cli.console import check_output, note, progress_bar, say, say_json
+from corom.cli.console import check_output, note, say, say_json
+from corom.cli.progress import progress_bar
 from corom.errors import InputError
 
 if TYPE_CHECKING:

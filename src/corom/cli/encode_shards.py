@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corom import __version__
-from corom.cli.console import counted, note, progress_bar, say, say_json
+from corom.cli.console import counted, note, say, say_json
+from corom.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from corom.encoder import Encoder, Progress

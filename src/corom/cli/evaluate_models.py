@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from corom.cli.console import progress_bar
 from corom.cli.loading import BM25, load_splitter
+from corom.cli.progress import progress_bar
 from corom.cli.texts import nameable
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from corom.cli import flags
-from corom.cli.console import STDIN, counted, note, progress_bar, say, say_json
+from corom.cli.console import STDIN, counted, note, say, say_json
 from corom.cli.loading import BM25, load_encoder, load_splitter
+from corom.cli.progress import progress_bar
 from corom.cli.texts import Texts, nameable
 from corom.errors import InputError
 

@@ -8,7 +8,8 @@ import typer
 
 from corom.cli import flags
 from corom.cli.console import note, reasons, say, say_json
-from corom.cli.runs import changes, run_bars
+from corom.cli.progress import run_bars
+from corom.cli.runs import changes
 
 if TYPE_CHECKING:
     from corom.training.mining import Mined

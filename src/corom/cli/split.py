@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corom.cli import flags
-from corom.cli.console import check_output, counted, note, progress_bar, say, say_json
+from corom.cli.console import check_output, counted, note, say, say_json
+from corom.cli.progress import progress_bar
 from corom.cli.texts import Texts
 from corom.errors import FormatError, InputError
 

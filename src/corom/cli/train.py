@@ -9,7 +9,8 @@ import typer
 
 from corom.cli import flags
 from corom.cli.console import say, say_json
-from corom.cli.runs import changes, follow, run_bars
+from corom.cli.progress import run_bars
+from corom.cli.runs import changes, follow
 
 
 def command(
