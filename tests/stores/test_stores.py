@@ -118,6 +118,16 @@ def test_odd_ids_are_kept_and_found(place: Callable[[str], str]) -> None:
     store.close()
 
 
+def test_lone_surrogates_are_replaced(place: Callable[[str], str]) -> None:
+    """As in a folder: nothing else that keeps texts takes them."""
+    with open_loader(place("surrogates"), spec_of(source="surrogates")) as loader:
+        loader.append([Passage("1", "头痛\ud800", "\udfff标题")], vectors(1))
+        loader.finish()
+    store = open_store(place("surrogates"))
+    assert store.passages(["1"]) == [Passage("1", "头痛\ufffd", "\ufffd标题")]
+    store.close()
+
+
 def test_a_load_goes_on(place: Callable[[str], str]) -> None:
     uri, spec = place("resumed"), spec_of(source="resumed")
     with open_loader(uri, spec) as loader:

@@ -22,6 +22,7 @@ from corom.records import Passage
 from corom.stores.frame import Live, ServerLoader, build_name
 from corom.stores.milvus import SPECS, Client, count, resolve, write_spec
 from corom.stores.uri import Address
+from corom.text import clean
 from corom.vectors import Vectors
 
 BATCH = 1024
@@ -160,9 +161,9 @@ def _rows(
 ) -> list[dict[str, Any]]:
     rows = []
     for place, passage in enumerate(passages):
-        row: dict[str, Any] = {"id": passage.id, "text": passage.text, "title": passage.title}
-        if vectors is None:  # the server counts the words of one field: titles are words, too
-            row |= {"text": passage.content, "title": ""}
+        # The server counts the words of one field: titles are words, too.
+        text, title = (passage.content, "") if vectors is None else (passage.text, passage.title)
+        row: dict[str, Any] = {"id": passage.id, "text": clean(text), "title": clean(title)}
         for name, most in (("id", _ID_BYTES), ("text", _MOST_BYTES), ("title", _MOST_BYTES)):
             if len(row[name].encode()) > most:
                 raise InputError(

@@ -13,6 +13,7 @@ from corom.records import Passage
 from corom.stores.frame import Live, ServerLoader, build_name
 from corom.stores.postgres import Database, literal, prepare, vector_type
 from corom.stores.uri import Address
+from corom.text import clean
 from corom.vectors import Vectors
 
 T = TypeVar("T")
@@ -60,7 +61,8 @@ class PostgresLoader(ServerLoader):
             columns = f"COPY {self._relation} (id, title, text, embedding) FROM STDIN"
             with live.cursor() as cursor, cursor.copy(columns) as sink:
                 for passage, vector in zip(passages, vectors, strict=True):
-                    sink.write_row((passage.id, passage.title, passage.text, literal(vector)))
+                    texts = clean(passage.title), clean(passage.text)
+                    sink.write_row((passage.id, *texts, literal(vector)))
             self._set_rows(live, after)
 
         try:
