@@ -39,7 +39,7 @@ def from_modelscope(name: str, *, revision: str | None = None) -> Path:
 def _listed(route: str, *, name: str, revision: str) -> list[dict[str, Any]]:
     number = _answer(route, name=name).get("Id")
     entries = _entries(f"datasets/{number}/repo/tree", name=name, revision=revision)
-    found = [entry for entry in entries if _is_rows(str(entry.get("Path")))]
+    found = [entry for entry in entries if is_rows(str(entry.get("Path")))]
     if not found:
         raise DownloadError(
             f"{name} has no .jsonl file on ModelScope at revision {revision}; download its data "
@@ -94,12 +94,13 @@ def from_hugging_face(name: str, *, revision: str | None = None) -> Path:
     return folder
 
 
-def _is_rows(path: str) -> bool:
+def is_rows(path: str) -> bool:
+    """Whether a file holds rows, by its name: a .jsonl, plain or compressed."""
     return plain_name(path).endswith(".jsonl")
 
 
 def _holds_rows(folder: Path) -> bool:
-    return any(_is_rows(path.name) for path in folder.rglob("*"))
+    return any(is_rows(path.name) for path in folder.rglob("*"))
 
 
 def _check(name: str, revision: str | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from corom.checks import require_one_of
 from corom.errors import InputError
-from corom.modelscope.downloading import from_hugging_face, from_modelscope
+from corom.modelscope.downloading import from_hugging_face, from_modelscope, is_rows
 from corom.readers import Group, open_dataset
 from corom.readers.compression import plain_name
 from corom.readers.fields import json_object
@@ -122,7 +122,7 @@ def _splits(where: Path) -> dict[str, MsDataset]:
     if where.is_file():
         return {_stem(where): _of_file(where)}
     files = sorted(path for path in where.rglob("*") if path.is_file())
-    lines = [path for path in files if plain_name(path.name).endswith(".jsonl")]
+    lines = [path for path in files if is_rows(path.name)]
     if lines and all(_stem(path) != "corpus" for path in lines):  # else BEIR's
         splits: dict[str, Path] = {}
         for path in lines:
