@@ -7,9 +7,10 @@ elsewhere whose own name was made to point here (DNS rebinding) is refused.
 from __future__ import annotations
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from corom.serving.errors import ApiError, draining, overloaded
+from corom.serving.intake import with_body
 from corom.serving.keys import KeyRing
 from corom.serving.settings import LOOPBACK
 from corom.serving.telemetry import Door, record_of
@@ -38,7 +39,7 @@ class Gate:
             self._check(scope)
         if path in HEALTH or _is_page(path):
             # Those without a key must not take the room of those who have one.
-            return await self._app(scope, _without_body(receive), send)
+            return await self._app(scope, with_body(b"", receive), send)
         if self._door.inside >= self._most:
             raise overloaded(f"{self._most} requests are being answered")
         self._door.inside += 1
@@ -66,16 +67,6 @@ class Gate:
 
 def _is_page(path: str) -> bool:
     return path == "/" or path.startswith(_STATIC)
-
-
-def _without_body(receive: Receive) -> Receive:
-    """Return a `receive` that gives an empty body at once, then tells when the client leaves."""
-    nothing: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
-
-    async def first_nothing() -> Message:
-        return nothing.pop() if nothing else await receive()
-
-    return first_nothing
 
 
 def _name(host: str) -> str:

@@ -73,14 +73,7 @@ class Intake:
             more = message.get("more_body", False)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
-        rest = iter([body])
-
-        async def replay() -> Message:
-            for whole in rest:
-                return {"type": "http.request", "body": whole, "more_body": False}
-            return await receive()
-
-        request = asyncio.ensure_future(self._app(scope, replay, send))
+        request = asyncio.ensure_future(self._app(scope, with_body(body, receive), send))
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({request, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -91,6 +84,16 @@ class Intake:
         if request.cancelled():
             raise _Left
         request.result()
+
+
+def with_body(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a whole body at once, then tells when the client leaves."""
+    whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_on() -> Message:
+        return whole.pop() if whole else await receive()
+
+    return receive_on
 
 
 def _too_large() -> ApiError:
