@@ -63,6 +63,7 @@ def test_llamaindex(encoder):
 
     embedding = CoromEmbedding(encoder)
     assert embedding.model_name == "tiny"
+    assert embedding.to_dict()["class_name"] == "CoromEmbedding"
     same(embedding.get_text_embedding_batch(TEXTS), encoder.encode_passages(TEXTS))
     same(embedding.get_text_embedding(TEXTS[0]), encoder.encode_passages(TEXTS[:1])[0])
     same(embedding.get_query_embedding(TEXTS[0]), encoder.encode_queries(TEXTS[:1])[0])

@@ -22,7 +22,14 @@ from corom.splitting import Splitter
 _AT_ONCE = 1024
 
 
-class CoromEmbedding(BaseEmbedding):
+class _Named:
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name LlamaIndex writes into its files."""
+        return cls.__name__
+
+
+class CoromEmbedding(_Named, BaseEmbedding):
     """Embeds texts as passages and queries as queries.
 
     `normalize` and `truncate_dim` are those of `Encoder.encode_passages`.
@@ -37,11 +44,6 @@ class CoromEmbedding(BaseEmbedding):
     ) -> None:
         super().__init__(model_name=encoder.name, embed_batch_size=_AT_ONCE)
         self._encoder, self._normalize, self._dim = encoder, normalize, truncate_dim
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name LlamaIndex writes into its files."""
-        return "CoromEmbedding"
 
     def _get_query_embedding(self, query: str) -> list[float]:
         vectors = self._encoder.encode_queries(
@@ -88,7 +90,7 @@ class CoromRetriever(BaseRetriever):
         ]
 
 
-class CoromReranker(BaseNodePostprocessor):
+class CoromReranker(_Named, BaseNodePostprocessor):
     """Reads nodes with the query and returns them in their new order, at most `top_n`.
 
     A node's new score is its logit. What is read of it is what is embedded of it
@@ -102,11 +104,6 @@ class CoromReranker(BaseNodePostprocessor):
         super().__init__()
         self._reranker, self._top_n = reranker, top_n
 
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name LlamaIndex writes into its files."""
-        return "CoromReranker"
-
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
@@ -117,7 +114,7 @@ class CoromReranker(BaseNodePostprocessor):
         return [NodeWithScore(node=nodes[place].node, score=score) for place, score in found]
 
 
-class CoromSplitter(MetadataAwareTextSplitter):
+class CoromSplitter(_Named, MetadataAwareTextSplitter):
     """Cuts documents into nodes that the model reads to the end, metadata included.
 
     `Settings.text_splitter` and `transformations` take it.
@@ -128,11 +125,6 @@ class CoromSplitter(MetadataAwareTextSplitter):
     def __init__(self, splitter: Splitter) -> None:
         super().__init__()
         self._splitter = splitter
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name LlamaIndex writes into its files."""
-        return "CoromSplitter"
 
     def split_text(self, text: str) -> list[str]:
         """Return the parts of a text."""
