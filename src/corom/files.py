@@ -14,32 +14,25 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_IMODE
 from typing import IO, Any, TypeAlias
 
+from corom.drafts import draft_of
 from corom.errors import ArtifactError
 
 MANIFEST, LOCK = "manifest.json", ".lock"
-_CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Stamp: TypeAlias = tuple[int, int, int] | None
 """inode, size and time of a file, by which one that was replaced is known; None: there is none"""
-_DRAFT_NAME = 48
-"""characters of a file's name that its draft's begins with"""
 
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits (about 1 s per GB)."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -72,8 +65,7 @@ def atomic_write(path: Path, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
         return
     if path.is_symlink():
         path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _naming(path), _draft(path) as draft:
+    with _naming(path), draft_of(path) as draft:
         with draft.open("wb") as file:
             yield file
             file.flush()
@@ -100,67 +92,6 @@ def _naming(path: Path) -> Iterator[None]:
         if error.errno in _FULL and error.filename is None:
             error.filename = str(path)
         raise
-
-
-@contextmanager
-def _draft(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """Yield an empty draft of `path`, gone afterwards unless it was renamed.
-
-    It is locked, and the system lets go of a lock whatever kills us: a draft of `path` that
-    nobody holds was left by a killed writer, and is removed.
-    """
-    # A name may be as long as the system allows, its draft's may not be longer.
-    prefix = f".{path.name[:_DRAFT_NAME]}."
-    _sweep(path.parent, re.compile(re.escape(prefix) + r"[a-z0-9_]{8}\.part"))
-    draft, lock = _locked_draft(path.parent, prefix, folder=folder)
-    try:
-        yield draft
-    finally:
-        _remove(draft)
-        os.close(lock)
-
-
-def _locked_draft(parent: Path, prefix: str, *, folder: bool) -> tuple[Path, int]:
-    """Return a new draft and the handle that holds its lock."""
-    import fcntl  # not on Windows, where nothing is written
-
-    while True:
-        if folder:
-            name = tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=parent)
-        else:
-            handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=parent)
-            os.close(handle)
-        with suppress(FileNotFoundError):  # swept already: it was not locked yet
-            lock = os.open(name, os.O_RDONLY)
-            with suppress(OSError):  # a file system without locks, where nothing is swept either
-                fcntl.flock(lock, fcntl.LOCK_SH)
-            if os.path.lexists(name):
-                return Path(name), lock
-            os.close(lock)
-
-
-def _sweep(folder: Path, names: re.Pattern[str]) -> None:
-    """Remove the drafts of such names that nobody holds."""
-    import fcntl
-
-    found: list[Path] = []
-    with suppress(PermissionError):  # a folder that can be written to and not listed
-        found = [path for path in folder.iterdir() if names.fullmatch(path.name)]
-    for path in found:
-        with suppress(OSError):  # it is held, gone by now, another user's, or cannot be locked
-            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(path)
-            finally:
-                os.close(lock)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -195,7 +126,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """
     target = Path(target)
     require_new(target)
-    with scratch_beside(target) as draft:
+    with draft_of(target, folder=True) as draft:
         yield draft
         publish(draft, target)
 
@@ -220,18 +151,6 @@ def publish(draft: Path, target: Path) -> None:
             raise
         raise ArtifactError(f"{target} was made by another process meanwhile") from None
     _sync(target.parent)
-
-
-@contextmanager
-def scratch_beside(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target` that is gone afterwards.
-
-    After a kill it goes when `target` is written again.
-    """
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _draft(target, folder=True) as draft:
-        yield draft
 
 
 @contextmanager

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from corom import bundled
+from corom.drafts import draft_of
 from corom.engines.base import encoded
 from corom.engines.calibration import quantise
 from corom.engines.openvino_engine import BATCH_TOKENS, OpenVinoEngine
 from corom.engines.projection import projected
 from corom.errors import ArtifactError, InputError
-from corom.files import publish, require_new, scratch_beside
+from corom.files import publish, require_new
 from corom.models.checkpoint import Checkpoint, load_checkpoint, weights_identity
 from corom.models.convert import convert
 from corom.models.head import Head, read_head
@@ -117,7 +118,7 @@ def convert_to_int8(
     """
     require_new(target)
     calibration, held_out = bundled_texts() if texts is None else (texts[::2], texts[1::2])
-    with scratch_beside(target) as scratch:
+    with draft_of(target, folder=True) as scratch:
         draft = scratch / target.name
         made = convert(source, draft, dtype=dtype, stated=stated)
         if made.is_classifier and has_token_types(made):
