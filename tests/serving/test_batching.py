@@ -75,6 +75,13 @@ async def held(batcher, gate, *requests):
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def ask_in_turn(*requests, **limits):
+    """Start requests one after another while the engine is held; return all answers."""
+    gate = Event()
+    found = run(lambda batcher: held(batcher, gate, ["头"], *requests), Fake(gate=gate), **limits)
+    return found[1:]
+
+
 def test_no_text_one_text_many_texts():
     async def scenario(batcher):
         none = await batcher.encode()
@@ -123,20 +130,15 @@ def test_a_small_request_does_not_wait_for_a_large_one():
 
 
 def test_one_bad_text_fails_alone():
-    gate = Event()
-    answers = run(
-        lambda batcher: held(batcher, gate, ["头"], ["好" * 4], ["坏" * 4, "好" * 9], ["好" * 4]),
-        Fake(gate=gate),
-    )
-    assert isinstance(answers[2], ApiError)
-    assert answers[2].status == 500
-    assert "patient" not in str(answers[2])
-    assert [answers[i].vectors[0, 0] for i in (0, 1, 3)] == [1, 4, 4]
+    before, bad, after = ask_in_turn(["好" * 4], ["坏" * 4, "好" * 9], ["好" * 4])
+    assert isinstance(bad, ApiError)
+    assert bad.status == 500
+    assert "patient" not in str(bad)
+    assert before.vectors.tolist() == after.vectors.tolist() == [[4, 1]]
 
 
 def test_a_vector_that_is_no_number_fails_its_request_alone():
-    gate = Event()
-    good, bad = run(lambda b: held(b, gate, ["好好"], ["空空"]), Fake(gate=gate))
+    good, bad = ask_in_turn(["好好"], ["空空"])
     assert good.vectors.tolist() == [[2, 1]]
     assert bad.status == 500
 
@@ -186,27 +188,10 @@ def test_texts_of_a_client_that_left_are_skipped():
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_back():
-    gate = Event()
-
-    async def scenario(batcher):
-        tasks = []
-        for size in (4, 40, 40):
-            tasks.append(asyncio.ensure_future(batcher.encode(passages=["头" * size])))
-            await asyncio.sleep(0.02)
-        gate.set()
-        return await asyncio.gather(*tasks, return_exceptions=True)
-
-    answers = run(scenario, Fake(gate=gate), most=60)
-    assert [type(answer) for answer in answers[:2]] == [type(answers[0])] * 2
-    assert answers[2].status == 429
-    assert 1 <= answers[2].retry_after_s <= 60
-
-
-def ask_in_turn(*requests, **limits):
-    """Start requests one after another while the engine is held; return all answers."""
-    gate = Event()
-    found = run(lambda batcher: held(batcher, gate, ["头"], *requests), Fake(gate=gate), **limits)
-    return found[1:]
+    taken, refused = ask_in_turn(["头" * 40], ["头" * 40], most=60)
+    assert taken.vectors.tolist() == [[40, 1]]
+    assert refused.status == 429
+    assert 1 <= refused.retry_after_s <= 60
 
 
 # Until it has measured, the batcher expects 1,000 tokens a second.
@@ -283,10 +268,10 @@ def test_closing_tells_those_who_wait():
     gate = Event()
 
     async def scenario(batcher):
-        tasks = [asyncio.ensure_future(batcher.encode(passages=["头"])) for _ in range(1)]
-        await asyncio.sleep(0.02)
-        tasks.append(asyncio.ensure_future(batcher.encode(passages=["头" * 9])))
-        await asyncio.sleep(0.02)
+        tasks = []
+        for size in (1, 9):
+            tasks.append(asyncio.ensure_future(batcher.encode(passages=["头" * size])))
+            await asyncio.sleep(0.02)
         closing = asyncio.create_task(asyncio.to_thread(batcher.close))
         await asyncio.sleep(0.02)
         gate.set()
