@@ -19,12 +19,16 @@ from pathlib import Path
 _TRUE = {"1", "true", "yes", "on"}
 
 
+def at_home(path: str) -> Path:
+    """Return a path whose ~ is the user's folder; a ~user who is not here stays as written."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises a RuntimeError
+
+
 def cache_folder() -> Path:
     """Return corom's own cache folder (not created)."""
     if own := os.environ.get("COROM_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "corom"
+        return at_home(own)
+    return at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "corom"
 
 
 def offline_variable() -> str | None:
@@ -44,7 +48,7 @@ def modelscope_data_cache() -> Path:
 
 
 def _modelscope_root() -> Path:
-    return Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope/hub").expanduser()
+    return at_home(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope/hub")
 
 
 def modelscope_endpoint() -> str:

@@ -66,7 +66,9 @@ def test_what_names_no_model_is_refused_with_what_would(asked, name):
     assert asked == []
 
 
-@pytest.mark.parametrize("name", ["./absent", "../absent", "/absent/model", "~/absent", "a\\b"])
+@pytest.mark.parametrize(
+    "name", ["./absent", "../absent", "/absent/model", "~/absent", "~nobody-here/absent", "a\\b"]
+)
 def test_a_path_that_is_not_there_is_not_looked_up(asked, name):
     with pytest.raises(ArtifactError, match="there is no such folder"):
         resolve(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from corom.environment import at_home
 from corom.errors import ArtifactError, DownloadError, InputError
 from corom.hubs import REPOSITORY, Progress
 from corom.models import EMBEDDED, hub
@@ -33,9 +34,9 @@ def resolve(
     DownloadError when the hub does not deliver or must not be asked.
     """
     text = str(name)
-    if text and Path(text).expanduser().is_dir():
+    if text and at_home(text).is_dir():
         _refuse_revision(text, revision)
-        return Path(text).expanduser()
+        return at_home(text)
     if text == EMBEDDED:
         _refuse_revision(text, revision)
         return _EMBEDDED_FOLDER / text
