@@ -28,8 +28,8 @@ def test_byte_order_mark_and_carriage_returns_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [*ENDINGS, ".zip"])
-@pytest.mark.parametrize("form", ["utf-16-le", "utf-16-be"])
-def test_utf_16_is_known_by_its_mark(tmp_path: Path, ending: str, form: str) -> None:
+@pytest.mark.parametrize("form", ["utf-16-le", "utf-16-be", "utf-8"])
+def test_a_mark_says_how_a_file_is_read(tmp_path: Path, ending: str, form: str) -> None:
     text = f"头痛\u2028\u0a0a😭\r\n{'长😭' * 30_000}\n发热"  # U+0A0A holds the bytes of line feeds
     path = packed(tmp_path, ending, f"\ufeff{text}".encode(form))
     expected = ["头痛\u2028\u0a0a😭", "长😭" * 30_000, "发热"]
@@ -43,6 +43,12 @@ def test_utf_16_is_known_by_its_mark(tmp_path: Path, ending: str, form: str) -> 
 def test_what_begins_as_utf_16_and_is_not(tmp_path: Path, broken: bytes) -> None:
     with pytest.raises(FormatError, match="it begins as UTF-16 and is not"):
         lines(packed(tmp_path, "", broken))
+
+
+def test_what_begins_as_utf_8_and_is_not(tmp_path: Path) -> None:
+    path = packed(tmp_path, "", b"\xef\xbb\xbf" + "高血压".encode("gb18030"))
+    with pytest.raises(FormatError, match="it begins as UTF-8 and is not"):
+        list(numbered_lines(path, encoding="gb18030"))
 
 
 @given(

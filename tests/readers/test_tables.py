@@ -128,6 +128,7 @@ def test_a_first_line_says_what_separates(tmp_path: Path, mark: str) -> None:
         (partial(as_csv, encoding="gb18030"), "gb18030"),
         (partial(as_csv, separator="\t", encoding="utf-16"), "utf-8"),
         (partial(as_csv, encoding="utf-16"), "gb18030"),
+        (partial(as_csv, encoding="utf-8-sig"), "gb18030"),
         (as_xlsx, "utf-8"),
     ],
 )

@@ -1,8 +1,8 @@
 """Lines and records of data files: opened whatever the compression, numbered and checked.
 
 Lines end at a line feed only (a carriage return before it is dropped): the other characters that
-Python calls line ends occur inside medical texts. A byte order mark is skipped; one of UTF-16 says
-how the file is read.
+Python calls line ends occur inside medical texts. A byte order mark says how a file is read, and is
+skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Encoding: TypeAlias = Literal["utf-8", "gb18030"]
 TO_UTF8 = "convert the file to UTF-8, one in GBK by iconv -f gb18030 -t utf-8"
 _FIRST = 10
 BOM = b"\xef\xbb\xbf"
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", BOM: "utf-8-sig"}
 
 T = TypeVar("T")
 Raw = TypeVar("Raw")
@@ -77,31 +77,33 @@ class SkipReport:
 
 @contextmanager
 def open_text(path: Path | str, encoding: Encoding | None = None) -> Iterator[IO[bytes]]:
-    """Yield the uncompressed bytes of a file of text; one that begins as UTF-16 is in `encoding`.
+    """Yield the uncompressed bytes of a file of text, in `encoding` if a mark says another.
 
-    As Excel's "Unicode text" does, and Notepad's "Unicode". Raises as `open_bytes` does, and
-    InputError for another encoding.
+    UTF-16 is what Excel's "Unicode text" is, and Notepad's "Unicode"; one in UTF-8 with a mark may
+    lie among others in GBK. Raises as `open_bytes` does, and InputError for another encoding.
     """
     if encoding not in (None, *get_args(Encoding)):
         known = ", ".join(get_args(Encoding))
         raise InputError(f"encoding {encoding!r} is none of {known}, which reads GBK, too")
     with open_bytes(path) as file:
-        # No text in UTF-8 or GB18030 begins so.
-        if cast("io.BufferedReader", file).peek(2)[:2] in _UTF16:
-            blocks = _from_utf16(file, encoding or "utf-8")
-            yield file_of(blocks)
-        else:
+        # No text in GB18030 begins as one of the marks.
+        start = cast("io.BufferedReader", file).peek(3)
+        form = next((form for mark, form in _MARKS.items() if start.startswith(mark)), None)
+        if form is None or (form == "utf-8-sig" and encoding != "gb18030"):
             yield file
+        else:
+            yield file_of(_recoded(file, form, encoding or "utf-8"))
 
 
-def _from_utf16(file: IO[bytes], encoding: Encoding) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder("utf-16")()
+def _recoded(file: IO[bytes], form: str, encoding: Encoding) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(form)()
     try:
         while chunk := file.read(CHUNK):
             yield decoder.decode(chunk).encode(encoding)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        raise OSError("it begins as UTF-16 and is not") from None
+        said = form.upper().removesuffix("-SIG")
+        raise OSError(f"it begins as {said} and is not") from None
 
 
 def numbered_lines(
@@ -110,8 +112,8 @@ def numbered_lines(
     """Yield (file, line number from 1, line without its end); several files are one byte stream.
 
     That is how Multi-CPR cut its medical corpus: anywhere, even inside a character. A line that
-    crosses a border is reported where it begins. Only what is UTF-16 by its mark is made bytes in
-    `encoding`.
+    crosses a border is reported where it begins. What is in another encoding by its mark is made
+    bytes in `encoding`.
     """
     files = [Path(path) for path in paths]
     rest, start = b"", (Path(), 0)
