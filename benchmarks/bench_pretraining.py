@@ -16,13 +16,12 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bench import BASE, ROOT, SHARED, command_line, describe, table
+from bench import BASE, ROOT, SHARED, command_line, describe
 from corom.encoder import Encoder
-from corom.evaluation import Dense, evaluate, to_json
+from corom.evaluation import Dense, evaluate, to_json, to_text
 from corom.files import write_json
 from corom.readers import open_dataset
 from corom.training import pretrain, sample, train
@@ -75,20 +74,7 @@ def main() -> None:
     options = {name: str(value) for name, value in vars(asked).items()}
     found = {"settings": options, "pretraining_seconds": seconds, **to_json(report)}
     write_json(asked.json, {**describe(threads=asked.threads), **found})
-    print(table([row(each) for each in found["results"]]))
-
-
-def row(result: dict[str, Any]) -> dict[str, str]:
-    """Return a result as a row of the printed table."""
-    low, high = result["intervals"]["MRR@10"]
-    p = result.get("versus", {}).get("MRR@10", {}).get("p_value")
-    return {
-        "split": result["split"],
-        "pre-training": result["model"],
-        "MRR@10": f"{result['metrics']['MRR@10']:.4f} [{low:.4f}-{high:.4f}]",
-        "Recall@100": f"{result['metrics']['Recall@100']:.4f}",
-        "p against none": "" if p is None else f"{p:.4f}",
-    }
+    print(to_text(report))
 
 
 def pretrained(asked: argparse.Namespace, masking: str) -> str:

@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import BASE, ROOT, SHARED, command_line, describe, table
+from bench import BASE, ROOT, SHARED, command_line, describe
 from corom.encoder import Encoder
-from corom.evaluation import Dense, evaluate, evaluate_pairs, pair_files, to_json
+from corom.evaluation import Dense, evaluate, evaluate_pairs, pair_files, to_json, to_text
 from corom.evaluation.lexical import Lexical
 from corom.files import write_json
 from corom.readers import open_dataset
@@ -51,15 +51,14 @@ def main() -> None:
             against=asked.against,
         )
         found[name] = to_json(report)
-        print(f"\n## {name}\n{table([row(each) for each in found[name]['results']])}", flush=True)
+        print(to_text(report), flush=True)
     report = evaluate_pairs(
         pair_files(asked.data / "question-pairs"),
         retrievers(encoders, asked.work, dims=()),
         splits=PAIRS,
     )
     found["question-pairs"] = to_json(report)
-    for each in found["question-pairs"]["results"]:
-        print(each["split"], each["model"], each["metrics"])
+    print(to_text(report))
     options = {name: str(value) for name, value in vars(asked).items()}
     write_json(asked.json, {**describe(threads=2), "settings": options, "sets": found})
 
@@ -72,20 +71,6 @@ def retrievers(encoders: dict[str, Encoder], work: Path, *, dims: tuple[int, ...
     return whole + [
         unit(shipped, name=f"corom-medical, {dim} dims", truncate_dim=dim) for dim in dims
     ]
-
-
-def row(result: dict[str, Any]) -> dict[str, str]:
-    """Return a result as a row of the printed table."""
-    low, high = result["intervals"]["MRR@10"]
-    tests = result.get("versus", {})
-    return {
-        "split": result["split"],
-        "model": result["model"],
-        "MRR@10": f"{result['metrics']['MRR@10']:.4f} [{low:.4f}-{high:.4f}]",
-        "Recall@1000": f"{result['metrics']['Recall@1000']:.4f}",
-        "nDCG@10": f"{result['metrics']['nDCG@10']:.4f}",
-        "p": " ".join(f"{name} {test['p_value']:.4f}" for name, test in tests.items()),
-    }
 
 
 def parse() -> argparse.Namespace:
