@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from shutil import rmtree
@@ -98,7 +97,6 @@ def measure(names: list[str], texts: list[str], *, size: int, dim: int) -> list[
     with TemporaryDirectory() as temporary:
         here = Path(temporary)
         vectors, queries = make_vectors(here, passages=size, queries=1000, dim=dim)
-        used = [len(text.encode()) for text in islice(texts, size)]
         for name in names:
             folder = here / "index"
             # A process each, so that the memory of one is not another's.
@@ -110,7 +108,7 @@ def measure(names: list[str], texts: list[str], *, size: int, dim: int) -> list[
                 "layout": name,
                 "passages": size,
                 "dim": dim,
-                "text_bytes": float(np.mean(used)),
+                "text_bytes": mean_bytes(texts[:size]),
                 "disk_bytes": sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
                 "build_seconds": seconds,
                 **found,
@@ -240,50 +238,66 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Measure, print, write the JSON."""
-    asked, record = options(), describe()
-    texts = [passage.content for passage in open_dataset(asked.corpus).passages()]
-    text_bytes = float(np.mean([len(text.encode()) for text in texts]))
-    names = asked.only or list(LAYOUTS)
-    if asked.servers:
-        known = read_json(BUNDLED)
-        own = [row for row in known["runs"] if row["layout"] in LAYOUTS]
-        write_json(
-            BUNDLED, {**known, "runs": own + of_servers(asked.stores, text_bytes=text_bytes)}
-        )
-        return
-    if asked.calibrate:
-        record["encode"] = encoding(asked.encode)
-        known = read_json(BUNDLED)["runs"] if BUNDLED.is_file() else []
-        record["runs"] = [row for row in known if row["layout"] not in names]
-        for size in asked.small:
-            record["runs"] += measure(names, texts, size=size, dim=asked.dim)
-        write_json(asked.json or BUNDLED, record)
-        return
-    path = asked.json or ROOT / "results/capacity.json"
-    before = read_json(path) if path.is_file() else {"rows": []}
+def calibrate(asked: argparse.Namespace, texts: list[str]) -> None:
+    """Measure the layouts at two sizes, for the figures that the package carries."""
+    record, names = describe(), asked.only or list(LAYOUTS)
+    record["encode"] = encoding(asked.encode)
+    known = read_json(BUNDLED)["runs"]
+    record["runs"] = [row for row in known if row["layout"] not in names]
+    for size in asked.small:
+        record["runs"] += measure(names, texts, size=size, dim=asked.dim)
+    write_json(asked.json or BUNDLED, record)
+
+
+def add_servers(asked: argparse.Namespace, texts: list[str]) -> None:
+    """Put what bench_stores.py measured into the figures that the package carries."""
+    known = read_json(BUNDLED)
+    own = [row for row in known["runs"] if row["layout"] in LAYOUTS]
+    runs = own + of_servers(asked.stores, text_bytes=mean_bytes(texts))
+    write_json(BUNDLED, {**known, "runs": runs})
+
+
+def mean_bytes(texts: list[str]) -> float:
+    """Return how long texts are in UTF-8."""
+    return float(np.mean([len(text.encode()) for text in texts]))
+
+
+def held_against_the_plan(
+    asked: argparse.Namespace, texts: list[str], before: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the record with the part that was asked for anew."""
+    record, names = describe(), asked.only or list(LAYOUTS)
     if asked.encoding:
         found = measure_encoding(texts, size=asked.passages, dim=asked.dim)
         say(str(found))
-        write_json(path, {**before, "encoding": {**record, **found}})
-        return
+        return {**before, "encoding": {**record, **found}}
     if asked.of_servers:
-        measured = of_servers([asked.of_servers], text_bytes=text_bytes)
-        compared = compare(measured, dim=measured[0]["dim"])
-        say_off(compared)
-        source = f"results/{asked.of_servers.name}"
-        write_json(path, {**before, "servers": {"source": source, "rows": compared}})
-        return
+        measured = of_servers([asked.of_servers], text_bytes=mean_bytes(texts))
+        rows = compare(measured, dim=measured[0]["dim"])
+        say_off(rows)
+        return {**before, "servers": {"source": f"results/{asked.of_servers.name}", "rows": rows}}
     if asked.again:
-        rows = [row["measured"] for row in before["rows"]]
-        write_json(path, {**before, "rows": compare(rows, dim=asked.dim)})
-        return
-    rows = measure(names, texts, size=asked.passages, dim=asked.dim)
-    record["rows"] = [row for row in before["rows"] if row["layout"] not in names]
-    record = {**before, **record, "rows": record["rows"] + compare(rows, dim=asked.dim)}
-    say_off(record["rows"])
-    write_json(path, record)
+        known = [row["measured"] for row in before["rows"]]
+        return {**before, "rows": compare(known, dim=asked.dim)}
+    measured = measure(names, texts, size=asked.passages, dim=asked.dim)
+    others = [row for row in before["rows"] if row["layout"] not in names]
+    rows = others + compare(measured, dim=asked.dim)
+    say_off(rows)
+    return {**before, **record, "rows": rows}
+
+
+def main() -> None:
+    """Measure, print, write the JSON."""
+    asked = options()
+    texts = [passage.content for passage in open_dataset(asked.corpus).passages()]
+    if asked.calibrate:
+        calibrate(asked, texts)
+    elif asked.servers:
+        add_servers(asked, texts)
+    else:
+        path = asked.json or ROOT / "results/capacity.json"
+        before = read_json(path) if path.is_file() else {"rows": []}
+        write_json(path, held_against_the_plan(asked, texts, before))
 
 
 if __name__ == "__main__":

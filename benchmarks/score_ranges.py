@@ -10,6 +10,7 @@ threshold that separates the pairs of questions best.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from bench import SHARED, command, command_line
 from corom import Encoder, open_dataset, score_pairs
 from corom.evaluation import best_threshold
 from corom.files import sha256, write_json
-from corom.readers import read_pairs
+from corom.readers import Dataset, read_pairs
 
 POINTS = (5, 25, 50, 75, 95)
 QUERIES = 500
@@ -32,53 +33,57 @@ def summary(scores: np.ndarray) -> dict[str, float]:
     return {"n": len(scores), **shown}
 
 
+def of_questions(encoder: Encoder, path: Path) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return the scores of pairs by whether they mean the same, and what parts them best."""
+    pairs = list(read_pairs(path))
+    same = np.array([bool(pair.label) for pair in pairs])
+    left, right = (encoder.encode_passages([pair[side] for pair in pairs]) for side in (0, 1))
+    scores = score_pairs(left, right, score="cosine")
+    best = best_threshold(scores, same)
+    ranges = {"same question": summary(scores[same]), "other question": summary(scores[~same])}
+    return ranges, {"threshold": round(best.score, 3), "accuracy": round(best.accuracy, 4)}
+
+
+def of_answers(
+    encoder: Encoder, dataset: Dataset, split: str, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Return the scores of questions with their answer and with a random other."""
+    queries = {query.id: query.text for query in list(dataset.queries(split))[:QUERIES]}
+    positive = {q.passage_id: q.query_id for q in dataset.qrels(split) if q.query_id in queries}
+    answers = {queries[positive[p.id]]: p.content for p in dataset.passages() if p.id in positive}
+    asked = encoder.encode_queries(answers)
+    given = encoder.encode_passages(answers.values())
+    shifted = given[(np.arange(len(given)) + rng.integers(1, len(given))) % len(given)]
+    return {
+        f"{split}: its answer": summary(score_pairs(asked, given, score="cosine")),
+        f"{split}: another's": summary(score_pairs(asked, shifted, score="cosine")),
+    }
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = command_line(__doc__)
     parser.add_argument("--model", default="corom-medical")
     parser.add_argument("--data", type=Path, default=SHARED / "data" / "eval")
     options = parser.parse_args()
-    encoder = Encoder.load(options.model)
-
-    pairs_file = options.data / "question-pairs" / "cmedqq-dev.tsv"
-    pairs = list(read_pairs(pairs_file))
-    same = np.array([bool(pair.label) for pair in pairs])
-    left, right = (encoder.encode_passages([pair[side] for pair in pairs]) for side in (0, 1))
-    scores = score_pairs(left, right, score="cosine")
-    threshold = best_threshold(scores, same)
-    ranges = {"same question": summary(scores[same]), "other question": summary(scores[~same])}
-    checksums = {pairs_file.name: sha256(pairs_file)}
-
+    encoder, rng = Encoder.load(options.model), np.random.default_rng(0)
+    pairs = options.data / "question-pairs" / "cmedqq-dev.tsv"
     dataset = open_dataset(options.data / "open-medical")
-    checksums[dataset.name] = dataset.checksum()
-    rng = np.random.default_rng(0)
+    ranges, best = of_questions(encoder, pairs)
     for split in ("consult-dev", "huatuo-dev"):
-        queries = {query.id: query.text for query in list(dataset.queries(split))[:QUERIES]}
-        positive = {q.passage_id: q.query_id for q in dataset.qrels(split) if q.query_id in queries}
-        answers = {
-            queries[positive[p.id]]: p.content for p in dataset.passages() if p.id in positive
-        }
-        asked = encoder.encode_queries(answers)
-        given = encoder.encode_passages(answers.values())
-        shifted = given[(np.arange(len(given)) + rng.integers(1, len(given))) % len(given)]
-        ranges[f"{split}: its answer"] = summary(score_pairs(asked, given, score="cosine"))
-        ranges[f"{split}: another's"] = summary(score_pairs(asked, shifted, score="cosine"))
-
+        ranges |= of_answers(encoder, dataset, split, rng)
     result = {
         "command": command(),
         "model": encoder.name,
         "fingerprint": encoder.fingerprint,
         "precision": encoder.precision,
-        "data": checksums,
+        "data": {pairs.name: sha256(pairs), dataset.name: dataset.checksum()},
         "cosine": ranges,
-        "same question": {
-            "threshold": round(threshold.score, 3),
-            "accuracy": round(threshold.accuracy, 4),
-        },
+        "same question": best,
     }
     for name, row in ranges.items():
         print(f"{name:28}" + "  ".join(f"{key} {value}" for key, value in row.items()))
-    print("same question:", result["same question"])
+    print("same question:", best)
     if options.json:
         write_json(options.json, result)
 
