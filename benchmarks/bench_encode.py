@@ -27,10 +27,9 @@ from corom.files import write_json
 from corom.vectors import cosines
 from encode_backends import REFERENCE, SAME_WEIGHTS, backend
 from encode_client import BackendError, Worker
-from encode_options import parse
 from encode_peak import Peak
 from encode_report import Once, Round, Timing, format_rest, format_speed, speed_table
-from encode_run import Bench, prepare
+from encode_run import Bench, parse, prepare
 
 LATENCY_QUERIES = 60
 
@@ -199,8 +198,8 @@ def main() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     bench = prepare(options)
     measure(bench)
-    write_json(options.out, record(bench, report(bench)))
-    say(f"\nwritten to {options.out}")
+    write_json(options.json, record(bench, report(bench)))
+    say(f"\nwritten to {options.json}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""A run of the encode benchmark: what it works on, and everything made before the clock starts."""
+"""A run of the encode benchmark: its options, and everything made before the clock starts."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from bench import say
+from bench import BASE, DATA, ROOT, command_line, say
 from corom.models.checkpoint import Checkpoint
-from encode_backends import BACKENDS, Backend, backend
+from encode_backends import BACKENDS, REFERENCE, Backend, backend
 from encode_client import BackendError, Worker
 from encode_report import Once, Round, Work, needed_operations
 from encode_setup import (
@@ -19,6 +20,36 @@ from encode_setup import (
     set_up,
 )
 from random_models import large_model
+
+
+def parse(doc: str) -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = command_line(doc)
+    add = parser.add_argument
+    add("--rounds", type=int, default=5)
+    add("--minutes", type=float, default=60, help="no round begins later than this")
+    add("--passages", type=int, default=192)
+    add("--queries", type=int, default=384)
+    add("--layers", type=int, default=12)
+    add("--cold", type=int, default=3, help="cold starts of each back end")
+    add("--threads", type=int, default=2)
+    add("--seed", type=int, default=0)
+    add("--backends", nargs="+", metavar="NAME", help="only these (and the reference)")
+    add("--quick", action="store_true", help="2 rounds, 32 passages, 64 queries, 1 cold start")
+    add("--data", type=Path, default=DATA, help="a data set folder")
+    add("--base", type=Path, default=BASE, help="4-layer weights")
+    add("--work", type=Path, default=ROOT / ".bench", help="models and forms are kept here")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.passages, options.queries, options.cold = 2, 32, 64, 1
+    for name in options.backends or []:
+        backend(name)
+    if options.backends and REFERENCE not in options.backends:
+        options.backends.append(REFERENCE)
+    options.work = options.work.resolve()
+    kept = options.work / "encode-quick.json" if options.quick else ROOT / "results/encode.json"
+    options.json = options.json or kept
+    return options
 
 
 @dataclass
