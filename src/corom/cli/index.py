@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from corom.cli import flags
-from corom.cli.console import STDIN, counted, note, say, say_json
+from corom.cli.console import STDIN
+from corom.cli.index_job import IndexJob, index_shards
 from corom.cli.loading import BM25, load_encoder, load_splitter
-from corom.cli.progress import progress_bar
 from corom.cli.texts import Texts, nameable
 from corom.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from corom.encoder import Encoder
-    from corom.index.spec import IndexSpec, Options, Precision
+    from corom.index.spec import Options, Precision
     from corom.records import Passage
-    from corom.splitting import Splitter
 
 
 def command(
@@ -153,7 +151,7 @@ def command(
                 "--max-length": max_length is not None,
             }
         )
-        _from_shards(source, to, options, store=store, as_json=as_json)
+        index_shards(source, to, options, store=store, as_json=as_json)
         return
     cut = part_tokens or 0
     encoder = None
@@ -187,11 +185,11 @@ def command(
         passages = texts.passages()
         return passages if splitter is None else nameable(passages)
 
-    makers: dict[str, Any] = {"encoder": encoder, "splitter": splitter}
-    if update and _finished(to):
-        _update(to, spec, read, erase=erase, as_json=as_json, **makers)
+    job = IndexJob(to, spec, read, encoder, splitter, as_json)
+    if update and job.is_finished():
+        job.update(erase=erase)
     else:
-        _build(to, spec, read, as_json=as_json, **makers)
+        job.build()
 
 
 def _columns(keep: str | None, to: str) -> tuple[str, ...]:
@@ -213,72 +211,6 @@ def _dim(encoder: Encoder, dim: int | None, *, model: str) -> int:
     return encoder.dim if dim is None else dim
 
 
-def _build(
-    to: str,
-    spec: IndexSpec,
-    read: Callable[[], Iterator[Passage]],
-    *,
-    encoder: Encoder | None,
-    splitter: Splitter | None,
-    as_json: bool,
-) -> None:
-    from corom.corpus import CorpusChecksum
-    from corom.index.building import fill
-    from corom.stores import open_any_writer
-
-    corpus = CorpusChecksum(read())
-    spec = replace(spec, source=corpus.hexdigest())
-    with progress_bar(corpus.passages) as meter, open_any_writer(to, spec) as writer:
-        size = fill(writer, read(), encoder=encoder, splitter=splitter, progress=meter)
-    if encoder is not None and meter.texts and not as_json:
-        note(meter.sentence(max_length=encoder.max_length))
-    _tell(to, spec, size, as_json=as_json, figures=meter.figures())
-
-
-def _finished(to: str) -> bool:
-    from corom.files import MANIFEST
-    from corom.index.folder import read_manifest
-    from corom.stores import is_uri
-
-    if is_uri(to):
-        raise InputError("--update is for an index in a folder; load a server's anew")
-    return (Path(to) / MANIFEST).is_file() and read_manifest(Path(to)).complete
-
-
-def _update(
-    to: str,
-    spec: IndexSpec,
-    read: Callable[[], Iterator[Passage]],
-    *,
-    encoder: Encoder | None,
-    splitter: Splitter | None,
-    erase: bool,
-    as_json: bool,
-) -> None:
-    from corom.index.updating import update_index
-
-    with progress_bar(None) as meter:
-        change = update_index(
-            to,
-            read,
-            spec=spec,
-            encoder=encoder,
-            splitter=splitter,
-            erase=erase,
-            expect=lambda parts: meter.expect(parts, done=0),
-            progress=meter,
-        )
-    if encoder is not None and meter.texts and not as_json:
-        note(meter.sentence(max_length=encoder.max_length))
-    if as_json:
-        say_json({"index": to, **change._asdict(), "seconds": meter.figures()["seconds"]})
-    else:
-        say(
-            f"{to}: {change.added:,} added, {change.changed:,} changed, "
-            f"{change.removed:,} removed, {change.kept:,} as they were"
-        )
-
-
 def _options(kind: str, scan: Precision) -> Options:
     from corom.index import ExactOptions, HnswOptions, IvfPqOptions
 
@@ -291,31 +223,3 @@ def _options(kind: str, scan: Precision) -> Options:
 def _refuse_for_shards(given: dict[str, bool]) -> None:
     if flag := next((flag for flag, is_given in given.items() if is_given), None):
         raise InputError(f"{flag} is for texts, not for shards of vectors; name their corpus")
-
-
-def _from_shards(
-    folder: Path, to: str, options: Options, *, store: Literal["float32", "float16"], as_json: bool
-) -> None:
-    """Make the index of vectors that are there already."""
-    from corom.sharding import open_shards
-    from corom.stores import load_shards, open_any_writer
-    from corom.stores.loading import spec_of_shards
-
-    shards = open_shards(folder)
-    spec = spec_of_shards(shards, options, vector_type=store)
-    with progress_bar(len(shards)) as meter, open_any_writer(to, spec) as writer:
-        size = load_shards(writer, shards, progress=meter.count)
-    _tell(to, spec, size, as_json=as_json, figures={"seconds": meter.figures()["seconds"]})
-
-
-def _tell(to: str, spec: IndexSpec, size: int, *, as_json: bool, figures: dict[str, float]) -> None:
-    from corom.stores import is_uri, parse_uri
-
-    place = parse_uri(to).shown if is_uri(to) else to
-    kind = spec.options.kind
-    if as_json:
-        say_json({"index": place, "passages": size, "kind": kind, **figures})
-    else:
-        what = counted(size, "part" if spec.part_tokens else "passage")
-        cut = f" of at most {spec.part_tokens} tokens" if spec.part_tokens else ""
-        say(f"{place}: {what}{cut}, {kind}, {spec.model}")
