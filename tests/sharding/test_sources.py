@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from itertools import islice
 from pathlib import Path
 
@@ -110,6 +111,27 @@ def test_a_data_set_is_one_source(tmp_path: Path) -> None:
     before = current_stamp(source)
     write_corpus(folder / "corpus.jsonl", PASSAGES[:5])
     assert current_stamp(source) != before
+
+
+def test_queries_and_labels_of_a_data_set_are_no_passages(tmp_path: Path) -> None:
+    """Nor are they where its files are compressed; cMedQA2's only .txt files are labels."""
+    beir, cpr, cmedqa = (tmp_path / name for name in ("beir", "cpr", "cmedqa"))
+    for folder in (beir, cpr, cmedqa):
+        folder.mkdir()
+    write_corpus(beir / "corpus.jsonl.gz")
+    write_corpus(beir / "queries.jsonl.gz", PASSAGES[:3])
+    text = "".join(f"{p.id}\t{p.text}\n" for p in PASSAGES).encode()
+    for n in range(4):  # cut anywhere
+        part = text[n * len(text) // 4 : (n + 1) * len(text) // 4]
+        (cpr / f"corpus_split_{n + 1}.tsv.gz").write_bytes(gzip.compress(part))
+    answers = "".join(f"{n},1,{p.text}\n" for n, p in enumerate(PASSAGES))
+    (cmedqa / "answer.csv").write_text(f"ans_id,question_id,content\n{answers}")
+    (cmedqa / "question.csv").write_text("question_id,content\n1,头痛\n")
+    (cmedqa / "dev_candidates.txt").write_text("question_id,ans_id,num,label\n1,0,1,1\n")
+    for folder in (beir, cpr, cmedqa):
+        [source] = find_sources(str(folder))
+        assert source.kind == "dataset"
+        assert [each.passage.text for each in read_from(source)] == [p.text for p in PASSAGES]
 
 
 @pytest.mark.parametrize("name", ["none.jsonl", "*.jsonl", "notes.md"])

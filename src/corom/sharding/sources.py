@@ -79,7 +79,7 @@ def find_sources(name: str) -> list[Source]:
     path = Path(name)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if _kind(file.name) is not None)
-        if not files or (path / "corpus.jsonl").is_file() or _is_tsv_set(path):
+        if not files or _is_dataset(path):
             dataset = open_dataset(path)
             stamp = " ".join(_stamp(file) for file in dataset.files)
             return [Source(str(path.resolve()), "dataset", stamp)]
@@ -116,11 +116,18 @@ def _told_apart(found: list[Source]) -> list[Source]:
     return [s._replace(prefix=f"{next(own)}:") if s.kind == "txt" else s for s in found]
 
 
-def _is_tsv_set(path: Path) -> bool:
-    # Multi-CPR cuts its corpus anywhere, so its parts cannot be read one by one.
-    if any((path / name).is_file() for name in ("corpus_split_1.tsv", "collection.tsv")):
-        return True
-    return (path / "corpus.tsv").is_file() and any(path.glob("qrels*"))
+def _is_dataset(path: Path) -> bool:
+    """Whether not every file of the folder is one of passages, or they cannot be read one by one.
+
+    Beside a corpus lie queries and labels, and Multi-CPR cuts its own anywhere.
+    """
+    names = {plain_name(file.name) for file in path.iterdir()}
+    labelled = any(name.startswith("qrels") for name in names)
+    return (
+        not names.isdisjoint(("corpus.jsonl", "corpus_split_1.tsv", "collection.tsv"))
+        or ("corpus.tsv" in names and labelled)
+        or any(name.endswith("_candidates.txt") for name in names)  # cMedQA2
+    )
 
 
 def _kind(name: str) -> Kind | None:
