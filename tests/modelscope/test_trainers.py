@@ -370,5 +370,8 @@ def test_names_that_lead_nowhere(
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
     with pytest.raises(CoromError, match=said):
         MsDataset.load(*arguments)
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(CoromError, match="COROM_OFFLINE forbids a download"):
+        MsDataset.load("nobody/nothing", hub="huggingface")
     with pytest.raises(InputError, match="none of modelscope, huggingface"):
         MsDataset.load("x", hub="other")  # type: ignore[call-overload]

@@ -12,7 +12,13 @@ from typing import Any
 from corom.environment import modelscope_data_cache, offline_variable
 from corom.errors import DownloadError, InputError
 from corom.extras import need
-from corom.hubs import REPOSITORY, answer_of_modelscope, check_revision, downloaded
+from corom.hubs import (
+    REPOSITORY,
+    answer_of_modelscope,
+    check_revision,
+    downloaded,
+    refuse_offline,
+)
 from corom.readers.compression import COMPRESSIONS, plain_name
 
 _PAGE = 100
@@ -72,18 +78,20 @@ def from_hugging_face(name: str, *, revision: str | None = None) -> Path:
     Raises DownloadError when the hub does not deliver, or has no .jsonl files.
     """
     _check(name, revision)
-    hub, errors = (need(f"huggingface_hub{part}", extra="hub") for part in ("", ".errors"))
+    hub, errors, constants = (
+        need(f"huggingface_hub{part}", extra="hub") for part in ("", ".errors", ".constants")
+    )
     patterns = [f"*.jsonl{packed}" for packed in ("", *COMPRESSIONS)]
-    local = offline_variable() is not None
     try:
         found = hub.snapshot_download(
             name,
             repo_type="dataset",
             revision=revision,
             allow_patterns=patterns,
-            local_files_only=local,
+            local_files_only=offline_variable() is not None,
         )
     except (errors.HTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+        refuse_offline(name, looked_in=Path(constants.HF_HUB_CACHE))
         raise DownloadError(
             f"the data set {name} could not be fetched ({type(error).__name__}); check name, "
             "revision and connection, and HF_TOKEN if it is private"
