@@ -53,8 +53,16 @@ def test_memory_of_fsspec(tmp_path: Path) -> None:
         found = find_sources(name)
         assert [each.url for each in found] == [f"memory:///corpus/{p}.jsonl" for p in "ab"]
         assert [each.passage for each in read_from(found[1])] == PASSAGES
-    with pytest.raises(InputError, match="names no"):
-        find_sources("memory://corpus/*.csv")
+    for name in ("memory://corpus/*.csv", "memory://nothing"):
+        with pytest.raises(InputError, match="names no"):
+            find_sources(name)
+    with pytest.raises(InputError, match="cannot be listed"):
+        find_sources("memory://corpus/c.jsonl")
+    for name in ("corpus", "queries"):
+        store.pipe(f"/set/{name}.jsonl", local.read_bytes())
+    with pytest.raises(InputError, match="folder of a data set"):
+        find_sources("memory://set")
+    assert len(find_sources("memory://set/corpus.jsonl")) == 1
 
 
 def test_folders_and_patterns(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ comes before: corpora of many files, plain files and parquet are quickest.
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice, takewhile
 from pathlib import Path, PurePosixPath
@@ -79,7 +79,7 @@ def find_sources(name: str) -> list[Source]:
     path = Path(name)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if _kind(file.name) is not None)
-        if not files or _is_dataset(path):
+        if not files or _is_dataset(file.name for file in path.iterdir()):
             dataset = open_dataset(path)
             stamp = " ".join(_stamp(file) for file in dataset.files)
             return [Source(str(path.resolve()), "dataset", stamp)]
@@ -116,12 +116,12 @@ def _told_apart(found: list[Source]) -> list[Source]:
     return [s._replace(prefix=f"{next(own)}:") if s.kind == "txt" else s for s in found]
 
 
-def _is_dataset(path: Path) -> bool:
-    """Whether not every file of the folder is one of passages, or they cannot be read one by one.
+def _is_dataset(files: Iterable[str]) -> bool:
+    """Whether of a folder's files some are none of passages, or cannot be read one by one.
 
     Beside a corpus lie queries and labels, and Multi-CPR cuts its own anywhere.
     """
-    names = {plain_name(file.name) for file in path.iterdir()}
+    names = set(map(plain_name, files))
     labelled = any(name.startswith("qrels") for name in names)
     return (
         not names.isdisjoint(("corpus.jsonl", "corpus_split_1.tsv", "collection.tsv"))
@@ -145,11 +145,14 @@ def _stamp(path: Path) -> str:
 def _remote_sources(name: str) -> list[Source]:
     system, path = need("fsspec", extra="cloud").core.url_to_fs(name)
     try:
-        names = [path] if system.isfile(path) else sorted(map(str, system.glob(path)))
-        if not names and system.isdir(path):
-            names = sorted(map(str, system.ls(path, detail=False)))
+        names = [path] if system.isfile(path) else sorted(map(str, system.glob(path))) or [path]
         if len(names) == 1 and system.isdir(names[0]):
             names = sorted(map(str, system.ls(names[0], detail=False)))
+            if _is_dataset(PurePosixPath(each).name for each in names):
+                raise InputError(
+                    f"{name} is the folder of a data set, which is read on this machine only; "
+                    "copy it here, or name the files of its corpus"
+                )
         found = [
             Source(system.unstrip_protocol(each), kind, system.ukey(each))
             for each in names
