@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from corom import downloads
 from corom.downloads import fetch, fetch_missing
 from corom.errors import DownloadError, InputError
+from local_server import Handler, serving
 
 BODY = "血压偏高应当少盐。".encode() * 40_000
 DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
+class Unreliable(Handler):
+    def answer(self) -> None:
         server = self.server
         server.seen.append((self.path, dict(self.headers)))
         name = self.path.split("?")[0]
@@ -38,17 +35,18 @@ class Handler(BaseHTTPRequestHandler):
         if name != "/file":
             self.send_error(404)
             return
-        with suppress(BrokenPipeError):  # some clients have had enough
+        with suppress(ConnectionError):  # some clients have had enough
             self.send_file(server)
 
-    def send_file(self, server: ThreadingHTTPServer) -> None:
+    def send_file(self, server: Any) -> None:
         if server.chunked:
             self.send_response(200)  # HTTP/1.0: its end is that of the connection
             self.end_headers()
             self.wfile.write(server.body)
             return
-        asked = self.headers.get("Range")
-        start = int(asked[6:-1]) if asked and server.ranges else 0
+        if not server.ranges:
+            del self.headers["Range"]
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
         if start >= len(server.body) > 0:
             self.send_response(416)
             if server.tells:
@@ -56,37 +54,22 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        self.send_response(206 if start else 200)
-        if start:
-            end = len(server.body) - 1
-            self.send_header("Content-Range", f"bytes {start}-{end}/{len(server.body)}")
-        self.send_header("Content-Length", str(len(server.body) - start))
-        self.end_headers()
-        end = min(len(server.body), start + server.cuts.pop(0)) if server.cuts else None
-        self.wfile.write(server.body[start:end])
+        self.send_body(server.body, upto=server.cuts.pop(0) if server.cuts else None)
+
+
+@contextmanager
+def serve() -> Iterator[Any]:
+    with serving(Unreliable) as server:
+        server.body, server.statuses, server.cuts = BODY, [], []
+        server.redirects, server.ranges, server.tells, server.chunked = {}, True, True, False
+        server.url += "/file"
+        yield server
 
 
 @pytest.fixture
-def server() -> Iterator[ThreadingHTTPServer]:
+def server() -> Iterator[Any]:
     with serve() as each:
         yield each
-
-
-class serve:  # noqa: N801 - reads as a verb
-    def __enter__(self) -> ThreadingHTTPServer:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.body, server.seen, server.statuses, server.cuts = BODY, [], [], []
-        server.redirects, server.ranges, server.tells, server.chunked = {}, True, True, False
-        server.url = f"http://127.0.0.1:{server.server_port}/file"
-        self.server = server
-        self.thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        self.thread.start()
-        return server
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -17,16 +16,14 @@ from corom.errors import DownloadError, InputError, MissingExtraError
 from corom.hubs import DownloadProgress
 from corom.models.checkpoint import load_checkpoint
 from corom.models.hub import from_hugging_face, from_modelscope
+from local_server import Handler, serving
 
 NAME = "damo/nlp_corom_sentence-embedding_chinese-tiny-medical"
 API = f"/api/v1/models/{NAME}/repo"
 
 
-class ModelScope(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
+class ModelScope(Handler):
+    def answer(self):
         server, parts = self.server, urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         server.seen.append((parts.path, query, dict(self.headers)))
@@ -37,40 +34,10 @@ class ModelScope(BaseHTTPRequestHandler):
         elif parts.path == f"{API}/files":
             self.send_body(json.dumps(server.listing()).encode())
         elif parts.path == API and query.get("FilePath") in server.files:
-            self.send_body(
-                server.files[query["FilePath"]], cut=server.cuts.pop(query["FilePath"], 0)
-            )
+            path = query["FilePath"]
+            self.send_body(server.files[path], upto=server.cuts.pop(path, None))
         else:
             self.send_error(404)
-
-    def send_body(self, body, cut=0):
-        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        self.send_header("Content-Length", str(len(body) - start))
-        self.end_headers()
-        self.wfile.write(body[start : cut or None])
-
-
-@pytest.fixture
-def serve():
-    running = []
-
-    def start(handler):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.seen, server.statuses, server.cuts, server.files = [], [], {}, {}
-        server.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        running.append((server, thread))
-        return server
-
-    yield start
-    for server, thread in running:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture
@@ -81,26 +48,26 @@ def files(tiny_checkpoint):
 
 
 @pytest.fixture
-def modelscope(serve, files, monkeypatch, tmp_path):
-    server = serve(ModelScope)
-    server.files, server.wrong = dict(files), {}
+def modelscope(files, monkeypatch, tmp_path):
+    with serving(ModelScope) as server:
+        server.files, server.statuses, server.cuts, server.wrong = dict(files), [], {}, {}
+        server.listing = lambda: listing(server)
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.url)
+        monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "cache"))
+        yield server
 
-    def listing():
-        entries = [
-            {
-                "Path": path,
-                "Type": "blob",
-                "Size": len(body),
-                "Sha256": server.wrong.get(path, hashlib.sha256(body).hexdigest()),
-            }
-            for path, body in server.files.items()
-        ]
-        return {"Data": {"Files": [*entries, {"Path": "onnx", "Type": "tree"}]}, "Success": True}
 
-    server.listing = listing
-    monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.url)
-    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "cache"))
-    return server
+def listing(server):
+    entries = [
+        {
+            "Path": path,
+            "Type": "blob",
+            "Size": len(body),
+            "Sha256": server.wrong.get(path, hashlib.sha256(body).hexdigest()),
+        }
+        for path, body in server.files.items()
+    ]
+    return {"Data": {"Files": [*entries, {"Path": "onnx", "Type": "tree"}]}, "Success": True}
 
 
 @pytest.fixture(autouse=True)
@@ -315,14 +282,8 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "BAAI/bge-small-zh-v1.5"
 
 
-class HuggingFace(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
+class HuggingFace(Handler):
+    def answer(self):
         server, path = self.server, urlsplit(self.path).path
         server.seen.append((self.command, path))
         known = path.startswith((f"/api/models/{OTHER}", f"/{OTHER}/resolve/{SHA}/"))
@@ -356,14 +317,14 @@ def etag(name):
 
 
 @pytest.fixture
-def hugging_face(serve, files, monkeypatch, tmp_path):
-    server = serve(HuggingFace)
-    server.files = dict(files)
-    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    return server
+def hugging_face(files, monkeypatch, tmp_path):
+    with serving(HuggingFace) as server:
+        server.files, server.statuses = dict(files), []
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield server
 
 
 def test_hugging_face_fetches_once_without_code_or_a_word(hugging_face, files, capfd):

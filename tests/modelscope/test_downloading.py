@@ -5,9 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,23 +14,21 @@ import pytest
 
 from corom.errors import DownloadError
 from corom.modelscope import MsDataset
+from local_server import Handler, serving
 
 pytest.importorskip("filelock")
 NAME = "zyznull/dureader-retrieval-ranking"
 ROW = {"query_id": "1", "query": "头痛", "positive_passages": [{"docid": "1", "text": "休息"}]}
 
 
-class ModelScope(BaseHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        server: Any = self.server
+class ModelScope(Handler):
+    def answer(self) -> None:
+        server = self.server
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         server.seen.append((parts.path, query))
         if parts.path == f"/api/v1/datasets/{NAME}":
-            self._send(json.dumps({"Data": {"Id": 42, "Type": 1}}).encode())
+            self.send_body(json.dumps({"Data": {"Id": 42, "Type": 1}}).encode())
         elif parts.path == "/api/v1/datasets/42/repo/tree" and query["Revision"] == "master":
             start = (int(query["PageNumber"]) - 1) * int(query["PageSize"])
             entries = [
@@ -45,37 +41,25 @@ class ModelScope(BaseHTTPRequestHandler):
                 for path, body in server.files.items()
             ]
             page = entries[start : start + int(query["PageSize"])]
-            self._send(json.dumps({"Data": {"Files": page}}).encode())
+            self.send_body(json.dumps({"Data": {"Files": page}}).encode())
         elif parts.path == f"/api/v1/datasets/{NAME}/repo" and query["FilePath"] in server.files:
-            self._send(server.files[query["FilePath"]])
+            self.send_body(server.files[query["FilePath"]])
         else:
             self.send_error(404)
-
-    def _send(self, body: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), ModelScope)
-    server.seen = []
     packed = gzip.compress(json.dumps(ROW, ensure_ascii=False).encode() + b"\n")
     filler = {f"images/{number}.png": b"x" for number in range(150)}
-    server.files = {**filler, "train.jsonl.gz": packed, "x.py": b"x"}
-    server.files["dev.jsonl"] = json.dumps(ROW).encode() + b"\n"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("MODELSCOPE_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
-    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("COROM_OFFLINE", raising=False)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    files = {**filler, "train.jsonl.gz": packed, "x.py": b"x"}
+    with serving(ModelScope) as server:
+        server.files = {**files, "dev.jsonl": json.dumps(ROW).encode() + b"\n"}
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.url)
+        monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "cache"))
+        monkeypatch.delenv("COROM_OFFLINE", raising=False)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        yield server
 
 
 def test_rows_are_fetched_once_and_code_never(hub: Any, tmp_path: Path) -> None:

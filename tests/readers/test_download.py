@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from corom import downloads
 from corom.errors import DownloadError, InputError
 from corom.readers import download
 from corom.readers.download import PUBLISHED, Published, download_dataset
+from local_server import Handler, serving
 
 CORPUS = "".join(f"{n}\t第{n}段：感冒应当多喝水，注意休息。\n" for n in range(1, 2001)).encode()
 FILES = {
@@ -34,41 +34,28 @@ SMALL = Published(
 )
 
 
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
+class Authors(Handler):
+    def answer(self) -> None:
         server = self.server
         server.seen.append((self.path, self.headers.get("Range")))
         data = server.files.get(self.path.removeprefix("/data/"))
         if data is None:
             self.send_error(404)
-            return
-        start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.send_header("Content-Length", str(len(data) - start))
-        self.end_headers()
-        self.wfile.write(data[start:][: server.cuts.pop(0) if server.cuts else None])
+        else:
+            self.send_body(data, upto=server.cuts.pop(0) if server.cuts else None)
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.files, server.cuts, server.seen = dict(FILES), [], []
-    url = f"http://127.0.0.1:{server.server_port}/data/"
-    monkeypatch.setattr(download, "PUBLISHED", {"small": SMALL._replace(url=url)})
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(downloads.time, "sleep", lambda _: None)
     for name in ("COROM_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Authors) as server:
+        server.files, server.cuts = dict(FILES), []
+        monkeypatch.setattr(
+            download, "PUBLISHED", {"small": SMALL._replace(url=f"{server.url}/data/")}
+        )
+        yield server
 
 
 def test_a_data_set_arrives_counted_with_progress(server, tmp_path: Path) -> None:
