@@ -113,6 +113,13 @@ def test_an_output_of_unknown_kind_is_refused(
     assert run("encode", source, "-o", tmp_path / "v.csv", "-m", model).refuses(".npy or .jsonl")
 
 
+def test_flags_of_shards_are_refused_for_a_file(
+    run: Callable, source: Path, tmp_path: Path
+) -> None:
+    for flags in ("--workers", 0), ("--ray",), ("--shard-rows", 2):
+        assert run("encode", source, "-o", tmp_path / "v.npy", *flags).refuses("is one file")
+
+
 @pytest.mark.parametrize("name", ["texts.txt", "notes.ids.txt", "link.jsonl"])
 def test_the_input_is_not_overwritten(
     run: Callable, model: Path, source: Path, tmp_path: Path, name: str

@@ -206,6 +206,7 @@ def test_pairs(run: Callable, options: tuple, tmp_path: Path) -> None:
         ("--per-query", tmp_path / "q.tsv"),
         ("--run", tmp_path / "q.run"),
         ("--fuse", 0.8),
+        ("--rerank-depth", 0),
     ):
         assert run("evaluate", folder, "-s", "one", *options, *wrong).code == 2
 

@@ -83,7 +83,7 @@ def command(
     texts = Texts(source, layout, skip_bad=skip_bad)
     shards = {"rows": shard_rows, "container": container, "vector_type": store}
     given = {name: value for name, value in shards.items() if value is not None}
-    one_file = _is_one_file(source, out, for_shards=bool(given or workers or ray))
+    one_file = _is_one_file(source, out, for_shards=bool(given or ray) or workers is not None)
     if not one_file:
         texts.refuse(f"{out} is to be a folder of shards, not a .npy or .jsonl")
     total = texts.count() if one_file else None
@@ -96,12 +96,11 @@ def command(
         threads=threads,
     )
     how: dict[str, Any] = {"side": side, "normalize": normalize, "truncate_dim": dim}
-    how["as_json"] = as_json
     if one_file:
-        encode_file(source, out, encoder, texts=texts, total=total, **how)
+        encode_file(source, out, encoder, texts=texts, total=total, as_json=as_json, **how)
         return
     how |= {"device": device, "workers": workers, "ray": ray, "model": model, **given}
-    encode_folder(source, out, encoder, threads=threads or 1, **how)
+    encode_folder(source, out, encoder, threads=threads or 1, as_json=as_json, **how)
 
 
 def _is_one_file(source: str, out: Path, *, for_shards: bool) -> bool:
