@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -52,6 +53,11 @@ REFERENCE = "st-fp32"
 
 SAME_WEIGHTS: dict[Model, str] = {"large": "st-fp32", "base": "base-st-fp32"}
 """Whose vectors a back end's are compared with."""
+
+
+def without_telemetry() -> None:
+    """Let OpenVINO and NNCF tell nobody that they are used: both do without what would tell."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # importing it fails
 
 
 def backend(name: str) -> Backend:

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any, get_args
 
-from encode_backends import MAX_LENGTH, Peer
+from encode_backends import MAX_LENGTH, Peer, without_telemetry
 
 
 def export(model: Path, draft: Path, *, backend: str) -> Any:  # noqa: ANN401 - a peer's own
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--calibration", type=Path, help="JSON list of texts")
     options = parser.parse_args()
+    without_telemetry()
     draft = options.target.with_suffix(".part")
     shutil.rmtree(draft, ignore_errors=True)
     if options.form == "onnx-int8":

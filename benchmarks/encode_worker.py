@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from encode_backends import MAX_LENGTH, Backend, backend
+from encode_backends import MAX_LENGTH, Backend, backend, without_telemetry
 
 BATCH = 32  # sentence-transformers' default, and what fastembed is fastest with here
 
@@ -81,6 +81,7 @@ def _sentence_transformers(spec: Backend, folder: str, threads: int) -> Loaded:
         session.intra_op_num_threads = threads
         options = {"provider": "CPUExecutionProvider", "session_options": session}
     elif spec.engine == "openvino":
+        without_telemetry()
         options = {"ov_config": {"INFERENCE_NUM_THREADS": str(threads)}}
     model = SentenceTransformer(folder, backend=spec.engine, device="cpu", model_kwargs=options)
     model.max_seq_length = MAX_LENGTH

@@ -1,12 +1,14 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import encode_worker
 from corom.models.config import Shape
+from encode_backends import backend
 from encode_report import (
     Once,
     Round,
@@ -132,3 +134,18 @@ def test_worker_answers_and_survives_errors(tiny_checkpoint, tmp_path):
         assert np.load(path, allow_pickle=False).shape == (2, 32)
         process.stdin.close()
         assert process.wait(30) == 0
+
+
+def test_a_peer_on_openvino_cannot_tell_that_it_is_used(monkeypatch):
+    pytest.importorskip("torch")
+    met = []
+
+    def made(*_, **__):
+        met.append(sys.modules["openvino_telemetry"])
+        return SimpleNamespace()
+
+    monkeypatch.setitem(sys.modules, "openvino_telemetry", SimpleNamespace())
+    fake = SimpleNamespace(SentenceTransformer=made)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", fake)
+    encode_worker.load(backend("st-openvino"), "", threads=1)
+    assert met == [None]
