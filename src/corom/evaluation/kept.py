@@ -37,7 +37,7 @@ class KeptArrays:
 
     def __init__(self, root: Path, options: Describing) -> None:
         text = json.dumps(options, sort_keys=True)
-        self.folder = Path(root) / digest(text.encode())
+        self.folder = Path(root) / _digest(text.encode())
         self._options = options
 
     def find(self, known_by: str) -> list[Path]:
@@ -50,7 +50,7 @@ class KeptArrays:
             write_json(self.folder / "options.json", self._options)
         data = io.BytesIO()
         np.save(data, array, allow_pickle=False)
-        path = self.folder / f"{known_by}-{digest(data.getvalue())}.npy"
+        path = self.folder / f"{known_by}-{_digest(data.getvalue())}.npy"
         write_bytes(path, data.getvalue())
         return path
 
@@ -72,11 +72,11 @@ def kept_vectors(
     """
     iterator = iter(texts)
     while part := list(islice(iterator, SHARD)):
-        source = digest(json.dumps(part, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        source = _digest(json.dumps(part, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         found = kept.find(source)
         yield kept.read(found[0] if found else kept.write(source, encode(part)))
 
 
-def digest(data: bytes) -> str:
+def _digest(data: bytes) -> str:
     """Return the checksum that names files here."""
     return hashlib.sha256(data).hexdigest()[:_DIGITS]

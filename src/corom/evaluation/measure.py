@@ -53,12 +53,12 @@ def measure(
     qrels: Iterable[Qrel],
     measures: Sequence[str],
     depth: int,
-    file: Path | None = None,
-    tag: str = "corom",
+    file: Path | None,
+    tag: str,
 ) -> Measured:
     """Return how well the index ranks what the qrels judge relevant, as `evaluate_run` says.
 
-    With `file`, the ranking is written there as a TREC run. Memory does not grow with the queries.
+    With `file`, the ranking is written there as a TREC run with this tag. Memory does not grow with the queries.
     """
     judged: dict[str, list[Qrel]] = {}
     for qrel in qrels:
