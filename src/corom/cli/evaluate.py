@@ -142,7 +142,8 @@ def command(
     outputs = _Outputs(json_file, markdown, plot, per_query)
     if files:
         for_ranking = (index, run, measure, against, plot, runs, per_query, part_tokens, fuse)
-        _refuse_for_pairs(BM25 in names, rerank, rerank_depth, rerank_share, *for_ranking)
+        of_reranker = (rerank, rerank_depth is not None, rerank_share is not None)
+        _refuse_for_pairs(BM25 in names, *of_reranker, *for_ranking)
     for read in (source, *(run or [])):
         outputs.check(read)
     if runs is not None and any(path.resolve().parent == runs.resolve() for path in run or []):
@@ -222,7 +223,7 @@ def _named(runs: list[Path]) -> Iterator[tuple[Path, str]]:
 
 
 def _refuse_for_pairs(*given: object) -> None:
-    if any(value not in (None, False, []) for value in given):
+    if any(given):
         raise InputError(
             "pairs of texts have AUC and Spearman only: leave out bm25, --index, --measure, "
             "--against, --plot, --run, --runs, --per-query, --rerank, --part-tokens and --fuse"
