@@ -99,6 +99,16 @@ def test_what_a_dense_allows_not_is_refused(refused, tiny_dense):
     refused(train, TrainSettings, model, "have 48 dimensions", loss=loss)
 
 
+def test_pretraining_that_cannot_begin_is_refused(refused, tiny_checkpoint):
+    model = tiny_checkpoint()
+    message = "early_layer = 3, but the encoder has 2 layers"
+    refused(pretrain, PretrainSettings, model, message, early_layer=3)
+    names = model.folder / "vocab.txt"
+    names.write_text(names.read_text(encoding="utf-8").replace("[MASK]", "[HIDE]"), "utf-8")
+    message = "^model: the tokenizer of .*tiny has no token \\[MASK\\]"
+    refused(pretrain, PretrainSettings, model, message)
+
+
 def test_data_that_is_there_is_let_through(dataset, pairs):
     check_data([str(dataset), str(pairs)], split="dev", at="data.train")
     check_data([], at="data.graded")

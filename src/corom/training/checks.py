@@ -5,9 +5,11 @@ A message begins with the setting it is about.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tokenizers import Tokenizer
 
 from corom.errors import ArtifactError, InputError
 from corom.evaluation import require_measurable
@@ -24,7 +26,7 @@ _ANY_DEPTH = 10_000
 
 
 @contextmanager
-def setting(name: str) -> Iterator[None]:
+def _setting(name: str) -> Iterator[None]:
     """Put the name of a setting before what is wrong with its value."""
     try:
         yield
@@ -46,15 +48,18 @@ def check_dev(dev: JudgedSettings | None, *, at: str = "dev") -> None:
     """Raise InputError for a dev set that is not there or cannot be measured as asked."""
     if dev is None:
         return
-    need("ir_measures", extra="train")
     check_data([dev.folder], split=dev.queries, at=f"{at}.folder")
-    with setting(at):
-        require_measurable(
-            open_dataset(dev.folder),
-            splits=[dev.queries],
-            measures=[dev.measure],
-            depth=_ANY_DEPTH,
-        )
+    asked = {"splits": [dev.queries], "measures": [dev.measure]}
+    check_measurable(dev.folder, **asked, depth=_ANY_DEPTH, at=at)
+
+
+def check_measurable(
+    folder: str, *, splits: Sequence[str], measures: Sequence[str], depth: int, at: str
+) -> None:
+    """Raise InputError for a data set that cannot be measured as asked."""
+    need("ir_measures", extra="train")
+    with _setting(at):
+        require_measurable(open_dataset(folder), splits=splits, measures=measures, depth=depth)
 
 
 def check_shared(batch: int, *, at: str, processes: int) -> None:
@@ -105,7 +110,7 @@ def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str, coming: 
     for name in loss.teachers:
         if _comes(name, coming):
             continue
-        with setting(f"{at}.teachers"):
+        with _setting(f"{at}.teachers"):
             teacher = open_checkpoint(name)
         check(
             loss.teacher_loss not in ("cosine", "mse") or teacher.dim == dim,
@@ -114,7 +119,7 @@ def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str, coming: 
             "('kl', 'margin_mse')",
         )
     if loss.reranker and not _comes(loss.reranker, coming):
-        with setting(f"{at}.reranker"):
+        with _setting(f"{at}.reranker"):
             reranker = open_model(loss.reranker)
         check(
             reranker.is_classifier,
@@ -123,13 +128,22 @@ def _check_loss(loss: LossSettings, checkpoint: Checkpoint, *, at: str, coming: 
 
 
 def check_pretraining(settings: PretrainSettings, checkpoint: Checkpoint, *, at: str = "") -> None:
-    """Raise InputError for spans that this checkpoint cannot read, or a dev set that is not.
+    """Raise InputError for what this checkpoint cannot learn or read, or a dev set that is not.
 
     And for a Dense, which would no longer fit the [CLS] vectors it stands behind.
     """
+    name, early, layers = checkpoint.name, settings.early_layer, checkpoint.shape.layers
     check(
         checkpoint.dense is None,
-        f"model: {checkpoint.name} has a Dense behind its pooling; pre-train one without",
+        f"model: {name} has a Dense behind its pooling; pre-train one without",
+    )
+    check(
+        Tokenizer.from_str(checkpoint.tokenizer_json).token_to_id("[MASK]") is not None,
+        f"model: the tokenizer of {name} has no token [MASK]",
+    )
+    check(
+        early is None or early <= layers,
+        f"{at}early_layer = {early}, but the encoder has {layers} layers",
     )
     check_length(settings.span_length, checkpoint, at=f"{at}span_length")
     check_dev(settings.dev, at=f"{at}dev")

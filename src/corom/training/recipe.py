@@ -12,16 +12,14 @@ from typing import Any, Literal, NamedTuple
 
 from corom.engines.base import Precision
 from corom.errors import InputError
-from corom.evaluation import require_measurable
 from corom.extras import need
 from corom.models.checkpoint import Checkpoint
-from corom.readers import open_dataset
 from corom.training.checks import (
     check_data,
     check_length,
+    check_measurable,
     check_pretraining,
     check_training,
-    setting,
 )
 from corom.training.inputs import output_names
 from corom.training.mining_settings import MineSettings, SampleSettings
@@ -183,13 +181,12 @@ def _check_mining(settings: MineSettings, base: Checkpoint) -> None:
 def _check_evaluation(settings: EvaluateSettings | None) -> None:
     if settings is None:
         return
-    need("ir_measures", extra="train")
     if settings.bm25:
         need("rjieba", extra="lexical")
-    with setting("evaluate"):
-        require_measurable(
-            open_dataset(settings.folder),
-            splits=settings.splits,
-            measures=settings.measures,
-            depth=settings.depth,
-        )
+    check_measurable(
+        settings.folder,
+        splits=settings.splits,
+        measures=settings.measures,
+        depth=settings.depth,
+        at="evaluate",
+    )
