@@ -118,16 +118,15 @@ def test_every_variant_trains(settings, change):
 
 
 def test_masking_is_the_same_after_a_resume_and_differs_by_epoch(settings, tmp_path):
+    from corom.training.frame import Run
     from corom.training.pretraining import Corpus, PreTraining, _prepare
     from corom.training.processes import start_accelerator
 
     chosen = settings()
     checkpoint = load_checkpoint(chosen.model)
-    _prepare(tmp_path, chosen.texts, checkpoint)
-    corpus, accelerator = Corpus(tmp_path / "corpus"), start_accelerator(chosen.run)
-    one, other = (
-        PreTraining(chosen, checkpoint, corpus=corpus, accelerator=accelerator) for _ in range(2)
-    )
+    run = Run(settings=chosen, accelerator=start_accelerator(chosen.run), base=checkpoint)
+    _prepare(run, tmp_path / "corpus")
+    one, other = (PreTraining(run, corpus=Corpus(tmp_path / "corpus")) for _ in range(2))
     for ours, theirs in zip(one.batch(5).tokens, other.batch(5).tokens, strict=True):
         assert ours.tolist() == theirs.tolist()
     first, second = (one._spans(8, epoch)[0][0].tolist() for epoch in (0, 1))

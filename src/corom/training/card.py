@@ -113,11 +113,17 @@ def model_card(
     return _card(folder, _ENCODER, facts, licence=settings["finish"]["licence"])
 
 
-def reranker_card(folder: Path, *, base: Checkpoint, max_length: int) -> str:
+def reranker_card(
+    folder: Path, *, base: Checkpoint, max_length: int, final_dev: float | None
+) -> str:
     """Return the README.md of the cross-encoder trained in `folder`, as `model_card` does."""
-    facts = [*_base_facts(base), ("最大长度", "Longest pair", f"{max_length} tokens")]
-    licence = read_json(folder / SETTINGS)["settings"]["licence"]
-    return _card(folder, _RERANKER, facts, licence=licence)
+    settings = read_json(folder / SETTINGS)["settings"]
+    facts = [
+        *_base_facts(base),
+        ("最大长度", "Longest pair", f"{max_length} tokens"),
+        ("开发集", "Dev set", _figure(settings, final_dev)),
+    ]
+    return _card(folder, _RERANKER, facts, licence=settings["licence"])
 
 
 def _card(folder: Path, kind: _Kind, facts: Sequence[tuple[str, str, str]], *, licence: str) -> str:
@@ -177,8 +183,12 @@ def _figure(settings: dict[str, Any], final_dev: float | None) -> str:
     if final_dev is None:
         return "未评测 / not evaluated"
     dev = settings["dev"]
-    most = dev["max_passages"]
-    among = "全部段落 / all passages" if most is None else f"{most} 个其他段落 / other passages"
+    if "depth" in dev:
+        among = f"首轮检索的前 {dev['depth']} 个结果 / the first hits of a first search"
+    elif (most := dev["max_passages"]) is None:
+        among = "全部段落 / all passages"
+    else:
+        among = f"{most} 个其他段落 / other passages"
     where = f"`{dev['folder']}` {dev['queries']}, {among}"
     return f"{dev['measure']} {100 * final_dev:.2f} ({where})"
 

@@ -6,17 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from corom.errors import InputError
-from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
 from corom.reranker import Reranker
 from corom.training.batches import (
@@ -29,10 +26,9 @@ from corom.training.batches import (
     restored,
 )
 from corom.training.checks import check_shared, check_training
-from corom.training.dev import Dev
 from corom.training.drawing import RowBatches
 from corom.training.examples import GradedRow
-from corom.training.frame import Finished, entered, run_to_end, write_encoder
+from corom.training.frame import Finished, Run, entered, open_dev, run_to_end, write_encoder
 from corom.training.frozen import Frozen, PairScores
 from corom.training.kept_states import KeptStates
 from corom.training.learning import LastPart, Learner, WholeEncoder
@@ -40,7 +36,6 @@ from corom.training.objective import Objective
 from corom.training.plan import graded_batches
 from corom.training.processes import own_share, start_accelerator, uses_bf16
 from corom.training.progress import Report
-from corom.training.provenance import DATA
 from corom.training.rows import Rows, read_graded, read_rows
 from corom.training.settings import DataSettings, LossSettings, TrainSettings
 from corom.training.topics import Topics, query_topics
@@ -50,18 +45,10 @@ from corom.training.tower import open_checkpoint
 class FineTuning:
     """The `Task` of fine-tuning a checkpoint on rows."""
 
-    def __init__(
-        self,
-        settings: TrainSettings,
-        checkpoint: Checkpoint,
-        *,
-        rows: Rows,
-        graded: Sequence[GradedRow],
-        accelerator: Accelerator,
-        report: Report | None = None,
-    ) -> None:
+    def __init__(self, run: Run[TrainSettings], *, rows: Rows, graded: Sequence[GradedRow]) -> None:
+        settings, checkpoint, accelerator = run.settings, run.base, run.accelerator
         data, loss = settings.data, settings.loss
-        self.settings, self.accelerator = settings, accelerator
+        self.run, self.settings, self.accelerator = run, settings, accelerator
         self.rows, self.graded = rows, graded
         self.layers = checkpoint.shape.layers
         lengths = {"query_length": data.query_length, "passage_length": data.passage_length}
@@ -82,7 +69,7 @@ class FineTuning:
         self.reranker: PairScores | None = None
         if loss.reranker:
             self.reranker = PairScores(_load_reranker(loss, accelerator.device))
-        self.learner = self._learner(checkpoint, base=start, report=report)
+        self.learner = self._learner(start if compared else None)
         self.model = self.learner.model
         self.judge = Objective(loss, accelerator=accelerator)
 
@@ -92,14 +79,12 @@ class FineTuning:
             start,
             count=self.settings.data.topics,
             seed=self.settings.run.seed,
-            folder=Path(self.settings.output),
+            folder=self.run.folder,
             accelerator=self.accelerator,
         )
 
-    def _learner(
-        self, checkpoint: Checkpoint, *, base: Frozen | None, report: Report | None
-    ) -> Learner:
-        optimizer = self.settings.optimizer
+    def _learner(self, base: Frozen | None) -> Learner:
+        checkpoint, optimizer = self.run.base, self.settings.optimizer
         if optimizer.trained == "all":
             return WholeEncoder(checkpoint, self.settings, cutters=self.cutters, base=base)
         states = KeptStates(
@@ -110,7 +95,7 @@ class FineTuning:
             precision=self.settings.run.precision,
             at_once=optimizer.chunk,
         )
-        states.fill(self._texts(), self.settings.kept_states, report=report)
+        states.fill(self._texts(), self.settings.kept_states, report=self.run.report)
         return LastPart(checkpoint, self.settings, states=states)
 
     def _texts(self) -> Texts:
@@ -176,7 +161,7 @@ class FineTuning:
             batch.on(device),
             reranked=self.reranker.of(batch).to(device) if self.reranker else None,
             teachers=[one.vectors(batch.texts, at_once=at_once) for one in self.teachers],
-            base=self.learner.base_vectors(batch) if self.settings.loss.base_weight else None,
+            base=self.learner.base_vectors(batch),
         )
 
     def vectors(self, chunk: Chunk) -> Tensor:
@@ -194,19 +179,16 @@ def train(settings: TrainSettings, *, progress: Report | None = None) -> Finishe
     InputError for settings or data that cannot be used, TrainingError when the loss breaks.
     """
     data, loss, accelerator = settings.data, settings.loss, start_accelerator(settings.run)
-    checkpoint = _prefixed(open_checkpoint(settings.model), data)
-    processes = accelerator.num_processes
-    check_shared(settings.optimizer.batch, at="optimizer.batch", processes=processes)
+    base = _prefixed(open_checkpoint(settings.model), data)
+    check_training(settings, base)
     if data.graded:
-        check_shared(data.graded_batch, at="data.graded_batch", processes=processes)
-    check_training(settings, checkpoint)
+        batch, processes = data.graded_batch, accelerator.num_processes
+        check_shared(batch, at="data.graded_batch", processes=processes)
     return entered(
-        settings,
-        checkpoint,
+        Run(settings=settings, accelerator=accelerator, base=base, report=progress),
+        _train,
         models=[*loss.teachers, *filter(None, [loss.reranker])],
         data=[*data.train, *data.graded],
-        accelerator=accelerator,
-        work=partial(_train, settings, checkpoint, accelerator=accelerator, report=progress),
     )
 
 
@@ -227,42 +209,17 @@ def _prefixed(checkpoint: Checkpoint, data: DataSettings) -> Checkpoint:
     return replace(checkpoint, encoding=encoding)
 
 
-def _train(
-    settings: TrainSettings,
-    checkpoint: Checkpoint,
-    *,
-    accelerator: Accelerator,
-    report: Report | None,
-) -> Finished:
-    noted, (rows, graded, found) = Path(settings.output) / DATA, _read(settings.data)
-    if accelerator.is_main_process:
-        write_json(noted, found)
-    task = FineTuning(
-        settings,
-        checkpoint,
-        rows=rows,
-        graded=graded,
-        accelerator=accelerator,
-        report=report,
-    )
+def _train(run: Run[TrainSettings]) -> Finished:
+    settings, own = run.settings, run.base.encoding
+    rows, graded, noted = _read(settings.data)
+    run.note_data(noted)
+    task = FineTuning(run, rows=rows, graded=graded)
     reads = max(settings.data.query_length, settings.data.passage_length)
-    if accelerator.is_main_process:
-        found["tokens read"] = {"before": checkpoint.encoding.max_length, "now": reads}
-        write_json(noted, task.drawing.noted(found))
-    cosine = settings.loss.similarity == "cosine"
-    encoding = replace(checkpoint.encoding, normalize=cosine, max_length=reads)
-    seed, dev = settings.run.seed, None
-    if settings.dev:
-        dev = Dev(settings.dev, seed=seed, accelerator=accelerator, cutters=task.cutters)
-    return run_to_end(
-        task,
-        settings,
-        base=checkpoint,
-        dev=dev,
-        write=partial(write_encoder, task.model.bert, base=checkpoint, encoding=encoding),
-        accelerator=accelerator,
-        report=report,
-    )
+    noted["tokens read"] = {"before": own.max_length, "now": reads}
+    run.note_data(task.drawing.noted(noted))
+    encoding = replace(own, normalize=settings.loss.similarity == "cosine", max_length=reads)
+    dev = open_dev(run, task.cutters)
+    return run_to_end(task, run, dev=dev, write=partial(write_encoder, task, run, encoding))
 
 
 def _read(data: DataSettings) -> tuple[Rows, list[GradedRow], dict[str, Any]]:

@@ -40,8 +40,8 @@ class Learner(Protocol):
         """Return the vectors of texts that are no part of the training data."""
         ...
 
-    def base_vectors(self, batch: TrainBatch) -> Tensor:
-        """Return the vectors of a batch's texts before training."""
+    def base_vectors(self, batch: TrainBatch) -> Tensor | None:
+        """Return the vectors of a batch's texts before training, where the loss asks for them."""
         ...
 
 
@@ -65,11 +65,9 @@ class WholeEncoder:
         found: Tensor = self.model(*chunk)
         return found
 
-    def base_vectors(self, batch: TrainBatch) -> Tensor:
-        """Return the vectors of a batch's texts before training."""
-        if self._base is None:
-            raise InputError("loss.base_weight is 0: the base was not kept")
-        return self._base.vectors(batch.texts, at_once=self._at_once)
+    def base_vectors(self, batch: TrainBatch) -> Tensor | None:
+        """Return the vectors of a batch's texts before training, where the loss asks for them."""
+        return self._base.vectors(batch.texts, at_once=self._at_once) if self._base else None
 
 
 class End(nn.Module):  # type: ignore[misc]
@@ -131,9 +129,9 @@ class LastPart:
         found: Tensor = self.model(*states.on(chunk.ids.device))
         return found[torch.from_numpy(places)]
 
-    def base_vectors(self, batch: TrainBatch) -> Tensor:
-        """Return the vectors of a batch's texts before training."""
+    def base_vectors(self, batch: TrainBatch) -> Tensor | None:
+        """Return the vectors of a batch's texts before training, where the loss asks for them."""
         if self._base is None:
-            raise InputError("loss.base_weight is 0: the base was not kept")
+            return None
         rows = self._base[self.states.numbers(batch.texts)]
         return rows.to(self.states.accelerator.device, torch.float32)

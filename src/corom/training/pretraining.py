@@ -10,7 +10,6 @@ a temperature of 0.05 for the contrast, the middle layer for the head, BM25 weig
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,23 +17,19 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from corom.engines.torch_bert import TorchBert
-from corom.errors import InputError
-from corom.files import write_json
 from corom.models.checkpoint import Checkpoint
 from corom.models.config import Shape
 from corom.tokens import TokenIds, pad
 from corom.training.batches import Chunk, by_length, make_cutters, restored
-from corom.training.checks import check_pretraining, check_shared
+from corom.training.checks import check_pretraining
 from corom.training.condenser import Condenser
 from corom.training.corpus import Corpus, spans, write_corpus
-from corom.training.dev import Dev
-from corom.training.frame import Finished, entered, run_to_end, write_encoder
+from corom.training.frame import Finished, Run, entered, open_dev, run_to_end, write_encoder
 from corom.training.loss import info_nce, similarities
 from corom.training.masking import UNMASKED, importance, mask, probabilities
 from corom.training.objective import gather
@@ -71,25 +66,17 @@ class SpanChunk(NamedTuple):
 class PreTraining:
     """The `Task` of pre-training an encoder on a corpus."""
 
-    def __init__(
-        self,
-        settings: PretrainSettings,
-        checkpoint: Checkpoint,
-        *,
-        corpus: Corpus,
-        accelerator: Accelerator,
-    ) -> None:
-        self.settings, self.corpus, self.accelerator = settings, corpus, accelerator
+    def __init__(self, run: Run[PretrainSettings], *, corpus: Corpus) -> None:
+        settings, checkpoint = run.settings, run.base
+        self.settings, self.corpus, self.accelerator = settings, corpus, run.accelerator
         shape, length = checkpoint.shape, settings.span_length
         self.layers = shape.layers
         self.model = _make_model(settings, checkpoint)
         self.cutters = make_cutters(checkpoint, query_length=length, passage_length=length)
         tokenizer = Tokenizer.from_str(checkpoint.tokenizer_json)
         self.frame = np.array(tokenizer.encode("").ids)
-        self.vocabulary, mask_id = tokenizer.get_vocab_size(), tokenizer.token_to_id("[MASK]")
-        if mask_id is None:
-            raise InputError(f"the tokenizer of {checkpoint.name} has no token [MASK]")
-        self.mask_id: int = mask_id
+        self.vocabulary = tokenizer.get_vocab_size()
+        self.mask_id = tokenizer.get_vocab()["[MASK]"]
         optimizer = settings.optimizer
         self.plan = plan_run(
             np.ones(len(corpus)),
@@ -221,58 +208,34 @@ def pretrain(settings: PretrainSettings, *, progress: Report | None = None) -> F
     Resumes, returns and raises as `train` does.
     """
     accelerator = start_accelerator(settings.run)
-    checkpoint = resized(open_checkpoint(settings.model), settings)
-    processes = accelerator.num_processes
-    check_shared(settings.optimizer.batch, at="optimizer.batch", processes=processes)
-    check_pretraining(settings, checkpoint)
-    return entered(
-        settings,
-        checkpoint,
-        data=settings.texts,
-        accelerator=accelerator,
-        work=partial(_pretrain, settings, checkpoint, accelerator=accelerator, report=progress),
-    )
+    base = resized(open_checkpoint(settings.model), settings)
+    check_pretraining(settings, base)
+    run = Run(settings=settings, accelerator=accelerator, base=base, report=progress)
+    return entered(run, _pretrain, data=settings.texts)
 
 
-def _pretrain(
-    settings: PretrainSettings,
-    checkpoint: Checkpoint,
-    *,
-    accelerator: Accelerator,
-    report: Report | None,
-) -> Finished:
-    folder = Path(settings.output)
-    if accelerator.is_main_process and not (folder / DATA).exists():
-        _prepare(folder, settings.texts, checkpoint)
-    accelerator.wait_for_everyone()
-    corpus = Corpus(folder / "corpus")
-    task = PreTraining(settings, checkpoint, corpus=corpus, accelerator=accelerator)
-    encoding = replace(checkpoint.encoding, pooling="cls", normalize=True)
-    seed, dev = settings.run.seed, None
-    if settings.dev:
-        dev = Dev(settings.dev, seed=seed, accelerator=accelerator, cutters=task.cutters)
-    return run_to_end(
-        task,
-        settings,
-        base=checkpoint,
-        dev=dev,
-        write=partial(write_encoder, task.model.bert, base=checkpoint, encoding=encoding),
-        accelerator=accelerator,
-        report=report,
-    )
+def _pretrain(run: Run[PretrainSettings]) -> Finished:
+    folder = run.folder / "corpus"
+    if run.accelerator.is_main_process and not (run.folder / DATA).exists():
+        _prepare(run, folder)
+    run.accelerator.wait_for_everyone()
+    task = PreTraining(run, corpus=Corpus(folder))
+    encoding = replace(run.base.encoding, pooling="cls", normalize=True)
+    dev = open_dev(run, task.cutters)
+    return run_to_end(task, run, dev=dev, write=partial(write_encoder, task, run, encoding))
 
 
-def _prepare(folder: Path, texts: Sequence[str], checkpoint: Checkpoint) -> None:
-    shutil.rmtree(folder / "corpus", ignore_errors=True)  # a kill may have come before the report
+def _prepare(run: Run[PretrainSettings], folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)  # a kill may have come before the report
     skips = write_corpus(
-        folder / "corpus",
-        texts,
-        tokenizer_json=checkpoint.tokenizer_json,
-        vocabulary=checkpoint.shape.vocabulary,
+        folder,
+        run.settings.texts,
+        tokenizer_json=run.base.tokenizer_json,
+        vocabulary=run.base.shape.vocabulary,
     )
-    corpus = Corpus(folder / "corpus")
+    corpus = Corpus(folder)
     report = {"documents": len(corpus), "tokens": len(corpus.ids), "left out": skips.counts}
-    write_json(folder / DATA, report)
+    run.note_data(report)
 
 
 def resized(checkpoint: Checkpoint, settings: PretrainSettings) -> Checkpoint:
@@ -298,6 +261,4 @@ def _make_model(settings: PretrainSettings, checkpoint: Checkpoint) -> Condenser
     if settings.scratch is None:
         bert.load_weights(checkpoint.load_weights())
     early = shape.layers // 2 if settings.early_layer is None else settings.early_layer
-    if early > shape.layers:
-        raise InputError(f"early_layer = {early}, but the encoder has {shape.layers} layers")
     return Condenser(bert, head_layers=settings.head_layers, early_layer=early)

@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from corom.engines.torch_bert import TorchBert
 from corom.errors import InputError
-from corom.files import write_json
-from corom.models.checkpoint import Checkpoint
 from corom.models.config import Encoding
 from corom.models.head import Head, read_head
 from corom.models.names import open_model
@@ -28,14 +25,13 @@ from corom.models.token_types import require_one_type, with_one_type
 from corom.tokens import PairCutter
 from corom.training.batches import Chunk, Chunks, States, cut_up, restored
 from corom.training.card import reranker_card
-from corom.training.checks import check_dev, check_length, check_shared
+from corom.training.checks import check_dev, check_length
 from corom.training.dev import RerankerDev
 from corom.training.drawing import RowBatches
-from corom.training.frame import Finished, entered, run_to_end
+from corom.training.frame import Finished, Run, entered, run_to_end
 from corom.training.loss import info_nce
 from corom.training.processes import own_share, start_accelerator
 from corom.training.progress import Report
-from corom.training.provenance import DATA
 from corom.training.rows import Rows, read_rows
 from corom.training.settings import RerankerSettings
 
@@ -91,15 +87,9 @@ class PairBatch(NamedTuple):
 class Reranking:
     """The `Task` of training a cross-encoder on rows."""
 
-    def __init__(
-        self,
-        settings: RerankerSettings,
-        checkpoint: Checkpoint,
-        *,
-        rows: Rows,
-        accelerator: Accelerator,
-    ) -> None:
-        self.settings, self.accelerator = settings, accelerator
+    def __init__(self, run: Run[RerankerSettings], *, rows: Rows) -> None:
+        settings, checkpoint = run.settings, run.base
+        self.settings, self.accelerator = settings, run.accelerator
         self.layers = checkpoint.shape.layers
         self.cutter = PairCutter(checkpoint.tokenizer_json, max_length=settings.max_length)
         self.rows = RowBatches(rows, settings.data, settings.optimizer, seed=settings.run.seed)
@@ -161,43 +151,25 @@ def train_reranker(settings: RerankerSettings, *, progress: Report | None = None
     It starts from an encoder's weights, or goes on from a reranker's. Resumes, returns and raises
     as `train` does.
     """
-    accelerator, checkpoint = start_accelerator(settings.run), open_model(settings.model)
-    processes = accelerator.num_processes
-    check_shared(settings.optimizer.batch, at="optimizer.batch", processes=processes)
-    check_length(settings.max_length, checkpoint, at="max_length")
+    accelerator, base = start_accelerator(settings.run), open_model(settings.model)
+    check_length(settings.max_length, base, at="max_length")
     check_dev(settings.dev)
     return entered(
-        settings,
-        checkpoint,
+        Run(settings=settings, accelerator=accelerator, base=base, report=progress),
+        _train,
         data=[*settings.data.train, *([settings.dev.run] if settings.dev else [])],
-        accelerator=accelerator,
-        work=partial(_train, settings, checkpoint, accelerator=accelerator, report=progress),
     )
 
 
-def _train(
-    settings: RerankerSettings,
-    checkpoint: Checkpoint,
-    *,
-    accelerator: Accelerator,
-    report: Report | None,
-) -> Finished:
+def _train(run: Run[RerankerSettings]) -> Finished:
+    settings, dev = run.settings, None
     rows = _read(settings)
-    task = Reranking(settings, checkpoint, rows=rows, accelerator=accelerator)
-    if accelerator.is_main_process:
-        write_json(Path(settings.output) / DATA, task.rows.noted(rows.report()))
-    seed, dev = settings.run.seed, None
+    task = Reranking(run, rows=rows)
+    run.note_data(task.rows.noted(rows.report()))
     if settings.dev:
+        seed, accelerator = settings.run.seed, run.accelerator
         dev = RerankerDev(settings.dev, seed=seed, accelerator=accelerator, cutter=task.cutter)
-    return run_to_end(
-        task,
-        settings,
-        base=checkpoint,
-        dev=dev,
-        write=partial(_write, task.model, base=checkpoint, max_length=settings.max_length),
-        accelerator=accelerator,
-        report=report,
-    )
+    return run_to_end(task, run, dev=dev, write=partial(_write, task, run))
 
 
 def _read(settings: RerankerSettings) -> Rows:
@@ -211,20 +183,12 @@ def _read(settings: RerankerSettings) -> Rows:
 
 
 def _write(
-    model: CrossEncoder,
-    folder: Path,
-    final_dev: float | None,  # noqa: ARG001 - its card has no figure
-    *,
-    base: Checkpoint,
-    max_length: int,
+    task: Reranking, run: Run[RerankerSettings], folder: Path, final_dev: float | None
 ) -> None:
-    made = Portable(
-        base.shape,
-        Encoding(max_length=max_length),
-        with_one_type(model.bert.export_weights()),
-        base.tokenizer_json,
-        model.export_head(),
-    )
+    base, length = run.base, run.settings.max_length
+    weights = with_one_type(task.model.bert.export_weights())
+    head, encoding = task.model.export_head(), Encoding(max_length=length)
+    card = reranker_card(run.folder, base=base, max_length=length, final_dev=final_dev)
     write_portable(
-        folder, made, card=reranker_card(folder.parent, base=base, max_length=max_length)
+        folder, Portable(base.shape, encoding, weights, base.tokenizer_json, head), card=card
     )
