@@ -25,20 +25,17 @@ class Cutters(NamedTuple):
 
 def make_cutters(checkpoint: Checkpoint, *, query_length: int, passage_length: int) -> Cutters:
     """Return the cutters of a checkpoint, with its prefixes and suffixes, at these lengths."""
-    encoding = checkpoint.encoding
+    encoding, most = checkpoint.encoding, checkpoint.shape.positions
+
+    def cutter(length: int, prefix: str, suffix: str) -> TokenCutter:
+        length = min(length, most)
+        return TokenCutter(
+            checkpoint.tokenizer_json, max_length=length, prefix=prefix, suffix=suffix
+        )
+
     return Cutters(
-        TokenCutter(
-            checkpoint.tokenizer_json,
-            max_length=min(query_length, checkpoint.shape.positions),
-            prefix=encoding.query_prefix,
-            suffix=encoding.query_suffix,
-        ),
-        TokenCutter(
-            checkpoint.tokenizer_json,
-            max_length=min(passage_length, checkpoint.shape.positions),
-            prefix=encoding.passage_prefix,
-            suffix=encoding.passage_suffix,
-        ),
+        cutter(query_length, encoding.query_prefix, encoding.query_suffix),
+        cutter(passage_length, encoding.passage_prefix, encoding.passage_suffix),
     )
 
 

@@ -6,7 +6,6 @@ of the model that training starts from, and a batch is filled from one cluster.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from corom.clustering import cluster_kmeans
 from corom.errors import InputError
-from corom.files import write_bytes
+from corom.index.segments import write_array
 from corom.training.batches import Texts
 from corom.training.frozen import Frozen
 
@@ -48,9 +47,7 @@ def query_topics(
             raise InputError(f"data.topics is {count}, but there are {distinct} different queries")
         texts = Texts(tuple(queries), ())
         vectors = model.vectors(texts, at_once=_AT_ONCE).float().cpu().numpy()
-        data = io.BytesIO()
-        np.save(data, cluster_kmeans(vectors, count, seed=seed), allow_pickle=False)
-        write_bytes(path, data.getvalue())
+        write_array(path, cluster_kmeans(vectors, count, seed=seed))
     accelerator.wait_for_everyone()
     topics: Topics = np.load(path, allow_pickle=False)
     return topics
