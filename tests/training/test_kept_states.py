@@ -32,24 +32,31 @@ def tower(checkpoint):
     return bert
 
 
+def cutters_of(checkpoint):
+    return make_cutters(checkpoint, query_length=16, passage_length=32)
+
+
+def states_of(checkpoint, *, before, **options):
+    return KeptStates(
+        checkpoint,
+        cutters_of(checkpoint),
+        before=before,
+        accelerator=start_accelerator(RunSettings(device="cpu")),
+        precision="fp32",
+        **options,
+    )
+
+
 @pytest.fixture(params=PARTS)
 def kept(request, tiny_checkpoint, tmp_path):
     checkpoint = tiny_checkpoint(normalize=True)
-    cutters = make_cutters(checkpoint, query_length=16, passage_length=32)
 
     def make(**options):
-        states = KeptStates(
-            checkpoint,
-            cutters,
-            before=request.param,
-            accelerator=start_accelerator(RunSettings(device="cpu")),
-            precision="fp32",
-            **options,
-        )
+        states = states_of(checkpoint, before=request.param, **options)
         states.fill(TEXTS, tmp_path / "states", report=None)
         return states
 
-    return checkpoint, cutters, make
+    return checkpoint, cutters_of(checkpoint), make
 
 
 def whole(checkpoint, tokens):
@@ -96,13 +103,7 @@ def test_states_in_another_order_are_refused(kept):
 def test_two_layers_need_two(tiny_checkpoint, tiny_shape):
     checkpoint = tiny_checkpoint(shape=replace(tiny_shape, layers=1))
     with pytest.raises(InputError, match="the model has one layer"):
-        KeptStates(
-            checkpoint,
-            make_cutters(checkpoint, query_length=16, passage_length=32),
-            before="last two layers",
-            accelerator=start_accelerator(RunSettings(device="cpu")),
-            precision="fp32",
-        )
+        states_of(checkpoint, before="last two layers")
 
 
 def test_each_text_comes_once_with_its_number(kept):
@@ -124,34 +125,21 @@ def test_states_of_another_prefix_are_others(kept, tmp_path):
     make()
     encoding = replace(checkpoint.encoding, query_prefix="头痛")
     prefixed = replace(checkpoint, encoding=encoding)
-    states = KeptStates(
-        prefixed,
-        make_cutters(prefixed, query_length=16, passage_length=32),
-        before=make().before,
-        accelerator=start_accelerator(RunSettings(device="cpu")),
-        precision="fp32",
-    )
+    states = states_of(prefixed, before=make().before)
     counted = []
     states.fill(TEXTS, tmp_path / "states", report=counted.append)
     assert counted, "taken from those without a prefix"
     end = End(tower(prefixed), states.before).eval()
-    (plain,) = make_cutters(checkpoint, query_length=16, passage_length=32).query.cut(
-        [f"头痛{TEXTS.queries[0]}"]
-    )
+    (plain,) = cutters_of(checkpoint).query.cut([f"头痛{TEXTS.queries[0]}"])
     (part,), _ = states(Texts(TEXTS.queries[:1], ()))
     torch.testing.assert_close(end(*part), whole(prefixed, [plain.ids]), atol=5e-3, rtol=5e-3)
 
 
 def test_states_of_the_same_weights_in_another_shape_are_others(kept, tmp_path):
-    checkpoint, cutters, make = kept
+    checkpoint, _, make = kept
     first = make()
-    states = KeptStates(
-        replace(checkpoint, shape=replace(checkpoint.shape, layer_norm_eps=0.5)),
-        cutters,
-        before=first.before,
-        accelerator=start_accelerator(RunSettings(device="cpu")),
-        precision="fp32",
-    )
+    other = replace(checkpoint, shape=replace(checkpoint.shape, layer_norm_eps=0.5))
+    states = states_of(other, before=first.before)
     states.fill(TEXTS, tmp_path / "states", report=None)
     ours, theirs = (one(TEXTS).parts[0].rows for one in (first, states))
     assert not torch.allclose(ours, theirs, atol=1e-2)
@@ -223,8 +211,7 @@ def test_rows_that_are_missing_are_named(kept, tmp_path):
 @pytest.mark.parametrize("part", PARTS)
 def test_the_cpu_engine_gives_what_torch_gives(tiny_checkpoint, precision, part):
     checkpoint = tiny_checkpoint()
-    cutters = make_cutters(checkpoint, query_length=16, passage_length=32)
-    tokens = TEXTS.cut(cutters)
+    tokens = TEXTS.cut(cutters_of(checkpoint))
     bodies = (
         CpuBody(checkpoint, before=part, precision=precision),
         DeviceBody(tower(checkpoint), before=part, device=torch.device("cpu"), bf16=False),
