@@ -58,7 +58,8 @@ def measure(
 ) -> Measured:
     """Return how well the index ranks what the qrels judge relevant, as `evaluate_run` says.
 
-    With `file`, the ranking is written there as a TREC run with this tag. Memory does not grow with the queries.
+    Its queries are in the order given, those that are judged only last. With `file`, the ranking is
+    written there as a TREC run with this tag. Memory does not grow with the queries.
     """
     judged: dict[str, list[Qrel]] = {}
     for qrel in qrels:

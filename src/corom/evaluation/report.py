@@ -175,7 +175,7 @@ def write_per_query(report: Report, path: Path) -> None:
     """Write every query's figures: split, model, query and its measures, under a head, as a .tsv.
 
     Measures are fractions of one, to the last bit; a query that a run misses has 0. Rows are in
-    the order of the report, then of the qrels. The name may end in .gz, .xz or .zst. Raises
+    the order of the report, then of the queries. The name may end in .gz, .xz or .zst. Raises
     InputError for a name or an id that holds a tab or a line break.
     """
     write_lines(path, _per_query(report))
