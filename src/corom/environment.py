@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 _TRUE = {"1", "true", "yes", "on"}
 
@@ -37,18 +38,9 @@ def offline_variable() -> str | None:
     return next((name for name in names if os.environ.get(name, "").lower() in _TRUE), None)
 
 
-def modelscope_cache() -> Path:
-    """Return the folder ModelScope keeps models in: `$MODELSCOPE_CACHE/models`."""
-    return _modelscope_root() / "models"
-
-
-def modelscope_data_cache() -> Path:
-    """Return the folder ModelScope keeps data sets in: `$MODELSCOPE_CACHE/datasets`."""
-    return _modelscope_root() / "datasets"
-
-
-def _modelscope_root() -> Path:
-    return at_home(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope/hub")
+def modelscope_cache(kind: Literal["models", "datasets"]) -> Path:
+    """Return the folder ModelScope keeps its downloads in: `$MODELSCOPE_CACHE/models`, say."""
+    return at_home(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope/hub") / kind
 
 
 def modelscope_endpoint() -> str:

@@ -6,11 +6,16 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
 from corom.downloads import fetch, fetch_missing
-from corom.environment import modelscope_endpoint, modelscope_token, offline_variable
+from corom.environment import (
+    modelscope_cache,
+    modelscope_endpoint,
+    modelscope_token,
+    offline_variable,
+)
 from corom.errors import ArtifactError, DownloadError, InputError
 from corom.extras import need
 from corom.files import read_object, write_json
@@ -19,6 +24,13 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 """`owner/name`"""
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
 _STATE = ".corom.json"
+
+Kind: TypeAlias = Literal["models", "datasets"]
+_ASKED: Mapping[Kind, Mapping[str, str]] = {
+    "models": {},
+    "datasets": {"Source": "SDK", "View": "False"},
+}
+"""of the hub for a file, besides its path and revision"""
 
 
 class DownloadProgress(NamedTuple):
@@ -52,23 +64,26 @@ def refuse_offline(name: str, *, looked_in: Path, download: bool = True) -> None
 
 
 def downloaded(
-    folder: Path,
-    listed: Callable[[], Sequence[Mapping[str, Any]]],
-    *,
+    kind: Kind,
     name: str,
-    route: str,
-    asked: Mapping[str, str],
+    *,
+    revision: str | None,
+    listed: Callable[[str, str], Sequence[Mapping[str, Any]]],
     holds: Callable[[Path], bool],
+    cache: Path | None = None,
     download: bool = True,
     progress: Progress | None = None,
 ) -> Path:
     """Return the folder of a repository on ModelScope, with the files `listed` if need be.
 
     There is no need if the folder `holds` what it must and no download of ours was interrupted in
-    it. Of processes that ask at once one fetches; what it finds by size and SHA-256 it keeps. An
-    entry says `Path`, and perhaps `Size` and `Sha256`; its file is `asked` for at `route`. Raises
-    DownloadError when the hub must not be asked, does not deliver, or lists what lies elsewhere.
+    it. Of processes that ask at once one fetches; what it finds by size and SHA-256 it keeps.
+    `listed` is given name and revision; an entry says `Path`, and perhaps `Size` and `Sha256`.
+    Raises InputError for a revision that cannot be one, DownloadError when the hub must not be
+    asked, does not deliver, or lists what lies outside of the folder.
     """
+    check_revision(revision)
+    folder = _folder(cache or modelscope_cache(kind), name, revision)
     if _is_complete(folder, holds):
         return folder
     refuse_offline(name, looked_in=folder, download=download)
@@ -76,12 +91,14 @@ def downloaded(
     lock.parent.mkdir(parents=True, exist_ok=True)
     with need("filelock", extra="hub").FileLock(lock):
         if not _is_complete(folder, holds):  # another process may have fetched it meanwhile
-            targets = [(entry, _inside(folder, str(entry["Path"]))) for entry in listed()]
-            state = {"source": "modelscope", "name": name, "revision": asked["Revision"]}
+            branch = revision or "master"
+            targets = [(each, _inside(folder, str(each["Path"]))) for each in listed(name, branch)]
+            state = {"source": "modelscope", "name": name, "revision": branch}
             write_json(folder / _STATE, {**state, "complete": False})
             for entry, target in targets:
+                asked = {**_ASKED[kind], "Revision": branch, "FilePath": entry["Path"]}
                 fetch_missing(
-                    _address(route, {**asked, "FilePath": entry["Path"]}),
+                    _address(f"{kind}/{name}/repo", asked),
                     target,
                     size=entry.get("Size"),
                     sha256=entry.get("Sha256") or None,
@@ -90,6 +107,13 @@ def downloaded(
                 )
             write_json(folder / _STATE, {**state, "complete": True})
     return folder
+
+
+def _folder(cache: Path, name: str, revision: str | None) -> Path:
+    """Return where ModelScope itself keeps a repository; a revision gets a folder of its own."""
+    owner, _, own = name.partition("/")
+    own = own.replace(".", "___")
+    return cache / owner / (f"{own}@{revision.replace('/', '___')}" if revision else own)
 
 
 def _is_complete(folder: Path, holds: Callable[[Path], bool]) -> bool:

@@ -77,6 +77,14 @@ def test_rows_are_fetched_once_and_code_never(hub: Any, tmp_path: Path) -> None:
     assert len(hub.seen) == asked
 
 
+def test_dots_in_names_become_modelscopes_underscores(hub: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "datasets" / "a.b" / "rows-v1___5"
+    folder.mkdir(parents=True)
+    (folder / "dev.jsonl").write_text(json.dumps(ROW))
+    assert list(MsDataset.load("a.b/rows-v1.5", split="dev")) == [ROW]  # ModelScope fetched it
+    assert hub.seen == []
+
+
 def test_an_interrupted_download_goes_on(hub: Any, tmp_path: Path) -> None:
     MsDataset.load(NAME)
     hub.seen.clear()

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from corom.environment import modelscope_cache
 from corom.errors import ArtifactError, DownloadError
 from corom.extras import need
 from corom.hubs import (
@@ -49,26 +48,21 @@ def from_modelscope(
     The cache is ModelScope's own, so models it fetched are found; a pinned revision gets a folder
     of its own, `name@revision`. Files are checked against the SHA-256 the hub states.
     """
-    check_revision(revision)
-    root = modelscope_cache() if cache is None else Path(cache)
-    owner, _, model = name.replace(".", "___").partition("/")  # as ModelScope names its folders
-    own = f"{model}@{revision.replace('/', '___')}" if revision else model
-    route, branch = f"models/{name}/repo", revision or "master"
     return downloaded(
-        root / owner / own,
-        lambda: _listed(route, name=name, revision=branch),
-        name=name,
-        route=route,
-        asked={"Revision": branch},
+        "models",
+        name,
+        revision=revision,
+        listed=_listed,
         holds=_holds_model,
+        cache=cache,
         download=download,
         progress=progress,
     )
 
 
-def _listed(route: str, *, name: str, revision: str) -> list[dict[str, Any]]:
+def _listed(name: str, revision: str) -> list[dict[str, Any]]:
     """Return the entries to fetch of those the hub lists: `{"Files": [{"Path", …}]}`."""
-    found = answer_of_modelscope(f"{route}/files", Revision=revision, Recursive="true")
+    found = answer_of_modelscope(f"models/{name}/repo/files", Revision=revision, Recursive="true")
     try:
         entries = {e["Path"]: e for e in found["Files"] if e.get("Type") != "tree"}
     except (KeyError, TypeError, AttributeError):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from corom.environment import modelscope_data_cache, offline_variable
+from corom.environment import offline_variable
 from corom.errors import DownloadError, InputError
 from corom.extras import need
 from corom.hubs import (
@@ -30,20 +30,12 @@ def from_modelscope(name: str, *, revision: str | None = None) -> Path:
     The folder is the one ModelScope's own downloads use; a revision gets a folder of its own.
     Raises DownloadError when the hub does not deliver, or has no .jsonl files.
     """
-    _check(name, revision)
-    route, branch = f"datasets/{name}", revision or "master"
-    return downloaded(
-        modelscope_data_cache() / (f"{name}@{revision}" if revision else name),
-        lambda: _listed(route, name=name, revision=branch),
-        name=name,
-        route=f"{route}/repo",
-        asked={"Source": "SDK", "Revision": branch, "View": "False"},
-        holds=_holds_rows,
-    )
+    _require_name(name)
+    return downloaded("datasets", name, revision=revision, listed=_listed, holds=_holds_rows)
 
 
-def _listed(route: str, *, name: str, revision: str) -> list[dict[str, Any]]:
-    number = _answer(route, name=name).get("Id")
+def _listed(name: str, revision: str) -> list[dict[str, Any]]:
+    number = _answer(f"datasets/{name}", name=name).get("Id")
     entries = _entries(f"datasets/{number}/repo/tree", name=name, revision=revision)
     found = [entry for entry in entries if is_rows(str(entry.get("Path")))]
     if not found:
@@ -77,7 +69,8 @@ def from_hugging_face(name: str, *, revision: str | None = None) -> Path:
 
     Raises DownloadError when the hub does not deliver, or has no .jsonl files.
     """
-    _check(name, revision)
+    _require_name(name)
+    check_revision(revision)
     hub, errors, constants = (
         need(f"huggingface_hub{part}", extra="hub") for part in ("", ".errors", ".constants")
     )
@@ -111,9 +104,8 @@ def _holds_rows(folder: Path) -> bool:
     return any(is_rows(path.name) for path in folder.rglob("*"))
 
 
-def _check(name: str, revision: str | None) -> None:
+def _require_name(name: str) -> None:
     if not REPOSITORY.fullmatch(name):
         raise InputError(
             f"{name!r} is neither a file, nor a folder, nor a data set's name as in owner/name"
         )
-    check_revision(revision)
