@@ -250,6 +250,10 @@ def test_fields_of_other_names_and_forms(build: Callable) -> None:
         ({"query": "秘密", "positive_passages": "文"}, "is not a list of passages"),
         ({"query": "秘密", "positive_passages": [1]}, "holds int"),
         ({"query": "秘密", "positive_passages": [{"text": ""}]}, "has no text"),
+        ({"query": "秘密", "positive_passages": {"text": "文", "docid": "3"}}, "is not a list of"),
+        ({"query": "秘密", "positive_passages": {"text": ["文"], "docid": []}}, "is not a list of"),
+        ({"query": "秘密", "positive_passages": {"text": None}}, "is not a list of"),
+        ("train", "is str, not a row of fields"),
     ],
 )
 def test_a_bad_row_is_named_by_its_number(build: Callable, row: dict[str, Any], said: str) -> None:

@@ -32,6 +32,8 @@ def _groups(rows: Iterable[Mapping[str, Any]], *, names: Names, what: str) -> It
 
 
 def _group(row: Mapping[str, Any], *, names: Names, number: int) -> Group:
+    if not isinstance(row, Mapping):  # what `MsDataset.load` returns has splits, not rows
+        raise BadRecordError("bad row", f"is {type(row).__name__}, not a row of fields")
     query = row.get(names.query)
     if not isinstance(query, str) or not query.strip():
         raise BadRecordError("bad field", _missing(row, names.query, "a text"))
@@ -46,15 +48,23 @@ def _group(row: Mapping[str, Any], *, names: Names, number: int) -> Group:
 
 
 def _passages(row: Mapping[str, Any], name: str, *, names: Names) -> tuple[Passage, ...]:
-    entries = row.get(name)
-    if entries is None:
+    if (given := row.get(name)) is None:
         return ()
-    if isinstance(entries, Mapping):  # how `datasets` stores a list of tables
-        columns = [list(column) for column in entries.values()]
-        entries = [dict(zip(entries, cells, strict=True)) for cells in zip(*columns, strict=True)]
-    if isinstance(entries, str) or not isinstance(entries, Iterable):
-        raise BadRecordError("bad field", _missing(row, name, "a list of passages"))
+    try:
+        entries = _listed(given)
+    except (TypeError, ValueError):
+        raise BadRecordError("bad field", _missing(row, name, "a list of passages")) from None
     return tuple(_passage(entry, name, names=names) for entry in entries)
+
+
+def _listed(given: Any) -> list[Any]:  # noqa: ANN401 - anything
+    """Return a list, one of tables also if it came as `datasets` stores it; raises if it is none."""
+    if isinstance(given, Mapping):  # of each field the values of all
+        columns = map(_listed, given.values())
+        return [dict(zip(given, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError
+    return list(given)
 
 
 def _passage(entry: Any, name: str, *, names: Names) -> Passage:  # noqa: ANN401 - anything
