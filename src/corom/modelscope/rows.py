@@ -58,7 +58,7 @@ def _passages(row: Mapping[str, Any], name: str, *, names: Names) -> tuple[Passa
 
 
 def _listed(given: Any) -> list[Any]:  # noqa: ANN401 - anything
-    """Return a list, one of tables also if it came as `datasets` stores it; raises if it is none."""
+    """Return a list, one of tables also if it came as `datasets` stores it; raises if none is."""
     if isinstance(given, Mapping):  # of each field the values of all
         columns = map(_listed, given.values())
         return [dict(zip(given, cells, strict=True)) for cells in zip(*columns, strict=True)]
