@@ -7,10 +7,11 @@ from typing import Any
 
 from corom.errors import InputError
 from corom.training.examples import Drawn, draw, row_keys
-from corom.training.plan import Keys, plan_run, row_weights
+from corom.training.plan import Keys, plan_run
 from corom.training.rows import Rows
 from corom.training.run_settings import OptimizerSettings
 from corom.training.settings import RowSettings
+from corom.training.sources import row_weights
 
 
 class RowBatches:

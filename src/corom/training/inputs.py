@@ -29,8 +29,8 @@ from corom.readers.compression import plain_name
 from corom.readers.fields import json_object
 from corom.readers.lines import BadRecordError, decoded, numbered_lines
 from corom.records import Passage
-from corom.training.plan import plain_source
 from corom.training.run_settings import ReadSettings
+from corom.training.sources import plain_source
 
 Record: TypeAlias = Group | Pair
 

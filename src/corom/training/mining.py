@@ -21,14 +21,14 @@ from corom.errors import InputError
 from corom.models.names import open_model
 from corom.readers import Group, SkipReport, open_dataset, open_passages
 from corom.records import Passage
+from corom.training.candidates import Candidates, open_source
 from corom.training.examples import Row, text_key
 from corom.training.inputs import Record, output_names, records_of, write_records
 from corom.training.mining_settings import MineSettings
-from corom.training.plan import plain_source, row_weights
 from corom.training.progress import Counted
 from corom.training.provenance import checksums, made_once, versions
 from corom.training.rows import in_pool, row_of
-from corom.training.sources import Candidates, open_source
+from corom.training.sources import plain_source, row_weights
 from corom.training.tables import as_table
 
 MiningProgress: TypeAlias = Callable[[Counted], None]

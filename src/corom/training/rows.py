@@ -13,8 +13,8 @@ from corom.readers import Pair, SkipReport, read_pairs
 from corom.readers.lines import BadRecordError
 from corom.training.examples import GradedRow, Row, text_key
 from corom.training.inputs import Record, groups_of_folder, records_of_file
-from corom.training.plan import plain_source, row_weights
 from corom.training.settings import DataSettings, RowSettings
+from corom.training.sources import plain_source, row_weights
 
 _WHOLE = 2**32
 _JOINED = "rows whose negatives joined an earlier row's"

@@ -9,7 +9,7 @@ from typing import Literal
 
 from corom.checks import require_whole
 from corom.errors import InputError
-from corom.training.plan import plain_source
+from corom.training.sources import plain_source
 
 Schedule = Literal["linear", "cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]

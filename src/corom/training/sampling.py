@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from corom.readers import SkipReport
 from corom.training.inputs import output_names, records_of, write_records
 from corom.training.mining_settings import SampleSettings
-from corom.training.plan import plain_source, row_weights, uses
+from corom.training.plan import uses
 from corom.training.provenance import checksums, made_once
 from corom.training.rows import row_of
+from corom.training.sources import plain_source, row_weights
 from corom.training.tables import as_table
 
 
