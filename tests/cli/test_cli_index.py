@@ -254,7 +254,6 @@ def test_a_model_that_has_moved(run: Callable, index: Path, model: Path, tmp_pat
 def test_wrong_choices(run: Callable, corpus: Path, model: Path, tmp_path: Path) -> None:
     to = ("--to", tmp_path / "x", "-m", model)
     assert run("index", corpus, *to, "--kind", "hnsw", "--scan", "int8").code == 2
-    assert run("index", corpus, *to, "--dim", 33).code == 2
     assert run("index", tmp_path / "none.tsv", *to).code == 2
     (tmp_path / "x").mkdir(exist_ok=True)
     (tmp_path / "x" / "mine.txt").write_text("keep")
