@@ -124,15 +124,14 @@ def _read_documents(source: str, layout: Layout, *, skips: SkipReport | None) ->
 def _read_stdin(skips: SkipReport | None) -> Iterator[tuple[str, str]]:
     """Yield number and text of each line."""
     from corom.readers.fields import require_text
-    from corom.readers.lines import BadRecordError, leave_out
+    from corom.readers.lines import read_each
 
-    for number, raw in enumerate(sys.stdin.buffer, 1):
-        try:
-            text = require_text(_stdin_line(raw, number))
-        except BadRecordError as bad:
-            leave_out(bad, Path("standard input"), number, skips)
-        else:
-            yield str(number), text
+    def parse(line: tuple[int, bytes]) -> tuple[str, str]:
+        number, raw = line
+        return str(number), require_text(_stdin_line(raw, number))
+
+    name, lines = Path("standard input"), enumerate(sys.stdin.buffer, 1)
+    return read_each(((name, line[0], line) for line in lines), parse, skips=skips)
 
 
 def stdin_text(number: int) -> str | None:

@@ -54,7 +54,7 @@ class Folder(NamedTuple):
     files: Mapping[str, Path]
 
     def named(self, prefix: str, suffix: str) -> dict[str, Path]:
-        """Return the files between whose prefix and suffix a name stands, by that name."""
+        """Return the files called `prefix`, a name, `suffix`, by that name."""
         return {
             between: path
             for name, path in self.files.items()

@@ -179,7 +179,10 @@ def read_each(
             if key is not None:
                 check_new(key(record))
         except BadRecordError as bad:
-            leave_out(bad, path, line, skips)
+            error = FormatError(str(bad), path=path, line=line, reason=bad.reason)
+            if skips is None:
+                raise error from None
+            skips.add(error, reason=bad.reason)
         else:
             yield record
 
@@ -194,14 +197,6 @@ def require_unique() -> Callable[[Hashable], None]:
         seen.add(key)
 
     return check
-
-
-def leave_out(bad: BadRecordError, path: Path, line: int | None, skips: SkipReport | None) -> None:
-    """Count a bad record in `skips`, or raise it as a FormatError when there is none."""
-    error = FormatError(str(bad), path=path, line=line, reason=bad.reason)
-    if skips is None:
-        raise error from None
-    skips.add(error, reason=bad.reason)
 
 
 def decoded(raw: bytes, encoding: Encoding | None = None) -> str:
