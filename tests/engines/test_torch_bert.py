@@ -103,12 +103,14 @@ def test_vectors_equal_a_plain_bert(model, pooling, lengths):
     torch.testing.assert_close(vectors.double(), expected, atol=2e-6, rtol=1e-5)
 
 
-def test_hidden_is_in_place_and_zero_on_padding(model):
+@pytest.mark.parametrize(("part", "layer"), [("last two layers", 1), ("last layer", 2)])
+def test_what_a_part_is_given_is_in_place_and_zero_on_padding(model, part, layer):
     ids, counts = batch(*LENGTHS, width=19)
-    hidden = model(ids, counts)
+    hidden = model.before(part, ids, counts)
     assert hidden.shape == (8, 19, 16)
     for row, states in enumerate(plain_states(model, ids, counts)):
-        torch.testing.assert_close(hidden[row, : counts[row]], states[-1], atol=2e-6, rtol=1e-5)
+        given = hidden[row, : counts[row]].double()
+        torch.testing.assert_close(given, states[layer], atol=2e-6, rtol=1e-5)
         assert not hidden[row, counts[row] :].any()
 
 
@@ -122,10 +124,10 @@ def test_gradients_equal_those_of_each_text_alone(model):
         return [parameter.grad.clone() for parameter in model.parameters()]
 
     together = gradients((model.encode(ids, counts, pooling="cls", normalize=True) * weight).sum())
-    alone = [
-        model(ids[row : row + 1, :length], counts[row : row + 1])[:, 0].float()
-        for row, length in enumerate(counts.tolist())
-    ]
+    alone = []
+    for row, length in enumerate(counts.tolist()):
+        text, count = ids[row : row + 1, :length], counts[row : row + 1]
+        alone.append(model.hidden_states(text, model.pack(text, count))[-1][:1].float())
     alone = torch.nn.functional.normalize(torch.cat(alone), dim=1)
     for ours, theirs in zip(together, gradients((alone * weight).sum()), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
@@ -176,9 +178,9 @@ def test_a_missing_or_misshapen_weight_is_named(model):
 
 def test_wrong_inputs_are_refused(model):
     with pytest.raises(InputError, match="at most 20"):
-        model(*batch(21))
+        model.pack(*batch(21))
     with pytest.raises(InputError, match="for 3 lengths"):
-        model(batch(4, 4)[0], torch.tensor([4, 4, 4]))
+        model.pack(batch(4, 4)[0], torch.tensor([4, 4, 4]))
     with pytest.raises(InputError, match="pooling 'max'"):
         model.encode(*batch(4), pooling="max", normalize=True)
 

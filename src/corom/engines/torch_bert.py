@@ -190,14 +190,6 @@ class TorchBert(nn.Module):  # type: ignore[misc]
             states.append(layer(states[-1], packing))
         return states
 
-    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Return the last layer (b, t, hidden), zero where `ids` is padding."""
-        packing = self.pack(ids, lengths)
-        rows = self.embed(ids, packing)
-        for layer in self.layers:
-            rows = layer(rows, packing)
-        return spread(rows, packing.places, size=ids.numel()).view(*ids.shape, -1)
-
     def encode(self, ids: Tensor, lengths: Tensor, *, pooling: Pooling, normalize: bool) -> Tensor:
         """Return one float32 vector per text (b, hidden), `pooling` as ModelScope names it."""
         if not len(lengths):
