@@ -202,6 +202,10 @@ def test_wrong_arguments_are_refused(build: Callable, tmp_path: Path) -> None:
     assert build(
         lambda cfg: cfg.evaluation.update(metrics=["text-ranking-metric", "recall@5", "mrr@1"])
     )._translation.measures() == ("MRR@10", "nDCG@10", "Recall@5", "MRR@1")
+    one = build(lambda cfg: cfg.evaluation.update(metrics="recall@5"))
+    assert one._translation.measures() == ("Recall@5",)
+    with pytest.raises(InputError, match="text_fileds is 3; expected a list of names"):
+        written(build(lambda cfg: cfg.dataset.train.update(text_fields=3)))
 
 
 def written(trainer: Any) -> list[dict[str, Any]]:

@@ -104,11 +104,9 @@ class Translation:
     """A configuration before and after `cfg_modify_fn`."""
 
     def __init__(self, before: Config, after: Config) -> None:
-        self.config, self._old = after, dict(leaves(before))
+        self.config, old = after, dict(leaves(before))
         self._changed = {
-            path
-            for path, value in leaves(after)
-            if path not in self._old or self._old[path] != value
+            path for path, value in leaves(after) if path not in old or old[path] != value
         }
         if after.get("task") != "sentence-embedding":
             raise InputError(f"task {after.get('task')!r} is not 'sentence-embedding'")
@@ -135,7 +133,7 @@ class Translation:
             return value
 
         text = self.value([at + name for name in FIELDS], ())
-        if isinstance(text, str) or not all(isinstance(name, str) for name in text):
+        if not isinstance(text, list | tuple) or not all(isinstance(name, str) for name in text):
             raise InputError(f"{at}{FIELDS[0]} is {text!r}; expected a list of names")
         return Names(
             query=field("query_sequence"),
@@ -147,10 +145,10 @@ class Translation:
 
     def measures(self) -> tuple[str, ...]:
         """Return the measures that evaluation gives, as `corom.metrics` calls them."""
-        found = []
-        for name in self.config.safe_get(METRICS) or ():
+        found, known = [], {"mrr": "MRR", "ndcg": "nDCG", "recall": "Recall"}
+        asked = self.config.safe_get(METRICS) or ()
+        for name in [asked] if isinstance(asked, str) else asked:
             kind, at, cut = str(name).partition("@")
-            known = {"mrr": "MRR", "ndcg": "nDCG", "recall": "Recall"}
             if name == "text-ranking-metric":
                 found += ["MRR@10", "nDCG@10"]
             elif kind.lower() in known and at and cut.isdigit() and int(cut):
@@ -194,7 +192,7 @@ class Translation:
                 "temperature": 0.02 if cosine else 1.0,
             },
             "optimizer": {
-                "epochs": self.value([_EPOCHS]),
+                "epochs": self.config.safe_get(_EPOCHS),
                 "batch": _times(self.value(BATCH), process_count()),
                 "schedule": _SCHEDULES[schedule],
                 "warmup": 0.0,
