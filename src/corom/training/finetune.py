@@ -38,7 +38,7 @@ from corom.training.processes import own_share, start_accelerator, uses_bf16
 from corom.training.progress import Report
 from corom.training.rows import Rows, read_graded, read_rows
 from corom.training.settings import DataSettings, LossSettings, TrainSettings
-from corom.training.topics import Topics, query_topics
+from corom.training.topics import query_topics
 from corom.training.tower import open_checkpoint
 
 
@@ -61,7 +61,9 @@ class FineTuning:
 
         compared = loss.base_weight > 0 and settings.optimizer.trained == "all"
         start = frozen(checkpoint) if data.topics or compared else None
-        topics = self._topics(start) if start and data.topics else None
+        topics = None
+        if start and data.topics:
+            topics = query_topics(run, [row.query for row in rows.rows], model=start)
         seed = settings.run.seed
         self.drawing = RowBatches(rows, data, settings.optimizer, seed=seed, topics=topics)
         self.batches, self.per_epoch = len(self.drawing), self.drawing.plan.per_epoch
@@ -72,16 +74,6 @@ class FineTuning:
         self.learner = self._learner(start if compared else None)
         self.model = self.learner.model
         self.judge = Objective(loss, accelerator=accelerator)
-
-    def _topics(self, start: Frozen) -> Topics:
-        return query_topics(
-            [row.query for row in self.rows.rows],
-            start,
-            count=self.settings.data.topics,
-            seed=self.settings.run.seed,
-            folder=self.run.folder,
-            accelerator=self.accelerator,
-        )
 
     def _learner(self, base: Frozen | None) -> Learner:
         checkpoint, optimizer = self.run.base, self.settings.optimizer
