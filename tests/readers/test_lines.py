@@ -117,6 +117,13 @@ def test_the_first_ten_places_are_named_and_all_are_counted(tmp_path: Path) -> N
     assert "line 10:" in skips.first[-1]
 
 
+def test_records_without_a_line_are_told_apart_by_what_is_said_of_them() -> None:
+    skips = SkipReport()
+    for number in (1, 2, 3, 2, 1):
+        skips.add(FormatError(f"query {number} has none", path="data"), reason="none")
+    assert skips.counts == {"none": 3}
+
+
 def test_a_broken_file_is_never_skipped(tmp_path: Path) -> None:
     path = packed(tmp_path, ".gz")
     path.write_bytes(path.read_bytes()[:-4])

@@ -49,7 +49,7 @@ class SkipReport:
 
     counts: Counter[str] = field(default_factory=Counter)
     first: list[str] = field(default_factory=list)
-    _places: set[tuple[Path, int | None]] = field(default_factory=set, repr=False)
+    _places: set[tuple[Path, int | str]] = field(default_factory=set, repr=False)
 
     @property
     def total(self) -> int:
@@ -58,7 +58,8 @@ class SkipReport:
 
     def add(self, error: FormatError, *, reason: str) -> None:
         """Count the record at the error's place as left out."""
-        place = (error.path, error.line)
+        # A record without a line, such as a query of a folder, is told by what is said of it.
+        place = (error.path, error.line or str(error))
         if place in self._places:
             return
         self._places.add(place)
