@@ -70,7 +70,6 @@ def downloaded(
     revision: str | None,
     listed: Callable[[str, str], Sequence[Mapping[str, Any]]],
     holds: Callable[[Path], bool],
-    cache: Path | None = None,
     download: bool = True,
     progress: Progress | None = None,
 ) -> Path:
@@ -83,7 +82,7 @@ def downloaded(
     asked, does not deliver, or lists what lies outside of the folder.
     """
     check_revision(revision)
-    folder = _folder(cache or modelscope_cache(kind), name, revision)
+    folder = _folder(modelscope_cache(kind), name, revision)
     if _is_complete(folder, holds):
         return folder
     refuse_offline(name, looked_in=folder, download=download)

@@ -144,12 +144,12 @@ def test_a_dense_comes_along_and_its_safetensors_are_not_the_models(modelscope):
 
 
 def test_a_pinned_revision_has_a_folder_of_its_own(modelscope, tmp_path):
-    folder = from_modelscope(NAME, revision="v1.0", cache=tmp_path / "own")
-    assert folder == tmp_path / "own" / f"{NAME}@v1.0"
+    folder = from_modelscope(NAME, revision="v1.0")
+    assert folder == tmp_path / "cache" / "models" / f"{NAME}@v1.0"
     assert {query["Revision"] for _, query, _ in modelscope.seen} == {"v1.0"}
     assert json.loads((folder / ".corom.json").read_text())["revision"] == "v1.0"
     modelscope.seen.clear()
-    assert from_modelscope(NAME, revision="v1.0", cache=tmp_path / "own") == folder
+    assert from_modelscope(NAME, revision="v1.0") == folder
     assert modelscope.seen == []
 
 
@@ -344,15 +344,18 @@ def test_hugging_face_fetches_once_without_code_or_a_word(hugging_face, files, c
     assert hugging_face.seen == []
 
 
-def test_hugging_face_fetches_pickled_weights_if_there_are_no_others(hugging_face, tmp_path):
+def test_hugging_face_fetches_pickled_weights_if_there_are_no_others(
+    hugging_face, monkeypatch, tmp_path
+):
     hugging_face.files["pytorch_model.bin"] = b"pickle"
-    folder = from_hugging_face(OTHER, cache=tmp_path / "one")
+    folder = from_hugging_face(OTHER)
     assert not (folder / "pytorch_model.bin").exists()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "other"))
     del hugging_face.files["model.safetensors"]
-    folder = from_hugging_face(OTHER, cache=tmp_path / "two")
+    folder = from_hugging_face(OTHER)
     assert (folder / "pytorch_model.bin").read_bytes() == b"pickle"
     hugging_face.seen.clear()
-    assert from_hugging_face(OTHER, cache=tmp_path / "two") == folder
+    assert from_hugging_face(OTHER) == folder
     assert hugging_face.seen == []
 
 

@@ -50,8 +50,8 @@ def test_the_embedded_model_is_in_the_package(asked):
         ("a/b", "from_hugging_face"),
     ],
 )
-def test_hubs_are_told_by_the_owner(asked, tmp_path, name, function):
-    options = {"revision": "v1", "cache": tmp_path, "download": False, "progress": print}
+def test_hubs_are_told_by_the_owner(asked, name, function):
+    options = {"revision": "v1", "download": False, "progress": print}
     assert resolve(name, **options) == Path(function)
     assert asked == [(function, name, options)]
 

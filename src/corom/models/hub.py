@@ -39,7 +39,6 @@ def from_modelscope(
     name: str,
     *,
     revision: str | None = None,
-    cache: Path | None = None,
     download: bool = True,
     progress: Progress | None = None,
 ) -> Path:
@@ -54,7 +53,6 @@ def from_modelscope(
         revision=revision,
         listed=_listed,
         holds=_holds_model,
-        cache=cache,
         download=download,
         progress=progress,
     )
@@ -87,7 +85,6 @@ def from_hugging_face(
     name: str,
     *,
     revision: str | None = None,
-    cache: Path | None = None,
     download: bool = True,
     progress: Progress | None = None,
 ) -> Path:
@@ -99,15 +96,14 @@ def from_hugging_face(
     hub, errors, constants = (
         need(f"huggingface_hub{part}", extra="hub") for part in ("", ".errors", ".constants")
     )
-    snapshot = partial(hub.snapshot_download, name, revision=revision, cache_dir=cache)
+    snapshot = partial(hub.snapshot_download, name, revision=revision)
     try:
         folder = Path(snapshot(local_files_only=True, allow_patterns=list(FILES)))
         if _holds_model(folder):
             return folder
     except errors.LocalEntryNotFoundError:
         pass
-    looked_in = Path(cache or constants.HF_HUB_CACHE)
-    refuse_offline(name, looked_in=looked_in, download=download)
+    refuse_offline(name, looked_in=Path(constants.HF_HUB_CACHE), download=download)
     bar = _bar(name, progress)
     try:
         folder = Path(snapshot(allow_patterns=list(FILES), tqdm_class=bar))

@@ -18,7 +18,6 @@ def resolve(
     name: str | Path,
     *,
     revision: str | None = None,
-    cache: Path | None = None,
     download: bool = True,
     progress: Progress | None = None,
 ) -> Path:
@@ -26,9 +25,9 @@ def resolve(
 
     A name is, in this order: a folder that exists; `corom-medical`, which is embedded;
     `damo/…` or `iic/…` on ModelScope; `owner/name` on Hugging Face (both need the hub extra). A
-    model in the cache (`cache`, else the hub's own) is used without a connection; else it is
-    downloaded, resuming what was interrupted, unless `download` is false or an offline variable
-    is set. `revision` pins a tag, branch or commit of a hub.
+    model in the hub's own cache is used without a connection; else it is downloaded, resuming what
+    was interrupted, unless `download` is false or an offline variable is set. `revision` pins a
+    tag, branch or commit of a hub.
 
     Raises InputError for a name that cannot be one, ArtifactError for a folder that is not there,
     DownloadError when the hub does not deliver or must not be asked.
@@ -55,7 +54,7 @@ def resolve(
         )
     fetch = hub.from_modelscope if owner in _MODELSCOPE_OWNERS else hub.from_hugging_face
     try:
-        return fetch(text, revision=revision, cache=cache, download=download, progress=progress)
+        return fetch(text, revision=revision, download=download, progress=progress)
     except DownloadError as error:
         raise DownloadError(f"there is no folder {text} here, and {error}") from None
 
