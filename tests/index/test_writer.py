@@ -440,11 +440,27 @@ class TestWriter:
         with pytest.raises(InputError, match="occurs twice"):
             writer.finish()
 
+    def test_a_finish_that_failed_is_tried_again(self, tmp_path, monkeypatch):
+        made = spec(BM25Options(cut="bigrams"), keep=("department",))
+        with open_writer(tmp_path / "index", made) as writer:
+            writer.append([Passage("1", "头痛", fields={"department": "内科"})])
+            with monkeypatch.context() as patch:
+                patch.setattr("corom.index.lexicon.Lexicon._write", full)
+                with pytest.raises(OSError, match="full"):
+                    writer.finish()
+            writer.finish()
+        found = open_index(tmp_path / "index").search(["头痛"], 3)
+        assert [hit.id for hit in found[0]] == ["1"]
+
     def test_memory_holds_no_passages(self, writer):
         writer.append(passages(CHUNK), vectors(CHUNK))
         segment = writer._collection.segments[0]
         assert not isinstance(segment.passages, list)
         assert not segment.vectors.flags.owndata
+
+
+def full(*_, **__):
+    raise OSError("the disk is full")
 
 
 def test_spec_of_a_writer(tmp_path):

@@ -7,6 +7,7 @@ until then, and if the writer is killed, everyone sees the index as it was.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -203,8 +204,7 @@ class IndexWriter:
 
     def _merge(self) -> None:
         """Make one segment of many, as long as there are too many; a build commits each time."""
-        sizes = [len(segment.ids) for segment in self._collection.segments]
-        while (run := mergeable(sizes)) is not None:
+        while (run := mergeable([len(each.ids) for each in self._collection.segments])) is not None:
             numbers = self._manifest.segments
             number, old = max(numbers) + 1, numbers[run]
             joined = self._collection.segments[run]
@@ -220,7 +220,6 @@ class IndexWriter:
             if not self._manifest.complete:
                 self._commit()
                 sweep(self._folder, self._manifest)
-            sizes = [len(segment.ids) for segment in self._collection.segments]
 
     def _rewrite(self) -> None:
         """Write the rows that were not removed as segments of their own, in the place of all."""
@@ -265,6 +264,8 @@ class IndexWriter:
     def _write_extras(self, number: int) -> dict[str, str]:
         """Write what belongs to the index as a whole; return role -> name."""
         collection, extras = self._collection, {}
+        for role in ("columns", "lexicon"):  # of a finish that failed
+            shutil.rmtree(self._folder / f"{role}-{number:06d}", ignore_errors=True)
         removed = np.flatnonzero(~collection.alive)
         for role, array in (("ranks", collection.ranks), ("removed", removed)):
             if array is not None and len(array):
