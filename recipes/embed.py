@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from corom.engines.compression import bundled_texts, compress
@@ -45,7 +46,7 @@ def main() -> None:
             parser.error(f"{folder} exists already; remove it first")
     base = load_checkpoint(options.base)
     pruned = prune_vocabulary(base.tokenizer_json, base.load_weights())
-    shape = type(base.shape)(**{**vars(base.shape), "vocabulary": len(pruned.kept)})
+    shape = replace(base.shape, vocabulary=len(pruned.kept))
     with tempfile.TemporaryDirectory() as scratch:
         full = Path(scratch) / options.target.name
         model = Portable(shape, ENCODING, pruned.weights, pruned.tokenizer_json)
