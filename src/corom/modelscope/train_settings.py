@@ -19,12 +19,13 @@ changes are an error:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from corom.checks import require_one_of
 from corom.environment import process_count
 from corom.errors import InputError
+from corom.files import read_object
 from corom.models.checkpoint import Checkpoint
 from corom.modelscope.config import Config, leaves
 from corom.training.settings import TrainSettings
@@ -70,8 +71,9 @@ class Names(NamedTuple):
     """Fields of a passage that are joined; empty: title and text, as far as they are there."""
 
 
-def default_config(checkpoint: Checkpoint, stated: Mapping[str, Any], *, work_dir: str) -> Config:
+def default_config(checkpoint: Checkpoint) -> Config:
     """Return the configuration a trainer starts with: the card's, and what the model states."""
+    stated = read_object(checkpoint.folder / "configuration.json", missing_ok=True)
     rows = {
         "type": "bert",
         "query_sequence": "query",
@@ -89,7 +91,7 @@ def default_config(checkpoint: Checkpoint, stated: Mapping[str, Any], *, work_di
         },
         "dataset": {"train": {**rows, "neg_sample": 4}, "val": rows},
         "train": {
-            "work_dir": work_dir,
+            "work_dir": "./work_dir",
             "max_epochs": 3,
             "dataloader": loader,
             "optimizer": {"type": "AdamW", "lr": 5e-6, "weight_decay": 0.01, "options": {}},

@@ -22,7 +22,7 @@ from corom.encoder import Encoder
 from corom.environment import is_main_process
 from corom.errors import InputError
 from corom.extras import need
-from corom.files import atomic_folder, read_json
+from corom.files import atomic_folder
 from corom.models import EMBEDDED
 from corom.modelscope.config import Config
 from corom.modelscope.pipelines import Model, opened
@@ -60,10 +60,7 @@ class SentenceEmbeddingTrainer:
         model_revision: str | None = None,
     ) -> None:
         self._checkpoint = opened(model, model_revision).checkpoint
-        stated = self._checkpoint.folder / "configuration.json"
-        before = default_config(
-            self._checkpoint, read_json(stated) if stated.exists() else {}, work_dir="./work_dir"
-        )
+        before = default_config(self._checkpoint)
         self.cfg = _modified(deepcopy(before), cfg_modify_fn)
         given = {"train.max_epochs": max_epochs, "train.seed": seed, "train.work_dir": work_dir}
         self.cfg.merge_from_dict({key: v for key, v in given.items() if v is not None})
