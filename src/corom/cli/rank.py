@@ -55,7 +55,6 @@ def command(
     from corom.ranking import rank_hits
     from corom.readers import Layout
     from corom.records import Passage
-    from corom.reranker import SecondPass
     from corom.similarity import rank_passages
 
     if bool(passages) == (file is not None):
@@ -73,6 +72,8 @@ def command(
     elif rerank_share == 1:
         hits = load_reranker(reranker, **load).rank(query, candidates, k=k)
     else:
+        from corom.reranker import SecondPass
+
         share = SecondPass.share if rerank_share is None else rerank_share
         reads, all_ = load_reranker(reranker, **load), max(1, len(candidates))
         second = SecondPass(reranker=reads, depth=all_, share=share)
