@@ -61,6 +61,23 @@ def random_weights(shape: Shape, *, seed: int = 7) -> dict[str, np.ndarray]:
     return weights
 
 
+def random_dense(hidden: int, *, dim: int = 48, bias: bool, tanh: bool, seed: int) -> Dense:
+    """A seeded layer that follows the pooling."""
+    rng = np.random.default_rng(seed)
+    sizes = {"linear.weight": (dim, hidden), **({"linear.bias": (dim,)} if bias else {})}
+    tensors = {name: rng.normal(0, 0.3, size).astype(np.float32) for name, size in sizes.items()}
+    return Dense(tensors, tanh)
+
+
+def write_reranker(folder: Path, base: Checkpoint, *, seed: int) -> None:
+    """Write a cross-encoder with the body of `base` and a seeded head; it reads 64 tokens."""
+    rng, hidden = np.random.default_rng(seed), base.shape.hidden
+    sizes = ((hidden, hidden), (hidden,), (1, hidden), (1,))
+    head = Head(*(rng.normal(0, 0.3, size).astype(np.float32) for size in sizes))
+    weights, encoding = with_one_type(base.load_weights()), Encoding(max_length=64)
+    write_portable(folder, Portable(base.shape, encoding, weights, base.tokenizer_json, head))
+
+
 @pytest.fixture
 def tiny_shape() -> Shape:
     return Shape(
@@ -135,14 +152,9 @@ def tiny_dense(
         *, dim: int = 48, bias: bool = True, tanh: bool = True, name: str = "dense", **options: Any
     ) -> Checkpoint:
         base = tiny_checkpoint(name=f"{name}-body", **options)
-        rng = np.random.default_rng(options.get("seed", 7))
-        sizes = {"linear.weight": (dim, base.shape.hidden), "linear.bias": (dim,)}
-        tensors = {
-            name: rng.normal(0, 0.3, size).astype(np.float32) for name, size in sizes.items()
-        }
-        if not bias:
-            del tensors["linear.bias"]
-        weights, dense = base.load_weights(), Dense(tensors, tanh)
+        seed = options.get("seed", 7)
+        dense = random_dense(base.shape.hidden, dim=dim, bias=bias, tanh=tanh, seed=seed)
+        weights = base.load_weights()
         model = Portable(base.shape, base.encoding, weights, base.tokenizer_json, dense=dense)
         write_portable(tmp_path / name, model, card="# tiny\n")
         return load_checkpoint(tmp_path / name)
@@ -153,12 +165,6 @@ def tiny_dense(
 @pytest.fixture
 def tiny_reranker(tiny_checkpoint: Callable[..., Checkpoint], tmp_path: Path) -> Path:
     """Make the folder of a cross-encoder that reads up to 64 tokens."""
-    base, rng = tiny_checkpoint(name="tiny-body"), np.random.default_rng(5)
-    hidden = base.shape.hidden
-    sizes = ((hidden, hidden), (hidden,), (1, hidden), (1,))
     folder = tmp_path / "reranker"
-    head = Head(*(rng.normal(0, 0.3, size).astype(np.float32) for size in sizes))
-    weights, encoding = with_one_type(base.load_weights()), Encoding(max_length=64)
-    model = Portable(base.shape, encoding, weights, base.tokenizer_json, head)
-    write_portable(folder, model, card="# tiny\n")
+    write_reranker(folder, tiny_checkpoint(name="tiny-body"), seed=5)
     return folder

@@ -23,14 +23,13 @@ from safetensors.numpy import load_file, save_file
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
-from conftest import VOCABULARY, random_weights  # noqa: E402
+from conftest import VOCABULARY, random_dense, random_weights, write_reranker  # noqa: E402
 from corom.encoder import Encoder  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
 from corom.models.config import Encoding, Shape  # noqa: E402
 from corom.models.dense import Dense  # noqa: E402
-from corom.models.head import Head  # noqa: E402
 from corom.models.portable import Portable, write_portable  # noqa: E402
-from corom.models.token_types import TOKEN_TYPES, with_one_type  # noqa: E402
+from corom.models.token_types import TOKEN_TYPES  # noqa: E402
 from corom.models.tokenizer import read_tokenizer  # noqa: E402
 from corom.reranker import Reranker  # noqa: E402
 from models.numpy_bert import embed  # noqa: E402
@@ -70,10 +69,8 @@ def make_dense(name: str) -> Dense | None:
     """Return the Dense of a case: Tanh with a bias, or Identity without."""
     if not name.startswith("dense"):
         return None
-    rng, plain = np.random.default_rng(4), name == "dense_half"
-    sizes = {"linear.weight": (48, SHAPE.hidden), **({} if plain else {"linear.bias": (48,)})}
-    tensors = {part: rng.normal(0, 0.3, size).astype(np.float32) for part, size in sizes.items()}
-    return Dense(tensors, tanh=not plain)
+    whole = name != "dense_half"
+    return random_dense(SHAPE.hidden, bias=whole, tanh=whole, seed=4)
 
 
 def make_cases(folder: Path) -> None:
@@ -100,19 +97,13 @@ def make_cases(folder: Path) -> None:
 
 def make_rerankers(folder: Path) -> None:
     """Write a cross-encoder, one with token types, and pairs with corom's scores of them."""
-    rng, hidden = np.random.default_rng(3), SHAPE.hidden
-    sizes = ((hidden, hidden), (hidden,), (1, hidden), (1,))
-    plain = load_checkpoint(folder / "plain")
-    head = Head(*(rng.normal(0, 0.3, size).astype(np.float32) for size in sizes))
-    weights, encoding = with_one_type(plain.load_weights()), Encoding(max_length=64)
-    reranker = Portable(SHAPE, encoding, weights, plain.tokenizer_json, head)
-    write_portable(folder / "reranker", reranker)
+    write_reranker(folder / "reranker", load_checkpoint(folder / "plain"), seed=3)
     shutil.copytree(folder / "reranker", folder / "reranker-types")
     (folder / "reranker-types" / "manifest.json").unlink()
-    weights = folder / "reranker-types" / "model.safetensors"
-    tensors = load_file(weights)
-    tensors[f"bert.{TOKEN_TYPES}"] = rng.normal(0, 0.5, (2, hidden)).astype(np.float32)
-    save_file(tensors, weights, metadata={"format": "pt"})
+    path = folder / "reranker-types" / "model.safetensors"
+    tensors, rng = load_file(path), np.random.default_rng(3)
+    tensors[f"bert.{TOKEN_TYPES}"] = rng.normal(0, 0.5, (2, SHAPE.hidden)).astype(np.float32)
+    save_file(tensors, path, metadata={"format": "pt"})
     queries, passages = zip(*product(TEXTS, TEXTS), strict=True)
     scores = {
         name: Reranker.load(folder / name, precision="fp32").score(queries, passages).tolist()
