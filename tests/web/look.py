@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from web.browser import chromium, service, serving  # noqa: E402
+from web.steps import FIELD, search  # noqa: E402
 
 QUERY = "孩子发烧三天了，身上起了红疹"
 PICTURE = ROOT / "docs" / "images" / "search.png"
@@ -25,9 +26,7 @@ PICTURE = ROOT / "docs" / "images" / "search.png"
 def ask(page: Any, query: str, mode: str = "dense") -> None:
     """Search, and wait for the hits and the growing of their bars."""
     page.click("#tab-search")
-    page.check(f"#search input[value={mode}]", force=True)
-    page.fill("#search input[name=query]", query)
-    page.press("#search input[name=query]", "Enter")
+    search(page, query, by=mode)
     page.wait_for_selector("#search .sides" if mode == "compare" else "#search .hits")
     page.wait_for_timeout(700)
 
@@ -66,7 +65,7 @@ def tour(browser: Any, address: str, out: Path, **options: Any) -> None:
     look("about")
     page.context.set_offline(True)
     page.click("#tab-search")
-    page.press("#search input[name=query]", "Enter")
+    page.press(FIELD, "Enter")
     page.wait_for_selector("#search .offline")
     look("offline")
     context.close()

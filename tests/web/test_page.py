@@ -7,7 +7,7 @@ import pytest
 from corom.records import Passage
 from corom.reranker import Reranker, SecondPass
 from web.browser import over, service, serving
-from web.steps import HITS, QUERY, search, texts
+from web.steps import HITS, QUERY, fits, search, searches, texts
 
 
 def test_search_ranks_and_highlights(visit):
@@ -23,8 +23,7 @@ def test_search_ranks_and_highlights(visit):
     assert page.locator(f"{HITS} mark.sentence").count() >= 10
     bars = page.locator(f"{HITS} .bar i").evaluate_all("all => all.map(x => x.offsetWidth)")
     assert min(bars) > 0
-    posts = [request for request in page.asked if request.url.endswith("/v1/search")]
-    assert [request.method for request in posts] == ["POST"]
+    assert [request.method for request in searches(page)] == ["POST"]
 
 
 def test_an_example_is_a_click_away_and_both_ways_stand_side_by_side(visit):
@@ -144,32 +143,27 @@ def test_everything_can_be_done_from_the_keyboard(visit):
 @pytest.mark.parametrize("width", [360, 1180])
 def test_nothing_is_wider_than_the_screen(visit, width):
     page = visit(width=width)
-
-    def fits(step):
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, f"{step}: {wide} pixels"
-
-    fits("empty")
+    fits(page, width, "empty")
     search(page, QUERY)
     page.wait_for_selector(HITS)
-    fits("hits")
+    fits(page, width, "hits")
     page.check("#search input[value=compare]", force=True)
     page.wait_for_selector("#search .sides")
-    fits("sides")
+    fits(page, width, "sides")
     page.click("#tab-similarity")
     page.click("#similarity .sample")
     page.wait_for_selector("#similarity .hits")
     page.check("#similarity input[value=matrix]", force=True)
     page.wait_for_selector("#similarity .matrix")
-    fits("matrix")
+    fits(page, width, "matrix")
     page.click("#tab-map")
     page.wait_for_selector("#map .dot")
     page.locator("#map .dot").first.dispatch_event("click")
     page.wait_for_selector("#map .near")
-    fits("map")
+    fits(page, width, "map")
     page.click("#tab-about")
     page.wait_for_selector("#about .card")
-    fits("about")
+    fits(page, width, "about")
 
 
 CONTRAST = """element => {
@@ -232,8 +226,7 @@ def test_when_the_server_is_busy_the_page_waits_and_asks_again(visit, served):
     assert "自动再试" in page.locator("#search .busy").inner_text()
     door.inside -= 10_000
     page.wait_for_selector(HITS)
-    posts = [request for request in page.asked if request.url.endswith("/v1/search")]
-    assert len(posts) >= 2
+    assert len(searches(page)) >= 2
 
 
 def test_offline_is_told_and_mended_when_the_net_comes_back(visit):

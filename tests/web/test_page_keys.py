@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from corom.records import Passage
 from corom.serving.keys import add_key
 from serving.test_protection import MARK
 from web.browser import over, serving
-from web.steps import FIELD, HITS, search
+from web.steps import BUSY, FIELD, HITS, search
 
 PASSAGES = [
     Passage("1", "头痛先看有没有发热。", "头痛"),
@@ -78,13 +76,6 @@ def test_a_key_that_no_header_can_carry_is_refused_in_words(visit, guarded):
     assert page.locator("#search .offline").count() == 0
     enter(page, key)
     page.wait_for_selector(HITS)
-
-
-BUSY = {
-    "status": 429,
-    "headers": {"content-type": "application/json"},
-    "body": json.dumps({"error": {"code": "overloaded", "message": "busy"}}),
-}
 
 
 def with_reranker(route):

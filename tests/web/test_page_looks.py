@@ -6,7 +6,7 @@ import pytest
 
 from corom.records import Passage
 from web.browser import over, serving
-from web.steps import HITS, search
+from web.steps import HITS, fits, search
 
 NAME = "Helicobacter_pylori_eradication_guideline_2022_final"
 URL = "https://www.nhc.example/wjw/yingyangsuo/201306/7a3ad2a45d5f4d7c9a8b6a3c1e2f4d5b.shtml"
@@ -27,24 +27,19 @@ def long_words(served):
 @pytest.mark.parametrize("width", [360, 1180])
 def test_long_names_and_urls_do_not_push_the_page_wider(visit, long_words, width):
     page = visit(width=width, address=long_words)
-
-    def fits(step):
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, f"{step}: {wide} pixels"
-
     search(page, "头痛")
     page.wait_for_selector(HITS)
     assert page.locator(HITS).count() == 3
-    fits("hits")
+    fits(page, width, "hits")
     page.check("#search input[value=compare]", force=True)
     page.wait_for_selector("#search .sides")
-    fits("sides")
+    fits(page, width, "sides")
     page.click("#tab-map")
     for number, passage in enumerate(PASSAGES):
         page.locator("#map .dot").nth(number).dispatch_event("pointerenter")
         page.locator("#map .dot").nth(number).dispatch_event("click")
         page.locator("#map .aside .text", has_text=passage.text[:8]).wait_for()
-        fits(f"map, {number}")
+        fits(page, width, f"map, {number}")
 
 
 TIPS_OUTSIDE = """() => {

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
-from web.steps import FIELD, HITS, QUERY, search
+from web.steps import BUSY, FIELD, HITS, QUERY, search
 
 UNSENT = "没有提交的病情"
-BUSY = {
-    "status": 429,
-    "headers": {"retry-after": "1", "content-type": "application/json"},
-    "body": json.dumps({"error": {"code": "overloaded", "message": "busy"}}),
-}
 
 
 def bodies(page):
