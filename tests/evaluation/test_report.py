@@ -105,6 +105,16 @@ def test_tables_are_in_percent_with_intervals_and_marks() -> None:
     assert "Against bm25" in lines[-1]
 
 
+def test_columns_stand_below_each_other_whatever_the_names() -> None:
+    rows = (replace(REPORT.results[0], model="微调模型v2"), REPORT.results[1])
+    lines = to_text(replace(REPORT, results=rows)).splitlines()
+    assert lines[1:4] == [
+        "model       MRR@10",
+        "微调模型v2  31.87 [29.0, 34.5]",
+        "a|b_c       31.87 [29.0, 34.5]**",
+    ]
+
+
 def test_queries_without_hits_are_said() -> None:
     first, *rest = REPORT.results
     lacking = replace(first, evaluation=replace(first.evaluation, missing=2))

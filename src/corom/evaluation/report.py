@@ -133,14 +133,16 @@ def to_markdown(report: Report | PairReport) -> str:
 
 
 def to_text(report: Report | PairReport) -> str:
-    """Return the tables of a report for a screen."""
+    """Return the tables of a report for a screen, on which a Chinese character is two wide."""
+    from rich.cells import cell_len
+
     lines = []
     for table in to_tables(report):
         rows = [table.heads, *table.rows]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(table.heads))]
+        widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
         lines.append(table.title)
         for row in rows:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            cells = (cell + " " * (w - cell_len(cell)) for cell, w in zip(row, widths, strict=True))
             lines.append("  ".join(cells).rstrip())
         lines.append("")
     return "\n".join([*lines, *_notes(report)])
