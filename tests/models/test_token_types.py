@@ -76,7 +76,7 @@ def test_converting_a_reranker_keeps_head_and_types(typed: Path, tmp_path: Path)
         np.testing.assert_array_equal(mine, theirs)
     half = convert(typed, tmp_path / "half", dtype="float16")
     np.testing.assert_allclose(scores(half.folder), scores(typed), atol=0.02)
-    assert (half.folder / "README.md").read_text("utf-8") == "# tiny\n"
+    assert (half.folder / "README.md").read_text("utf-8") == "# reranker\n"  # the source's
 
 
 @pytest.mark.torch
