@@ -121,6 +121,8 @@ def test_another_encoding_is_refused(spec: ShardSpec, tmp_path: Path) -> None:
         encode_shards(str(other), tmp_path / "full", spec=spec)
     with pytest.raises(InputError, match="workers"):
         encode_shards(str(other), tmp_path / "new", spec=spec, workers=0)
+    with pytest.raises(InputError, match="on 'cluster' is none of processes, ray"):
+        encode_shards(str(other), tmp_path / "new", spec=spec, on="cluster")
 
 
 def test_another_model_on_a_worker_is_refused(spec: ShardSpec, tmp_path: Path) -> None:

@@ -79,7 +79,10 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "what"),
-    [({"container": "csv"}, "csv"), ({"vector_type": "int4"}, "int4"), ({"rows": 0}, "rows is 0")],
+    [
+        *[({"container": "csv"}, "csv"), ({"vector_type": "int4"}, "int4")],
+        *[({"rows": 0}, "rows is 0"), ({"side": "queries"}, "side 'queries' is none of query")],
+    ],
 )
 def test_a_wrong_spec_is_refused(change: dict, what: str) -> None:
     with pytest.raises(InputError, match=what):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from corom.checks import require_whole
+from corom.checks import require_one_of, require_whole
 from corom.encoder import Encoder, Progress
 from corom.errors import ArtifactError
 from corom.extras import need
@@ -94,6 +94,7 @@ def encode_shards(
     """
     folder = Path(folder)
     require_whole("workers", workers)
+    require_one_of("on", on, get_args(Runner))
     _require_extras(spec, on)
     folder.mkdir(parents=True, exist_ok=True)
     with writer_lock(folder):

@@ -42,6 +42,7 @@ class ShardSpec:
     def __post_init__(self) -> None:
         for name, allowed in (("container", Container), ("vector_type", ShardType)):
             require_one_of(name, getattr(self, name), get_args(allowed))
+        require_one_of("side", self.side, ("query", "passage"))
         for name in ("rows", "threads", "dim"):
             require_whole(name, getattr(self, name))
 
