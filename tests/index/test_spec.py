@@ -10,7 +10,7 @@ SPECS = [
     IndexSpec(options=ExactOptions(precision="int8"), dim=768, fingerprint="ab", source="cd"),
     IndexSpec(options=HnswOptions(links=8), dim=64, normalized=True, vector_type="float16"),
     IndexSpec(options=IvfPqOptions(bytes_per_vector=16), dim=64),
-    IndexSpec(options=BM25Options(cut="bigrams")),
+    IndexSpec(options=BM25Options(cut="bigrams"), keep=["department", "date"]),
 ]
 
 
@@ -60,6 +60,7 @@ def test_unknown_json_is_refused(change):
             "whole_share is 1.0",
         ),
         (lambda: IndexSpec(options=BM25Options(), keep=("a", "a")), "named twice"),
+        (lambda: IndexSpec(options=BM25Options(), keep="date"), "came as one str"),
         (lambda: IndexSpec(options=BM25Options(), keep=("title",)), "kept anyway"),
         (lambda: IndexSpec(options=BM25Options(), keep=("a<b",)), "cannot be kept"),
         (lambda: IndexSpec(options=BM25Options(), keep=(" ",)), "cannot be kept"),

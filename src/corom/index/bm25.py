@@ -45,7 +45,7 @@ class BM25Index(BaseIndex):
 
         `keep` names the fields that passages may have.
         """
-        return cls(Collection(IndexSpec(options=options or BM25Options(), keep=tuple(keep))))
+        return cls(Collection(IndexSpec(options=options or BM25Options(), keep=keep)))
 
     def add(self, passages: Sequence[Passage]) -> None:
         """Add passages, title and text, to the index in memory; InputError for ids as ever."""

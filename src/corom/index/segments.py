@@ -95,7 +95,7 @@ def encode_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
     return np.array([id_.encode() for id_ in ids], dtype=np.bytes_)
 
 
-def _check_fields(passages: Sequence[Passage], keep: tuple[str, ...]) -> None:
+def _check_fields(passages: Sequence[Passage], keep: Sequence[str]) -> None:
     """Raise InputError for a passage with a field that is not kept, or with no text in it."""
     for passage in passages:
         for name, value in passage.fields.items():

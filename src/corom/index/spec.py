@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -110,7 +111,7 @@ class IndexSpec:
     """texts were cut into parts of at most so many tokens; 0: they were not"""
     whole_share: float = 0.0
     """of the whole text's vector in that of each of its parts; the part's own is the rest"""
-    keep: tuple[str, ...] = ()
+    keep: Sequence[str] = ()
     """the columns kept beside id, title and text, to be shown and to filter by"""
 
     def __post_init__(self) -> None:
@@ -124,6 +125,7 @@ class IndexSpec:
         if self.whole_share and (self.is_words or not self.part_tokens):
             raise InputError("whole_share is for vectors of parts: it needs part_tokens, no bm25")
         check_columns(self.keep)
+        object.__setattr__(self, "keep", tuple(self.keep))  # equal however they were given
         if isinstance(self.options, IvfPqOptions) and self.dim % self.options.bytes_per_vector:
             raise InputError(
                 f"bytes_per_vector {self.options.bytes_per_vector} does not divide dim {self.dim}"
@@ -157,8 +159,7 @@ class IndexSpec:
         try:
             options = dict(value["options"])
             kind = _OPTIONS[options.pop("kind")]
-            keep = tuple(value.get("keep", ()))
-            return cls(**{**value, "options": kind(**options), "keep": keep})
+            return cls(**{**value, "options": kind(**options)})
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"the manifest describes an index this version cannot read ({error}); "
@@ -179,8 +180,10 @@ def differences(wanted: object, found: object) -> list[str]:
     ]
 
 
-def check_columns(names: tuple[str, ...]) -> None:
+def check_columns(names: Sequence[str]) -> None:
     """Raise InputError for names of columns that cannot be kept beside id, title and text."""
+    if isinstance(names, str):
+        raise InputError("the columns to keep came as one str; give a list of them")
     for name in names:
         if not isinstance(name, str) or not name.strip() or set(name) & set(_SIGNS):
             raise InputError(f"column {name!r} cannot be kept: a name is text without {_SIGNS}")

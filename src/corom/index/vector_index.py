@@ -75,7 +75,7 @@ class VectorIndex(BaseIndex):
             fingerprint=fingerprint,
             normalized=normalized,
             vector_type=vector_type,
-            keep=tuple(keep),
+            keep=keep,
         )
         return cls(Collection(spec))
 
