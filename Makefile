@@ -105,6 +105,7 @@ reproduce-model: .venv-test/installed  ## train the embedded model (its body on 
 clean:           ## remove the environments, caches and compiled kernels
 	rm -rf .venv .venv-*/ .bench .mypy_cache .ruff_cache .pytest_cache src/corom/engines/native/*.so
 
+# What pip puts into each environment; below, what it is made again for.
 .venv/installed: NEEDS = .
 .venv-serve/installed: NEEDS = '.[serve]'
 .venv-test/installed: NEEDS = '$(TORCH)' -e '.[$(EXTRAS)]' 'openai>=2' 'playwright>=1.50'

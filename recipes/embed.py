@@ -26,11 +26,11 @@ from corom.models.weights import INT8, SINGLE
 from vocabulary import prune_vocabulary
 
 CARD = Path(__file__).with_name("corom_medical_card.md")
-# The published use of the base model: [CLS], unit length, no instruction in front of queries.
 # What only full weights give a meaning to: `corom convert corom-medical FOLDER` restores it.
 NOT_EMBEDDED = shutil.ignore_patterns(
     SINGLE, "manifest.json", "modules.json", "1_Pooling", "2_Normalize", "*sentence*", "vocab.txt"
 )
+# The published use of the base model: [CLS], unit length, no instruction in front of queries.
 ENCODING = Encoding(pooling="cls", normalize=True, max_length=256)
 
 

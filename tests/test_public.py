@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from importlib import metadata
 
 import pytest
 
@@ -43,7 +44,6 @@ def test_other_names_are_not_there() -> None:
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    metadata = pytest.importorskip("importlib.metadata")
     try:
         assert metadata.version("corom") == corom.__version__
     except metadata.PackageNotFoundError:
