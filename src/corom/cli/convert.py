@@ -74,7 +74,6 @@ def command(
     """
     from corom.engines.compression import convert_to_int8
     from corom.models.convert import add_safetensors, convert
-    from corom.models.int8 import read_fidelity
     from corom.models.layouts import SILENT, Stated
     from corom.models.names import resolve
 
@@ -106,7 +105,7 @@ def command(
             )
     else:
         made = convert(folder, out, dtype=dtype, stated=stated)
-    fidelity = read_fidelity(made.int8_file) if made.int8_file else None
+    fidelity = made.fidelity
     if as_json:
         say_json(
             {

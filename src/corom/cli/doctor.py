@@ -125,17 +125,15 @@ def _model(name: str) -> Facts:
     from corom.errors import ArtifactError
     from corom.files import MANIFEST, check_manifest
     from corom.models.checkpoint import load_checkpoint
-    from corom.models.int8 import read_fidelity
     from corom.models.names import resolve
 
     folder = resolve(name, download=False)
-    if (folder / MANIFEST).is_file():
-        check_manifest(folder)
+    check_manifest(folder, missing_ok=True)
     checkpoint = load_checkpoint(folder, name=name)
     encoder = Encoder(checkpoint)
     if not np.isfinite(encoder.encode_queries(["上消化道出血手术大约多久"])).all():
         raise ArtifactError(f"{folder} gives vectors that are not finite")
-    fidelity = read_fidelity(checkpoint.int8_file) if checkpoint.int8_file else None
+    fidelity = checkpoint.fidelity
     return {
         "name": name,
         "folder": folder,

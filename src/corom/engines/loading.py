@@ -17,7 +17,7 @@ from corom.errors import ArtifactError, InputError
 from corom.extras import need
 from corom.files import atomic_folder, check_manifest
 from corom.models.checkpoint import Checkpoint
-from corom.models.int8 import Int8Weights, read_fidelity, read_int8, save_int8
+from corom.models.int8 import Int8Weights, read_int8, save_int8
 from corom.models.weights import INT8
 
 
@@ -138,9 +138,7 @@ def _open_openvino(
 
 
 def _is_faithful(checkpoint: Checkpoint) -> bool:
-    if checkpoint.int8_file is None:
-        return False
-    fidelity = read_fidelity(checkpoint.int8_file)
+    fidelity = checkpoint.fidelity
     return fidelity is not None and fidelity.passed()
 
 

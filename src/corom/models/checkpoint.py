@@ -12,7 +12,7 @@ from corom.errors import ArtifactError
 from corom.files import check_manifest, manifest_entries, sha256
 from corom.models.config import Encoding, Shape
 from corom.models.dense import Dense, read_dense
-from corom.models.int8 import Int8Weights, read_int8, restored_weights
+from corom.models.int8 import Fidelity, Int8Weights, read_fidelity, read_int8, restored_weights
 from corom.models.layouts import SILENT, Stated, is_classifier, read_encoding, read_shape
 from corom.models.tokenizer import read_tokenizer
 from corom.models.weights import (
@@ -62,6 +62,11 @@ class Checkpoint:
         """The int8 form of the weights in the folder, if there is one."""
         path = self.folder / INT8
         return path if path.is_file() else None
+
+    @property
+    def fidelity(self) -> Fidelity | None:
+        """How well that form keeps what fp32 says, if it was measured; no tensors are read."""
+        return None if self.int8_file is None else read_fidelity(self.int8_file)
 
     @property
     def is_classifier(self) -> bool:
