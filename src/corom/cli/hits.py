@@ -72,13 +72,12 @@ def _dim(text: str) -> str:
 
 def _marked(text: str, part: Snippet) -> str:
     """Return the part of `text` to show, in one line, marked if this is a screen."""
-    marks: list[set[str]] = [set() for _ in text]
-    for span in part.spans:
-        for place in range(span.start, span.end):
-            marks[place].add(span.kind)
+
+    def kinds_at(place: int) -> set[str]:
+        return {span.kind for span in part.spans if span.start <= place < span.end}
+
     pieces = ["…" if part.start else ""]
-    shown = range(part.start, part.end)
-    for kinds, places in groupby(shown, key=lambda place: marks[place]):
+    for kinds, places in groupby(range(part.start, part.end), key=kinds_at):
         piece = "".join(" " if text[at].isspace() else text[at] for at in places)
         if kinds and sys.stdout.isatty():
             piece = typer.style(piece, bold="word" in kinds, underline="sentence" in kinds)
