@@ -144,7 +144,8 @@ def measure_encoding(texts: list[str], *, size: int, dim: int) -> dict[str, Any]
         with source.open("w", encoding="utf-8") as file:
             rows = (f"{n}\t{texts[n % len(texts)][:_BEGINNING]}\n" for n in range(size))
             file.writelines(rows)
-        spec = spec_of(Encoder.load(threads=1), model="corom-medical", truncate_dim=dim)
+        encoder = Encoder.load(threads=1)
+        spec = spec_of(encoder, model=encoder.name, truncate_dim=dim)
         begun, cores = time.perf_counter(), CORES
         out = Path(temporary) / "vectors"
         encode_shards(str(source), out, spec=spec, workers=cores, progress=note)

@@ -142,7 +142,7 @@ def report(bench: Bench) -> dict[str, Any]:
     tables: dict[str, list[dict[str, Any]]] = {}
     for reference, names in (
         (REFERENCE, bench.names),
-        ("base-st-fp32", [name for name in bench.names if backend(name).model == "base"]),
+        (SAME_WEIGHTS["base"], [name for name in bench.names if backend(name).model == "base"]),
     ):
         rows = speed_table(
             bench.rounds, bench.once, names=names, reference=reference, work=bench.work()

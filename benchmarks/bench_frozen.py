@@ -13,12 +13,11 @@ import argparse
 import time
 from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 
-from bench import BASE, SHARED, command_line, describe
+from bench import BASE, SHARED, command_line, describe, spread
 from corom.engines.processor import has_bf16
 from corom.files import sha256, write_json
 from corom.readers import read_pairs
@@ -77,9 +76,9 @@ def main() -> None:
             "torch": DeviceModel(checkpoint, device=cpu, bf16=bf16),
         }
         tables[precision] = measure(models, tokens, rounds=asked.rounds)
-        ratios = tables[precision]["ratios"]
+        times = spread(*tables[precision]["texts_per_s"].values())
         print(
-            f"{precision}: {median(ratios):.2f}x [{min(ratios):.2f}, {max(ratios):.2f}], "
+            f"{precision}: {times['median']:.2f}x [{times['least']:.2f}, {times['most']:.2f}], "
             f"least cosine {tables[precision]['least_cosine']:.5f}",
             flush=True,
         )

@@ -141,7 +141,8 @@ def plain(source: Path, folder: Path) -> None:
 
 def sharded(source: Path, folder: Path, *, on: str, rows: int) -> None:
     """Encode in shards with a process per core, as `corom encode --out FOLDER` does."""
-    spec = spec_of(Encoder.load(threads=1), model="corom-medical", rows=rows)
+    encoder = Encoder.load(threads=1)
+    spec = spec_of(encoder, model=encoder.name, rows=rows)
     run(str(source), folder, spec, CORES, on)
 
 

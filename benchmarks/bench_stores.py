@@ -143,7 +143,7 @@ def compare(
         fingerprint=encoder.fingerprint,
         normalized=encoder.encoding.normalize,
         source=CorpusChecksum(dataset.passages()).hexdigest(),
-        model="corom-medical",
+        model=encoder.name,
     )
     corpus = Corpus(dataset.path, vectors, queries, asked.some)
     chosen = [e for e in engines(here, spec, servers) if not asked.only or e.name in asked.only]

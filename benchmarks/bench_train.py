@@ -22,7 +22,7 @@ import time
 from itertools import islice, pairwise
 from pathlib import Path
 
-from bench import BASE, CORES, SHARED, command_line, describe
+from bench import BASE, CORES, SHARED, command_line, describe, spread
 
 SYSTEMS = ("corom", "sentence-transformers")
 WARM_UP = 1
@@ -124,11 +124,11 @@ def save(options: argparse.Namespace, speeds: dict[str, dict[str, list[float]]])
 
 def show(precision: str, speeds: dict[str, list[float]]) -> None:
     """Print medians, and the median of the ratios of neighbouring runs."""
-    ratios = [ours / theirs for ours, theirs in zip(*speeds.values(), strict=True)]
     for system, found in speeds.items():
         print(f"{precision}  {system:24s} median {statistics.median(found):8.1f} texts/s")
-    spread = f"[{min(ratios):.2f}, {max(ratios):.2f}]"
-    print(f"{precision}  corom is {statistics.median(ratios):.2f} times as fast {spread}")
+    times = spread(*speeds.values())
+    least_and_most = f"[{times['least']:.2f}, {times['most']:.2f}]"
+    print(f"{precision}  corom is {times['median']:.2f} times as fast {least_and_most}")
 
 
 def speed(texts: int, seconds: list[float]) -> dict[str, float]:

@@ -11,6 +11,7 @@ gives the earlier figures, the table shows. See docs/evaluation.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,7 +23,7 @@ from corom.evaluation import Lexical
 from corom.files import write_json
 from corom.metrics import evaluate_run
 from corom.readers import Dataset, open_dataset
-from corom.records import Hit, Run
+from corom.records import Hit, Query
 from corom.words import folded, segment
 
 MEASURES = ("MRR@10", "Recall@1000")
@@ -32,6 +33,7 @@ ORIENTATION = {
     "huatuo-dev": {"MRR@10": 0.1658, "Recall@1000": 0.532},
 }
 Cut: TypeAlias = Callable[[str], list[str]]
+Search: TypeAlias = Callable[[Sequence[Query]], list[list[Hit]]]
 
 
 def everything(text: str) -> list[str]:
@@ -59,46 +61,32 @@ CUTS: dict[str, Cut] = {
 }
 
 
-def of_bm25s(dataset: Dataset, cut: Cut) -> dict[str, Run]:
-    """Return a run for each split by bm25s, with words by `cut`."""
+def by_bm25s(dataset: Dataset, cut: Cut) -> Search:
+    """Return the search of bm25s, with words by `cut`."""
     passages = list(dataset.passages())
-    ids = [passage.id for passage in passages]
     index = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
     index.index([cut(passage.content) for passage in passages], show_progress=False)
-    runs = {}
-    for split in dataset.splits:
-        queries = list(dataset.queries(split))
-        found = index.retrieve(
-            [cut(query.text) for query in queries],
-            k=min(DEPTH, len(ids)),
-            show_progress=False,
-        )
+
+    def search(queries: Sequence[Query]) -> list[list[Hit]]:
+        words, k = [cut(query.text) for query in queries], min(DEPTH, len(passages))
+        found = index.retrieve(words, k=k, show_progress=False)
         rows = zip(found.documents.tolist(), found.scores.tolist(), strict=True)
-        hits = [  # bm25s fills up with passages that share no word and score 0
-            [Hit(ids[place], score) for place, score in zip(*row, strict=True) if score > 0]
+        return [  # bm25s fills up with passages that share no word and score 0
+            [Hit(passages[place].id, score) for place, score in zip(*row, strict=True) if score > 0]
             for row in rows
         ]
-        runs[split] = dict(zip((query.id for query in queries), hits, strict=True))
-    return runs
+
+    return search
 
 
-def of_corom(dataset: Dataset) -> dict[str, Run]:
-    """Return a run for each split by corom."""
-    index = Lexical().index(dataset.passages())
-    runs = {}
+def figures(dataset: Dataset, search: Search) -> dict[str, Any]:
+    """Return the measures of each split."""
+    found = {}
     for split in dataset.splits:
         queries = list(dataset.queries(split))
-        hits = index.search(queries, DEPTH)
-        runs[split] = dict(zip((query.id for query in queries), hits, strict=True))
-    return runs
-
-
-def figures(dataset: Dataset, runs: dict[str, Run]) -> dict[str, Any]:
-    """Return the measures of each split."""
-    return {
-        split: dict(evaluate_run(run, dataset.qrels(split), measures=MEASURES).means)
-        for split, run in runs.items()
-    }
+        run = dict(zip((query.id for query in queries), search(queries), strict=True))
+        found[split] = dict(evaluate_run(run, dataset.qrels(split), measures=MEASURES).means)
+    return found
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -122,12 +110,12 @@ def main() -> None:
     record = describe(threads=1)
     record["dataset"] = {"name": dataset.name, "checksum": dataset.checksum()}
     record["orientation"] = ORIENTATION
-    made = figures(dataset, of_corom(dataset))
+    ours = partial(Lexical().index(dataset.passages()).search, depth=DEPTH)
+    made = figures(dataset, ours)
     rows = [{"engine": "corom", "words": "as corom cuts", "figures": made}]
     for name, cut in CUTS.items():
-        rows.append(
-            {"engine": "bm25s", "words": name, "figures": figures(dataset, of_bm25s(dataset, cut))}
-        )
+        made = figures(dataset, by_bm25s(dataset, cut))
+        rows.append({"engine": "bm25s", "words": name, "figures": made})
         say(table(rows[-1:]))
     record["rows"] = rows
     print(table(rows))

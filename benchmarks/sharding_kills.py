@@ -63,7 +63,7 @@ class Killer:
         end = time.monotonic() + 120
         while time.monotonic() < end:
             _require(driver.is_alive(), "done before all kills were dealt")
-            if workers := _workers(driver.pid):
+            if workers := workers_of(driver.pid):
                 with suppress(ProcessLookupError):  # it has just ended by itself: another
                     os.kill(int(self._rng.choice(workers)), signal.SIGKILL)
                     return
@@ -71,7 +71,7 @@ class Killer:
         raise RuntimeError("the driver started no worker in 120 s")
 
 
-def _workers(driver: int) -> list[int]:
+def workers_of(driver: int) -> list[int]:
     """Return the worker processes that a driver started."""
     begun = children(driver)
     return [each for each in begun if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]

@@ -16,17 +16,10 @@ from corom.sharding import ShardSpec, encode_shards
 from sharding.corpora import write_corpus
 from sharding.killed import run
 from sharding.test_encoding import contents, spec
+from sharding_kills import workers_of
 
 __all__ = ["spec"]
 KILLS = 6
-
-
-def children(process: int) -> list[int]:
-    """Return the processes that a process started."""
-    found: list[int] = []
-    for path in Path(f"/proc/{process}/task").glob("*/children"):
-        found += map(int, path.read_text().split())
-    return [each for each in found if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
 
 
 def alive(process: int) -> bool:
@@ -52,7 +45,7 @@ def test_workers_and_drivers_killed(spec: ShardSpec, tmp_path: Path) -> None:
             driver = context.Process(target=run, args=(source, folder, spec, 2))
             driver.start()
         deadline = time.monotonic() + 60
-        while not (workers := children(driver.pid or 0)) and time.monotonic() < deadline:
+        while not (workers := workers_of(driver.pid or 0)) and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.2))
         if len(kills) % 3 == 2:
