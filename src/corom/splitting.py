@@ -135,8 +135,8 @@ class Splitter:
         """
         some: list[Passage] = []
         size = 0
-        for passage in _iterated(passages):
-            some.append(_checked(passage))
+        for passage in _checked(passages):
+            some.append(passage)
             size += len(passage.text)
             if len(some) == _AT_ONCE or size >= _CHARACTERS:
                 yield from self._split(some)
@@ -269,17 +269,16 @@ def check_text_id(id_: str) -> None:
         )
 
 
-def _iterated(passages: Iterable[Passage]) -> Iterator[Passage]:
+def _checked(passages: Iterable[Passage]) -> Iterator[Passage]:
+    """Yield each passage, cleaned; raise InputError for what is none or cannot be cut."""
     try:
-        return iter(passages)
+        given = iter(passages)
     except TypeError:
         kind = type(passages).__name__
         raise InputError(f"split takes an iterable of passages, not {kind}") from None
-
-
-def _checked(passage: Passage) -> Passage:
-    if not isinstance(passage, Passage):
-        raise InputError(f"split takes passages, not {type(passage).__name__}")
-    check_text_id(passage.id)
-    text, title = check_texts([passage.text, passage.title])
-    return passage._replace(text=text, title=title)
+    for passage in given:
+        if not isinstance(passage, Passage):
+            raise InputError(f"split takes passages, not {type(passage).__name__}")
+        check_text_id(passage.id)
+        text, title = check_texts([passage.text, passage.title])
+        yield passage._replace(text=text, title=title)
