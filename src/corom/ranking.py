@@ -11,7 +11,7 @@ says where each position's id stands: `ranks[order_ids(ids)] = arange(n)`, see `
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import isnan
@@ -47,8 +47,7 @@ def id_key(id_: str) -> IdKey:
 
 def order_ids(ids: Sequence[str]) -> NDArray[np.int64]:
     """Return the positions of `ids` in ascending order of id; refuse an id that occurs twice."""
-    if len(set(ids)) < len(ids):
-        raise occurs_twice(_first_repeated(ids))
+    require_unique(ids)
     keys = [id_key(id_) for id_ in ids]
     return np.array(sorted(range(len(ids)), key=keys.__getitem__), dtype=np.int64)
 
@@ -76,13 +75,12 @@ def rank_hits(hits: Iterable[Hit], k: int | None = None) -> list[Hit]:
 
     What is in order already, or nearly, takes little time.
     """
-    _check_k(k)
+    if k is not None:
+        require_whole("k", k)
     ranked = list(hits)
     if any(map(isnan, map(_score, ranked))):
         raise InputError("a score is NaN; only numbers can be ranked")
-    ids = [hit.id for hit in ranked]
-    if len(set(ids)) < len(ids):
-        raise InputError(f"id {_first_repeated(ids)!r} occurs twice in one ranking")
+    require_unique([hit.id for hit in ranked])
     ranked.sort(key=_score, reverse=True)
     scores = list(map(_score, ranked))
     if not all(map(gt, scores, scores[1:])):
@@ -109,7 +107,7 @@ def top_k(scores: NDArray[np.float32], k: int, *, ranks: NDArray[np.int64] | Non
     Exact, ties included: equal scores are in the order of `ranks`, `(n,) int64`, or of the
     columns. Costs one partition per row. Raises InputError on NaN.
     """
-    _check_k(k)
+    require_whole("k", k)
     if scores.ndim != 2 or scores.dtype != np.float32:
         raise InputError(f"scores are {scores.ndim}-d {scores.dtype}, not (queries, n) float32")
     rows, n = scores.shape
@@ -136,7 +134,7 @@ def fuse_rrf(runs: Sequence[Run], *, k: int = 60) -> dict[str, list[Hit]]:
     Ranks count from 1, in the order of the one rule; a passage a run does not hold gets nothing
     from it. Source: Cormack, Clarke, Büttcher, SIGIR 2009 (k = 60).
     """
-    _check_k(k)
+    require_whole("k", k)
     return _fuse([{q: _reciprocal_ranks(hits, k) for q, hits in run.items()} for run in runs])
 
 
@@ -189,16 +187,12 @@ def _fuse(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, list[H
     return {q: rank_hits(Hit(i, s) for i, s in scores.items()) for q, scores in fused.items()}
 
 
-def _check_k(k: int | None) -> None:
-    if k is not None:
-        require_whole("k", k)
+def require_unique(ids: Sequence[str]) -> None:
+    """Raise InputError, naming the first, if an id occurs twice."""
+    if len(set(ids)) < len(ids):
+        raise occurs_twice(next(id_ for id_, times in Counter(ids).items() if times > 1))
 
 
 def occurs_twice(id_: str) -> InputError:
     """Return what is wrong with ids of which this is one more than once."""
     return InputError(f"id {id_!r} occurs twice; ids must be unique")
-
-
-def _first_repeated(ids: Sequence[str]) -> str:
-    seen: set[str] = set()
-    return next(id_ for id_ in ids if id_ in seen or seen.add(id_))  # type: ignore[func-returns-value]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
 from corom.checks import require_one_of, require_whole
 from corom.errors import ArtifactError, InputError
-from corom.ranking import fuse_rrf, fuse_weighted, rank_hits
+from corom.ranking import fuse_rrf, fuse_weighted, rank_hits, require_unique
 from corom.records import Hit, Passage, Query, Run
 from corom.splitting import document_of
 from corom.text import check_texts
@@ -151,8 +151,7 @@ class Searcher:
         """
         asked = list(queries)
         ids = [query.id for query in asked]
-        if len(set(ids)) < len(ids):
-            raise InputError("a query id occurs twice; ids must be unique")
+        require_unique(ids)
         hits = self._hits(list(check_texts(query.text for query in asked)), k, by_document)
         if self._once(by_document):
             hits = [[hit._replace(id=document_of(hit.id)) for hit in each] for each in hits]

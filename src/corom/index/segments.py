@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from corom.errors import InputError
 from corom.files import atomic_write
 from corom.index.spec import IndexSpec
-from corom.ranking import occurs_twice
+from corom.ranking import require_unique
 from corom.records import Passage
 from corom.text import clean
 from corom.vectors import Vectors
@@ -85,13 +85,10 @@ def make_segment(
 
 def encode_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
     """Return ids as UTF-8 in one array; InputError for what cannot be written or occurs twice."""
-    seen: set[str] = set()
     for id_ in ids:
         if not isinstance(id_, str) or "\0" in id_ or clean(id_) != id_:
             raise InputError(f"id {id_!r} must be text without NUL or lone surrogates")
-        if id_ in seen:
-            raise occurs_twice(id_)
-        seen.add(id_)
+    require_unique(ids)
     return np.array([id_.encode() for id_ in ids], dtype=np.bytes_)
 
 
