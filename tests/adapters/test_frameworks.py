@@ -238,6 +238,28 @@ def test_llamaindex_retriever(searcher):
     assert titled.node.metadata == {"title": "高血压"}
 
 
+def test_llamaindex_leaves_the_event_loop_to_others(searcher, encoder, monkeypatch):
+    pytest.importorskip("llama_index.core", reason="make test-adapters installs it")
+    from corom.adapters.llamaindex import CoromEmbedding, CoromRetriever
+
+    loops = []
+
+    def watched(real):
+        def call(*args, **options):
+            loops.append(asyncio._get_running_loop())
+            return real(*args, **options)
+
+        return call
+
+    for name in ("encode_queries", "encode_passages"):
+        monkeypatch.setattr(encoder, name, watched(getattr(encoder, name)))
+    embedding = CoromEmbedding(encoder)
+    assert len(asyncio.run(CoromRetriever(searcher).aretrieve(TEXTS[0]))) == 3
+    same(asyncio.run(embedding.aget_text_embedding("头")), encoder.encode_passages(["头"])[0])
+    same(asyncio.run(embedding.aget_query_embedding("头")), encoder.encode_queries(["头"])[0])
+    assert set(loops) == {None}
+
+
 def test_haystack_retriever(searcher, index, tmp_path):
     pytest.importorskip("haystack", reason="make test-adapters installs it")
     from corom.adapters.haystack import CoromRetriever
