@@ -96,6 +96,11 @@ def test_goes_on_where_it_stopped(spec: ShardSpec, tmp_path: Path) -> None:
     damaged = folder / "vectors-000000.npy"
     damaged.write_bytes(damaged.read_bytes()[:-4])
     (folder / ".vectors-000001.npy.abc.part").write_bytes(b"what a killed worker left")
+    plan = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({**plan, "spec": None}))
+    with pytest.raises(ArtifactError, match="cannot read"):
+        encode_shards(source, folder, spec=spec)
+    (folder / "plan.json").write_text(json.dumps(plan))
     again = encode_shards(source, folder, spec=spec)
     assert again.encoded <= 40 - 7  # of two or more finished shards one was damaged
     assert again.shards < 6

@@ -32,9 +32,10 @@ def test_written_and_read(tmp_path: Path) -> None:
     plan = make_plan(find_sources(str(write_corpus(tmp_path / "a.jsonl"))), rows=7)
     write_plan(plan, tmp_path / "plan.json", spec={"a": 1})
     assert read_plan(tmp_path / "plan.json") == (plan, {"a": 1})
-    (tmp_path / "plan.json").write_text(json.dumps({"spec": {}, "tasks": [[1]]}))
-    with pytest.raises(ArtifactError, match="no plan"):
-        read_plan(tmp_path / "plan.json")
+    for wrong in ({"spec": {}, "tasks": [[1]]}, {"sources": [], "checksum": ""}):
+        (tmp_path / "plan.json").write_text(json.dumps(wrong))
+        with pytest.raises(ArtifactError, match="no plan"):
+            read_plan(tmp_path / "plan.json")
 
 
 def test_nothing_at_all(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_an_id_that_occurs_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_equal_hashes_are_not_equal_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "_hash", lambda id_: len(id_))
+    monkeypatch.setattr(planning, "hash", len, raising=False)
     write_corpus(tmp_path / "a.jsonl")
     assert make_plan(find_sources(str(tmp_path)), rows=10).rows == 40
 

@@ -7,7 +7,6 @@ finds others stops, because the input was changed meanwhile.
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 
 from corom.corpus import CorpusChecksum
 from corom.errors import ArtifactError, FormatError
-from corom.files import read_json, write_json
+from corom.files import read_object, write_json
 from corom.records import Passage
 from corom.sharding.sources import Place, Placed, Source, read_from
 
@@ -76,7 +75,7 @@ def make_plan(
     for position, source in enumerate(sources):
         for part in _parts(read_from(source), rows):
             passages = [each.passage for each in part]
-            hashes.extend(_hash(passage.id) for passage in passages)
+            hashes.extend(hash(passage.id) for passage in passages)
             corpus.add(passages)
             tasks.append(
                 ShardTask(len(tasks), position, part[0].start, len(part), digest(passages))
@@ -122,22 +121,15 @@ def plan_of_json(value: dict[str, Any], *, path: Path) -> Plan:
         raise ArtifactError(f"{path} holds no plan of shards; encode into a new folder") from None
 
 
-def read_plan(path: Path) -> tuple[Plan, dict[str, Any]]:
-    """Return a plan and what it is for, as `write_plan` wrote them."""
-    value = read_json(path)
-    if not isinstance(value, dict) or not isinstance(value.get("spec"), dict):
-        raise ArtifactError(f"{path} holds no plan of shards; encode into a new folder")
-    return plan_of_json(value, path=path), value["spec"]
+def read_plan(path: Path) -> tuple[Plan, Any]:
+    """Return a plan and what it is for, as `write_plan` wrote them; ArtifactError if it did not."""
+    value = read_object(path)
+    return plan_of_json(value, path=path), value.get("spec")
 
 
 def _parts(placed: Iterator[Placed], rows: int) -> Iterator[list[Placed]]:
     while part := list(islice(placed, rows)):
         yield part
-
-
-def _hash(id_: str) -> int:
-    data = id_.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big", signed=True)
 
 
 def _require_unique(hashes: array[int], sources: Sequence[Source]) -> None:
@@ -149,7 +141,7 @@ def _require_unique(hashes: array[int], sources: Sequence[Source]) -> None:
     seen: dict[str, str] = {}
     for source in sources:
         for passage, start in read_from(source):
-            if _hash(passage.id) not in repeated:
+            if hash(passage.id) not in repeated:
                 continue
             here = f"{source.url}, line {start.line}"
             if passage.id in seen:
