@@ -125,12 +125,8 @@ def first_rank(ranked: Iterable[str], wanted: Callable[[str], bool]) -> float:
     return next((1 / n for n, each in enumerate(ranked, 1) if n <= DEPTH and wanted(each)), 0.0)
 
 
-def audit(split: str, reader: str, asked: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures of a split by one reader; raises if a passage was not judged."""
-    judged = read_judgements(reader, split)
-    labelled = {qrel.query_id: qrel.passage_id for qrel in open_dataset(asked.data).qrels(split)}
-    runs = read_runs(asked.runs, split)
-    drawn = pools(split, runs, asked.data)
+def require_all(judged: Judgements, drawn: dict[str, list[str]], told: str) -> None:
+    """End, with what was `told`, unless just the passages that were drawn are judged."""
     missing = [
         (query, each)
         for query, pool in drawn.items()
@@ -138,9 +134,16 @@ def audit(split: str, reader: str, asked: argparse.Namespace) -> dict[str, Any]:
         if (query, each) not in judged
     ]
     if missing or len(judged) != sum(map(len, drawn.values())):
-        raise SystemExit(
-            f"{split}, reader {reader}: {len(missing)} not judged, first {missing[:3]}"
-        )
+        raise SystemExit(f"{told}: {len(missing)} not judged, first {missing[:3]}")
+
+
+def audit(split: str, reader: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures of a split by one reader; ends if a passage was not judged."""
+    judged = read_judgements(reader, split)
+    labelled = {qrel.query_id: qrel.passage_id for qrel in open_dataset(asked.data).qrels(split)}
+    runs = read_runs(asked.runs, split)
+    drawn = pools(split, runs, asked.data)
+    require_all(judged, drawn, f"{split}, reader {reader}")
     values: dict[str, list[float]] = defaultdict(list)
     for query, pool in drawn.items():
         label = labelled[query]

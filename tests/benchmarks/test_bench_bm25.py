@@ -9,7 +9,6 @@ import pytest
 pytest.importorskip("tantivy")
 pytest.importorskip("rjieba")
 
-import bench
 import bench_bm25
 
 
@@ -38,7 +37,3 @@ def test_an_engine_that_dies_is_told(tmp_path: Path, capfd: pytest.CaptureFixtur
     with pytest.raises(RuntimeError, match="the engine ended with 1"):
         bench_bm25.Server("corom", tmp_path / "none")
     assert "holds no index" in capfd.readouterr().err
-
-
-def test_ratios_are_taken_within_a_round() -> None:
-    assert bench.spread([2.0, 40.0], [1.0, 10.0]) == {"median": 3.0, "least": 2.0, "most": 4.0}
