@@ -164,11 +164,27 @@ def test_whatever_goes_wrong_it_looks_again(
     with monkeypatch.context() as broken:
         broken.setattr(Folders, "changed", lambda _: {}["a text"])
         until(lambda: "is not taken up: KeyError at " in caplog.text)
-    assert "corom_index_stale 1.0" in client.get("/metrics").text
+        assert "corom_index_stale 1.0" in client.get("/metrics").text
     update_index(index, lambda: [*CORPUS, NEW], encoder=encoder)
     until(lambda: passages(client) == 4)
     assert caplog.text.count("is not taken up") == 1
     assert "a text" not in caplog.text
+
+
+def test_an_index_that_is_put_back_is_not_stale(
+    serve: Callable, index: Path, encoder: Encoder
+) -> None:
+    client = serve_folders(serve, index)
+    index.rename(index.with_name("before"))
+    other = IndexSpec(options=ExactOptions(), dim=encoder.dim, fingerprint="of another")
+    with open_writer(index, other) as writer:
+        writer.append([NEW], encoder.encode_passages([NEW.text]))
+        writer.finish()
+    until(lambda: "corom_index_stale 1.0" in client.get("/metrics").text)
+    index.rename(index.with_name("other"))
+    index.with_name("before").rename(index)
+    until(lambda: "corom_index_stale 0.0" in client.get("/metrics").text)
+    assert ids(client) == {"0", "1", "2"}
 
 
 def test_what_could_not_be_searched_is_tried_again(

@@ -53,6 +53,10 @@ class Folders:
             )
         return Collection(name, words=index)
 
+    def is_current(self) -> bool:
+        """Return whether what was opened last is what lies there."""
+        return self._stamps() == self._opened
+
     def changed(self) -> bool:
         """Return whether an index is not the one that was opened last, and all are finished.
 
