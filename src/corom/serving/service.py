@@ -144,10 +144,8 @@ class Service:
                     self.collection = await asyncio.to_thread(folders.open, try_out=self._warm)
                     self._stale = ""
                     _log.info("the index changed: %s passages", len(self.collection))
-                elif await asyncio.to_thread(
-                    folders.is_current
-                ):  # what could not be opened is gone
-                    self._stale = ""
+                elif await asyncio.to_thread(folders.is_current):
+                    self._stale = ""  # what could not be opened is gone
             except Exception as error:  # noqa: BLE001 - whatever it is, the next may be opened
                 known = isinstance(error, CoromError | OSError)
                 why = str(error) if known else place_of(error)
