@@ -74,6 +74,23 @@ def dataset(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def run_table(tiny_checkpoint: Callable[..., Any], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """The settings of a run that takes seconds: `run_table("run", **parts of a verb's own)`."""
+    checkpoint = tiny_checkpoint()
+
+    def make(output: str, **own: Any) -> dict[str, Any]:
+        return {
+            "model": str(checkpoint.folder),
+            "output": str(tmp_path / output),
+            "optimizer": {"batch": 8, "max_steps": 6, "epochs": 5, "learning_rate": 1e-3},
+            "run": {"device": "cpu", "precision": "fp32", "log_every": 1, "checkpoint_every": 2},
+            **own,
+        }
+
+    return make
+
+
+@pytest.fixture
 def chain_table(
     tiny_checkpoint: Callable[..., Any], tmp_path: Path, dataset: Path
 ) -> dict[str, Any]:

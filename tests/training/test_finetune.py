@@ -28,18 +28,10 @@ pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
-def table(tiny_checkpoint, tmp_path, pairs):
-    checkpoint = tiny_checkpoint()
-
+def table(run_table, pairs):
     def make(output="run", **changes):
-        parts = {
-            "data": {"train": [str(pairs)], "negatives": 1, "passage_length": 32},
-            "optimizer": {"batch": 8, "max_steps": 6, "epochs": 5, "learning_rate": 1e-3},
-            "loss": {"temperature": 0.05},
-            "run": {"device": "cpu", "precision": "fp32", "log_every": 1, "checkpoint_every": 2},
-        }
-        places = {"model": str(checkpoint.folder), "output": str(tmp_path / output)}
-        return merged({**places, **parts}, changes)
+        data = {"train": [str(pairs)], "negatives": 1, "passage_length": 32}
+        return merged(run_table(output, data=data, loss={"temperature": 0.05}), changes)
 
     return make
 
@@ -272,22 +264,13 @@ def test_a_broken_loss_stops_the_run_and_keeps_the_checkpoint(settings):
 
 
 def test_patience_ends_a_run_that_does_not_improve(settings, dataset):
-    finished = train(
-        settings(
-            optimizer={"max_steps": 10, "learning_rate": 1e-12},
-            dev={"folder": str(dataset), "every": 1, "patience": 2},
-        )
+    chosen = settings(
+        optimizer={"max_steps": 10, "learning_rate": 1e-12},
+        dev={"folder": str(dataset), "every": 1, "patience": 2},
     )
+    finished = train(chosen)
     assert (finished.steps, finished.best_step) == (3, 1)
-    assert (
-        train(
-            settings(
-                optimizer={"max_steps": 10, "learning_rate": 1e-12},
-                dev={"folder": str(dataset), "every": 1, "patience": 2},
-            )
-        )
-        == finished
-    )
+    assert train(chosen) == finished
 
 
 def test_the_best_step_becomes_the_model_and_is_not_pruned(settings, dataset, monkeypatch):

@@ -21,23 +21,15 @@ pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
-def table(tiny_checkpoint, tmp_path):
-    checkpoint, path = tiny_checkpoint(), tmp_path / "text.txt"
+def table(run_table, tmp_path):
+    path = tmp_path / "text.txt"
     # Documents of 3 to 60 tokens: some are too short for two spans.
     lines = [f"{q}{a}"[: 3 + 7 * (n % 9)] for n, (q, a) in enumerate(texts())]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def make(output="run", **changes):
-        parts = {
-            "model": str(checkpoint.folder),
-            "output": str(tmp_path / output),
-            "texts": [str(path)],
-            "span_length": 16,
-            "shortest_span": 4,
-            "optimizer": {"batch": 8, "epochs": 4, "max_steps": 6, "learning_rate": 1e-3},
-            "run": {"device": "cpu", "precision": "fp32", "log_every": 1, "checkpoint_every": 2},
-        }
-        return merged(parts, changes)
+        own = {"texts": [str(path)], "span_length": 16, "shortest_span": 4}
+        return merged(run_table(output, **own), changes)
 
     return make
 

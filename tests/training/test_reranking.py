@@ -24,18 +24,10 @@ pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
-def table(tiny_checkpoint, tmp_path, pairs):
-    checkpoint = tiny_checkpoint()
-
+def table(run_table, pairs):
     def make(output="run", **changes):
-        parts = {
-            "data": {"train": [str(pairs)], "negatives": 2},
-            "max_length": 48,
-            "optimizer": {"batch": 8, "max_steps": 6, "epochs": 5, "learning_rate": 1e-3},
-            "run": {"device": "cpu", "precision": "fp32", "log_every": 1, "checkpoint_every": 2},
-        }
-        places = {"model": str(checkpoint.folder), "output": str(tmp_path / output)}
-        return merged({**places, **parts}, changes)
+        data = {"train": [str(pairs)], "negatives": 2}
+        return merged(run_table(output, data=data, max_length=48), changes)
 
     return make
 
