@@ -12,6 +12,13 @@ import numpy as np
 TOLERANCE = 1e-5
 
 
+def far(found: np.ndarray, wanted: np.ndarray, told: str) -> bool:
+    """Tell how far numbers are off, and return whether that is too far."""
+    difference = float(np.abs(found - wanted).max())
+    sys.stdout.write(f"{told}: off by at most {difference:.1e}\n")
+    return not difference <= TOLERANCE
+
+
 def sentence_transformers_vectors(folder: Path, texts: list[str], *, save_to: Path) -> dict:
     from sentence_transformers import SentenceTransformer
 
@@ -69,14 +76,10 @@ def main(library: str, folder: Path) -> None:
         else:
             continue
         for kind, found in vectors.items():
-            difference = float(np.abs(found - truth[f"{name}.{kind}"]).max())
-            failed |= not difference <= TOLERANCE
-            sys.stdout.write(f"{library} {name} {kind}: off by at most {difference:.1e}\n")
+            failed |= far(found, truth[f"{name}.{kind}"], f"{library} {name} {kind}")
     scores_of = modelscope_scores if library == "modelscope" else sentence_transformers_scores
     for name, wanted in json.loads((folder / "scores.json").read_text()).items():
-        difference = float(np.abs(scores_of(folder / name, texts) - wanted).max())
-        failed |= not difference <= TOLERANCE
-        sys.stdout.write(f"{library} {name}: off by at most {difference:.1e}\n")
+        failed |= far(scores_of(folder / name, texts), np.array(wanted), f"{library} {name}")
     if failed:
         sys.exit(f"{library} gives other vectors or scores")
 

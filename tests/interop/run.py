@@ -23,6 +23,8 @@ from safetensors.numpy import load_file, save_file
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
+from check import far  # noqa: E402
+
 from conftest import VOCABULARY, random_dense, random_weights, write_reranker  # noqa: E402
 from corom.encoder import Encoder  # noqa: E402
 from corom.models.checkpoint import load_checkpoint  # noqa: E402
@@ -62,7 +64,6 @@ TEXTS = (
     "",
     "😷𠮷龘",
 )
-TOLERANCE = 1e-5
 
 
 def make_dense(name: str) -> Dense | None:
@@ -123,9 +124,7 @@ def check_own(folder: Path) -> None:
                 "passage": encoder.encode_passages(TEXTS),
             }
             for kind, vectors in found.items():
-                difference = float(np.abs(vectors - truth[f"{name}.{kind}"]).max())
-                sys.stdout.write(f"corom {engine} {name} {kind}: off by at most {difference:.1e}\n")
-                if not difference <= TOLERANCE:
+                if far(vectors, truth[f"{name}.{kind}"], f"corom {engine} {name} {kind}"):
                     sys.exit(f"corom's {engine} engine gives other vectors")
 
 
@@ -149,9 +148,7 @@ def check_saved(folder: Path) -> None:
     for saved in sorted(folder.glob("*.saved-by-*")):
         name = saved.name.partition(".")[0]
         vectors = embed(load_checkpoint(saved), TEXTS)
-        difference = float(np.abs(vectors - truth[f"{name}.query"]).max())
-        sys.stdout.write(f"{saved.name}: read by corom, off by at most {difference:.1e}\n")
-        if difference > TOLERANCE:
+        if far(vectors, truth[f"{name}.query"], f"{saved.name}: read by corom"):
             sys.exit(f"corom reads {saved.name} differently")
 
 
