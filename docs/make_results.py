@@ -188,18 +188,9 @@ def _model(data: dict[str, Any], language: str, shown: Callable[[str], bool]) ->
         for found in data["sets"][name]["results"]:
             if not shown(found["model"]):
                 continue
-            value, (low, high) = found["metrics"], found["intervals"]["MRR@10"]
-            test = found.get("versus", {}).get("MRR@10")
-            rows.append(
-                [
-                    f"{name} / {found['split']}",
-                    found["model"],
-                    f"{value['MRR@10']:.4f} [{low:.4f}-{high:.4f}]",
-                    f"{test['p_value']:.4f}" if test else "",
-                    f"{value['Recall@1000']:.4f}",
-                    f"{value['nDCG@10']:.4f}",
-                ]
-            )
+            value, tested = found["metrics"], _tested(found)
+            others = (f"{value[measure]:.4f}" for measure in ("Recall@1000", "nDCG@10"))
+            rows.append([f"{name} / {found['split']}", found["model"], *tested, *others])
     pairs = [
         f"{found['split']} {found['model']} {found['metrics']['AUC']:.3f}"
         for found in data["sets"]["question-pairs"]["results"]
@@ -208,22 +199,22 @@ def _model(data: dict[str, Any], language: str, shown: Callable[[str], bool]) ->
     return f"{block('model', language, rows)}\n\nAUC: {', '.join(pairs)}."
 
 
+def _tested(found: dict[str, Any]) -> list[str]:
+    """Return MRR@10 with its interval, and how surely it is another than the first model's."""
+    value, (low, high) = found["metrics"]["MRR@10"], found["intervals"]["MRR@10"]
+    test = found.get("versus", {}).get("MRR@10")
+    p = f"{test['p_value']:.4f}" if test else ""
+    return [f"{value:.4f} [{low:.4f}-{high:.4f}]", p]
+
+
 def reranker(data: dict[str, Any], language: str) -> str:
     """Return the table of what a reranker adds."""
     rows, settings = [], data["results"][-1]["settings"]
     for found in data["results"]:
-        value, (low, high) = found["metrics"]["MRR@10"], found["intervals"]["MRR@10"]
-        test = found.get("versus", {}).get("MRR@10")
         seconds = found["seconds"]["searching"] / found["queries"]
-        rows.append(
-            [
-                f"{data['dataset']['name']} / {found['split']}",
-                {"zh": "+ 重排", "en": "+ reranker"}[language] if test else found["model"],
-                f"{value:.4f} [{low:.4f}-{high:.4f}]",
-                f"{test['p_value']:.4f}" if test else "",
-                f"{1000 * seconds:.0f} ms",
-            ]
-        )
+        place = f"{data['dataset']['name']} / {found['split']}"
+        model = WORDS["reranker"][language]["rows"].get(found["model"], found["model"])
+        rows.append([place, model, *_tested(found), f"{1000 * seconds:.0f} ms"])
     known = {"depth": settings["rerank_depth"], "share": settings["rerank_share"]}
     return block("reranker", language, rows, **known)
 
