@@ -77,6 +77,13 @@ def test_a_folder_that_another_made_meanwhile_stays(tmp_path: Path) -> None:
     assert names_in(tmp_path / "a") == ["theirs"]
 
 
+def test_a_folder_does_not_replace_a_link_that_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("nowhere")
+    with pytest.raises(ArtifactError, match="a exists already"), atomic_folder(tmp_path / "a"):
+        pass
+    assert (tmp_path / "a").is_symlink()
+
+
 def test_a_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real/file")

@@ -132,8 +132,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def require_new(target: Path) -> None:
-    """Raise ArtifactError if there is anything at `target`."""
-    if target.exists():
+    """Raise ArtifactError if there is anything at `target`, be it a link that leads nowhere."""
+    if os.path.lexists(target):
         raise ArtifactError(f"{target} exists already; remove it or choose another name")
 
 

@@ -201,7 +201,7 @@ def _read_modelscope(folder: Path) -> Stated:
 def _read_sentence_transformers(folder: Path) -> Stated:
     path = folder / "modules.json"
     if not path.is_file():
-        return Stated()
+        return SILENT
     modules = read_modules(path)
     pooling = folder / modules.get("Pooling", "1_Pooling") / "config.json"
     prompts = folder / "config_sentence_transformers.json"
@@ -233,7 +233,7 @@ def _read_cross_encoder(folder: Path, *, positions: int) -> Stated:
             f"{path} lists {', '.join(names) or 'nothing'}; of a reranker corom reads a Transformer"
         )
     if (folder / "configuration.json").is_file():
-        return Stated()
+        return SILENT
     return Stated(max_length=min(_read_length(folder) or LONGEST, positions, LONGEST))
 
 
