@@ -100,6 +100,15 @@ def test_every_name_of_the_batch_counts_for_each_process(
     assert settings_of(trainer).optimizer.batch == 24
 
 
+def test_an_output_that_is_no_model_is_not_replaced(build: Callable, tmp_path: Path) -> None:
+    kept = tmp_path / "work" / "output" / "results.xlsx"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="output would be replaced by the model, but is none"):
+        build().train()
+    assert kept.read_text(encoding="utf-8") == "mine"
+
+
 @pytest.mark.parametrize("path", ["preprocessor.max_length", "preprocessor.sequence_length"])
 def test_the_length_is_the_preprocessor_s(build: Callable, path: str) -> None:
     assert settings_of(build()).data.query_length == 128

@@ -22,7 +22,7 @@ from corom.encoder import Encoder
 from corom.environment import is_main_process
 from corom.errors import InputError
 from corom.extras import need
-from corom.files import atomic_folder
+from corom.files import MANIFEST, atomic_folder
 from corom.models import EMBEDDED
 from corom.modelscope.config import Config
 from corom.modelscope.pipelines import Model, opened
@@ -83,8 +83,8 @@ class SentenceEmbeddingTrainer:
 
         What was begun in `work_dir` goes on, with or without `checkpoint_path` (which must lie in
         it). Under torchrun all processes share the work. Raises InputError for settings and rows
-        that cannot be used, also where `work_dir` holds another run, and TrainingError when the
-        loss breaks.
+        that cannot be used, also where `work_dir` holds another run or an `output` that is no
+        model, and TrainingError when the loss breaks.
         """
         from corom.training import train
 
@@ -93,6 +93,7 @@ class SentenceEmbeddingTrainer:
             raise InputError(
                 f"{checkpoint_path} is no checkpoint of {self.work_dir}, to resume from"
             )
+        _require_replaceable(Path(self.model_dir))
         settings = self._translation.settings(
             self._checkpoint,
             train=str(self._file("train")),
@@ -177,6 +178,15 @@ def _device(name: str) -> str:
     if is_gpu and not need("torch", extra="train").cuda.is_available():
         raise InputError(f"device {name!r}: torch finds no GPU; use cpu or auto")
     return "auto" if is_gpu else name
+
+
+def _require_replaceable(target: Path) -> None:
+    """Raise InputError for what is not ours to replace, hours before it would be."""
+    if target.exists() and not (target / MANIFEST).is_file():
+        raise InputError(
+            f"{target} would be replaced by the model, but is none that was written here; "
+            "name another work_dir"
+        )
 
 
 def _replace(target: Path, model: Path) -> None:
