@@ -47,7 +47,7 @@ def test_the_master_gives_the_embedded_models_vectors():
 
 def test_the_reranker_finds_the_bundled_answers():
     encoder, passages = Encoder.load(), bundled.passages()
-    index = VectorIndex.new(encoder.dim, fingerprint=encoder.fingerprint, normalized=True)
+    index = VectorIndex.for_encoder(encoder)
     index.add(passages, encoder.encode_passages(passage.content for passage in passages))
     second = SecondPass(reranker=Reranker.load(RERANKER, precision="fp32"), depth=5)
     asked = bundled.queries()[:40]

@@ -54,7 +54,7 @@ def over(passages: Any, *, encoder: Any, dense: bool = True, **settings: Any) ->
 
     words, vectors = BM25Index.new(), None
     if dense:
-        vectors = VectorIndex.new(encoder.dim, fingerprint=encoder.fingerprint, normalized=True)
+        vectors = VectorIndex.for_encoder(encoder)
     if passages:
         words.add(passages)
     if passages and vectors is not None:
