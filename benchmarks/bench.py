@@ -59,9 +59,10 @@ def spread(above: Iterable[float], below: Iterable[float]) -> dict[str, float]:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return rows as a Markdown table, numbers to four digits; lists give their least."""
     cells = [{key: _cell(value) for key, value in _flat(row).items()} for row in rows]
-    head = list(cells[0]) if cells else []
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in cells])
+    lines = [list(cells[0]) if cells else [], *(list(row.values()) for row in cells)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

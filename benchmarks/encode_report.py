@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench import table
 from corom.models.config import Shape
 
 
@@ -142,56 +143,49 @@ def speed_table(
 
 
 def format_speed(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the throughput table as text."""
-    head = ["back end", "in", "passages x", "[least-most]", "best x", "tok/s", "peak", "best"]
-    head += ["queries x", "[least-most]", "best x", "tok/s", "peak"]
-    lines = []
-    for row in rows:
-        line = [row["name"], row["precision"]]
-        for of in ("passages", "queries"):
-            part = row[of]
-            line += [f"{part['median']:.2f}", f"[{part['least']:.2f}-{part['most']:.2f}]"]
-            line += [f"{part['best']:.2f}", f"{part['best_tokens_per_second']:.0f}"]
-            line += [_percent(part["median_peak_share"])]
-            line += [_percent(part["best_peak_share"])] if of == "passages" else []
-        lines.append(line)
-    return format_table(head, lines)
+    """Return the throughput table as text; of the peak the median share and the best."""
+    return table(
+        [
+            {"back end": row["name"], "in": row["precision"]}
+            | {of: _throughput(row[of]) for of in ("passages", "queries")}
+            for row in rows
+        ]
+    )
+
+
+def _throughput(part: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "x": f"{part['median']:.2f} {_span(part['least'], part['most'])}",
+        "best": f"{part['best']:.2f}",
+        "tok/s": f"{part['best_tokens_per_second']:.0f}",
+        "peak": f"{_percent(part['median_peak_share'])} / {_percent(part['best_peak_share'])}",
+    }
 
 
 def format_rest(rows: Sequence[Mapping[str, Any]], once: Mapping[str, Once]) -> str:
     """Return latency, cold start, memory and fidelity as text."""
-    head = ["back end", "p50 ms", "p99 ms", "p50 x", "[least-most]", "cold s", "[least-most]"]
-    head += ["peak MB", "cosine", "least"]
     lines = []
     for row in rows:
         one, latency = once[row["name"]], row["latency"]
         cold = one.cold_seconds
+        cosines = {"cosine": one.mean_cosine, "least": one.min_cosine}
         lines.append(
-            [
-                row["name"],
-                f"{latency['median_p50'] * 1e3:.1f}",
-                f"{latency['median_p99'] * 1e3:.1f}",
-            ]
-            + [f"{latency['median']:.2f}", f"[{latency['least']:.2f}-{latency['most']:.2f}]"]
-            + ([f"{median(cold):.2f}", f"[{min(cold):.2f}-{max(cold):.2f}]"] if cold else ["-"] * 2)
-            + [f"{row['peak_mb']:.0f}"]
-            + [f"{x:.5f}" if x is not None else "-" for x in (one.mean_cosine, one.min_cosine)]
+            {
+                "back end": row["name"],
+                "p50 ms": f"{latency['median_p50'] * 1e3:.1f}",
+                "p99 ms": f"{latency['median_p99'] * 1e3:.1f}",
+                "p50 x": f"{latency['median']:.2f} {_span(latency['least'], latency['most'])}",
+                "cold s": f"{median(cold):.2f} {_span(min(cold), max(cold))}" if cold else "-",
+                "peak MB": f"{row['peak_mb']:.0f}",
+                **{name: "-" if x is None else f"{x:.5f}" for name, x in cosines.items()},
+            }
         )
-    return format_table(head, lines)
+    return table(lines)
+
+
+def _span(least: float, most: float) -> str:
+    return f"[{least:.2f}-{most:.2f}]"
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
-
-
-def format_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Return aligned columns, the first to the left and numbers to the right."""
-    columns = list(zip(head, *lines, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in (head, ["-" * width for width in widths], *lines)
-    )

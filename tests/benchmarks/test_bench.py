@@ -27,5 +27,11 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 def test_a_table_has_a_column_for_every_number() -> None:
     rows = [{"name": "a", "memory": {"own": 1.0, "mapped": 2.34567}, "seconds": [3.0, 2.0]}]
-    assert table(rows).splitlines()[0] == "| name | memory own | memory mapped | seconds |"
-    assert table(rows).splitlines()[2] == "| a | 1 | 2.346 | 2 |"
+    head, line, row = table(rows).splitlines()
+    assert head == "| name | memory own | memory mapped | seconds |"
+    assert line == "| ---- | ---------- | ------------- | ------- |"
+    assert row == "| a    | 1          | 2.346         | 2       |"
+
+
+def test_a_table_of_nothing_is_empty() -> None:
+    assert table([]).strip("| \n") == ""

@@ -16,7 +16,6 @@ from encode_report import (
     Work,
     format_rest,
     format_speed,
-    format_table,
     needed_operations,
     peak_shares,
     ratio,
@@ -100,13 +99,6 @@ def test_tables():
     assert "50%" in format_speed(rows)
     assert "2.00" in format_rest(rows, once)
     json.dumps(rows, allow_nan=False)
-
-
-def test_table_columns_line_up():
-    assert format_table(["a", "b"], [["long", "1"], ["x", "22"]]) == (
-        "a      b\n----  --\nlong   1\nx     22"
-    )
-    assert format_table(["a", "b"], []) == "a  b\n-  -"
 
 
 def ask(process, **request):
