@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from multiprocessing import active_children
 
 import pytest
 
@@ -29,12 +30,15 @@ def _tracker() -> int | None:
     return resource_tracker._resource_tracker._pid
 
 
-def test_what_is_raised_there_is_raised_here() -> None:
+def test_what_is_raised_there_is_raised_here(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         Worker(int, "头")
     worker = Worker(list, [1])
     with pytest.raises(ValueError, match="not in list"):
         worker.ask("index", 2)
+    for process in active_children():
+        process.join()
+    assert capfd.readouterr().err.count("Traceback") == 2  # which says where
 
 
 def test_memory_is_that_of_this_process() -> None:
