@@ -43,8 +43,12 @@ def _halves(array: NDArray[np.float32]) -> Node:
     return op.convert(_shared(array.astype(np.float16)), "f32")
 
 
-def _integers(value: ArrayLike, dtype: type = np.int64) -> Node:
-    return op.constant(np.asarray(value, dtype))
+def _integers(value: ArrayLike) -> Node:
+    return op.constant(np.asarray(value, np.int64))
+
+
+def _index(value: int) -> Node:
+    return op.constant(np.asarray(value, np.int32))
 
 
 def _unit() -> tuple[Node, Node]:
@@ -108,17 +112,15 @@ class GraphBuilder:
 
     def _measure(self, ids: Node, lengths: Node) -> None:
         size = op.shape_of(ids, output_type="i64")
-        tokens = op.gather(op.convert(size, "i32"), _integers(1, np.int32), _integers(0, np.int32))
-        self._positions = op.range(
-            _integers(0, np.int32), tokens, _integers(1, np.int32), output_type="i32"
-        )
-        places = op.unsqueeze(self._positions, _integers(0, np.int32))
-        self._real = op.less(places, op.unsqueeze(lengths, _integers(1, np.int32)))  # (b, t)
+        tokens = op.gather(op.convert(size, "i32"), _index(1), _index(0))
+        self._positions = op.range(_index(0), tokens, _index(1), output_type="i32")
+        places = op.unsqueeze(self._positions, _index(0))
+        self._real = op.less(places, op.unsqueeze(lengths, _index(1)))  # (b, t)
         bias = op.select(self._real, _floats(0.0), _floats(_MASKED))
-        self._bias = op.unsqueeze(bias, _integers(1, np.int32))  # (b, 1, t)
+        self._bias = op.unsqueeze(bias, _index(1))  # (b, 1, t)
 
     def _embed(self, ids: Node) -> Normed:
-        first = _integers(0, np.int32)
+        first = _index(0)
         if self._int8:
             table = _shared(self._int8.words)
             scales = _floats(self._int8.word_scales[:, None])
@@ -212,7 +214,7 @@ class GraphBuilder:
         query = self._linear(inputs, f"{at}.attention.self.query", gain=self._scale)
         key = self._linear(inputs, f"{at}.attention.self.key")
         scores = op.matmul(self._heads(query), self._heads(key), False, True)
-        scores = op.add(scores, op.unsqueeze(self._bias, _integers(1, np.int32)))
+        scores = op.add(scores, op.unsqueeze(self._bias, _index(1)))
         value = self._heads(self._value(inputs, at))
         mixed = op.transpose(
             op.matmul(op.softmax(scores, -1), value, False, False), _integers([0, 2, 1, 3])
@@ -282,6 +284,6 @@ class GraphBuilder:
             rows = op.multiply(op.add(rows, hidden[-2]), _floats(0.5))
         elif pooling == "avg_first_last":
             rows = op.multiply(op.add(rows, hidden[1]), _floats(0.5))
-        real = op.unsqueeze(op.convert(self._real, "f32"), _integers(2, np.int32))
+        real = op.unsqueeze(op.convert(self._real, "f32"), _index(2))
         summed = op.reduce_sum(op.multiply(rows, real), _integers([1]), False)
         return op.divide(summed, op.reduce_sum(real, _integers([1]), False))

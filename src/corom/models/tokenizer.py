@@ -122,20 +122,19 @@ def _apply_options(tokenizer: dict[str, Any], path: Path) -> None:
         return
     theirs = {ours: config.get(key, default) for ours, (key, default) in _OPTIONS.items()}
     normalizer.update({ours: theirs[ours] for ours, (key, _) in _OPTIONS.items() if key in config})
-    for (ours, (key, default)), own, other in zip(
-        _OPTIONS.items(), _effect(normalizer), _effect(theirs), strict=True
-    ):
-        if own != other and key not in config:
+    own, other = _effect(normalizer), _effect(theirs)
+    for ours, (key, default) in _OPTIONS.items():
+        if own[ours] != other[ours] and key not in config:
             raise ArtifactError(
                 f"{path} does not state {key}: tokenizer.json has {normalizer.get(ours)}, while "
                 f"transformers takes {default}; state there which the model was trained with"
             )
 
 
-def _effect(normalizer: dict[str, Any]) -> tuple[object, ...]:
+def _effect(normalizer: dict[str, Any]) -> dict[str, object]:
     """Return what a BertNormalizer does: without a word on accents, they go with the case."""
-    lower, strip, chinese = (normalizer.get(name) for name in _OPTIONS)
-    return lower, lower if strip is None else strip, chinese
+    does = {name: normalizer.get(name) for name in _OPTIONS}
+    return does | ({"strip_accents": does["lowercase"]} if does["strip_accents"] is None else {})
 
 
 def _refuse_other_kinds(folder: Path) -> None:
