@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from corom.errors import FormatError, InputError
+from corom.files import MANIFEST
 from corom.models.checkpoint import Checkpoint
-from corom.modelscope import Config, Model, MsDataset, Trainers, build_trainer
+from corom.modelscope import Config, Model, MsDataset, Trainers, build_trainer, trainers
 from corom.training.settings import TrainSettings
 
 ROWS = [
@@ -107,6 +109,33 @@ def test_an_output_that_is_no_model_is_not_replaced(build: Callable, tmp_path: P
     with pytest.raises(InputError, match="output would be replaced by the model, but is none"):
         build().train()
     assert kept.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("place", ["nowhere", "tiny"])
+def test_an_output_that_is_a_link_is_not_replaced(
+    build: Callable, tmp_path: Path, place: str
+) -> None:
+    output = tmp_path / "work" / "output"
+    output.parent.mkdir()
+    output.symlink_to(tmp_path / place)
+    with pytest.raises(InputError, match="output would be replaced by the model, but is none"):
+        build().train()
+    assert output.is_symlink()
+
+
+def test_a_kill_leaves_no_half_of_the_model_that_is_replaced(
+    build: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, output = tmp_path / "tiny", tmp_path / "work" / "output"
+    trainers._replace(output, model)
+    there: list[bool] = []
+    remove = shutil.rmtree
+    monkeypatch.setattr(
+        shutil, "rmtree", lambda *a, **k: there.append(output.exists()) or remove(*a, **k)
+    )
+    trainers._replace(output, model)
+    assert there == [False]
+    assert (output / MANIFEST).is_file()
 
 
 @pytest.mark.parametrize("path", ["preprocessor.max_length", "preprocessor.sequence_length"])

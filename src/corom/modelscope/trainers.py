@@ -10,6 +10,7 @@ ignores keys that its card sets (docs/training.md lists the differences).
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from corom.drafts import draft_of
 from corom.encoder import Encoder
 from corom.environment import is_main_process
 from corom.errors import InputError
@@ -182,7 +184,8 @@ def _device(name: str) -> str:
 
 def _require_replaceable(target: Path) -> None:
     """Raise InputError for what is not ours to replace, hours before it would be."""
-    if target.exists() and not (target / MANIFEST).is_file():
+    is_ours = (target / MANIFEST).is_file() and not target.is_symlink()
+    if os.path.lexists(target) and not is_ours:
         raise InputError(
             f"{target} would be replaced by the model, but is none that was written here; "
             "name another work_dir"
@@ -192,7 +195,9 @@ def _require_replaceable(target: Path) -> None:
 def _replace(target: Path, model: Path) -> None:
     """Copy a model folder to `target`, over what an earlier training left there."""
     if target.exists():
-        shutil.rmtree(target)
+        # In one step: killed amidst it, a training could not tell what is left from another's.
+        with draft_of(target, folder=True) as draft:
+            target.rename(draft / target.name)
     with atomic_folder(target) as draft:
         shutil.copytree(model, draft, dirs_exist_ok=True)
 
