@@ -210,3 +210,10 @@ def test_the_command_line_opens_the_reranker(
     assert main(serve) == 0
     assert served[1].second is None
     assert main([*serve, "--rerank", str(served[0].encoder.folder)]) == 1
+
+
+def test_the_index_is_opened_before_the_reranker_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--index", str(tmp_path), "--rerank", str(tmp_path / "none")]) == 1
+    assert "holds no index" in capsys.readouterr().err

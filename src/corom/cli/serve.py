@@ -109,7 +109,6 @@ def command(
         "device": device,
         "threads": threads,
     }
-    second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
     folders = Folders(index, words) if index or words else None
     collection = None if folders is None else folders.open()
     vectors = None if collection is None else collection.vectors
@@ -117,6 +116,7 @@ def command(
     encoder = load_encoder(name, max_length=max_length, **on)
     if vectors is not None:
         require_same(vectors, encoder)
+    second = load_second_pass(rerank, depth=rerank_depth, share=rerank_share, **on)
     if collection is None and encoder.name == EMBEDDED:
         collection = bundled_collection(encoder)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
