@@ -31,7 +31,7 @@ from corom import Encoder
 from corom.corpus import CorpusChecksum
 from corom.environment import cache_folder
 from corom.files import write_json
-from corom.index import ExactOptions, IndexSpec
+from corom.index import IndexSpec
 from corom.readers import Dataset, open_dataset
 from corom.records import Hit
 from corom.vectors import Vectors
@@ -137,14 +137,8 @@ def compare(
     fitted = larger if asked.repeat else smaller
     dataset, vectors, queries = fitted(given, here / "data", passages=asked.passages)
     encoder = Encoder.load()
-    spec = IndexSpec(
-        options=ExactOptions(),
-        dim=encoder.dim,
-        fingerprint=encoder.fingerprint,
-        normalized=encoder.encoding.normalize,
-        source=CorpusChecksum(dataset.passages()).hexdigest(),
-        model=encoder.name,
-    )
+    source = CorpusChecksum(dataset.passages()).hexdigest()
+    spec = IndexSpec.for_encoder(encoder, source=source)
     corpus = Corpus(dataset.path, vectors, queries, asked.some)
     chosen = [e for e in engines(here, spec, servers) if not asked.only or e.name in asked.only]
     workers = [(engine, Worker(Session, engine, corpus)) for engine in chosen]

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from corom.corpus import CorpusChecksum
 from corom.encoder import Encoder
 from corom.evaluation import Dense, Report, Retriever, Stored, evaluate, to_text
-from corom.index import ExactOptions, IndexSpec, open_index
+from corom.index import IndexSpec, open_index
 from corom.index.building import build_index
 from corom.readers import Dataset, open_dataset, read_pairs
 from corom.splitting import Splitter
@@ -28,12 +28,8 @@ TOKENS = 128
 
 def index_of(dataset: Dataset, encoder: Encoder, folder: Path, *, share: float) -> Retriever:
     """Return an index of the parts of a data set's passages, newly made."""
-    spec = IndexSpec(
-        options=ExactOptions(),
-        dim=encoder.dim,
-        fingerprint=encoder.fingerprint,
-        model=encoder.name,
-        normalized=encoder.encoding.normalize,
+    spec = IndexSpec.for_encoder(
+        encoder,
         source=CorpusChecksum(dataset.passages()).hexdigest(),
         part_tokens=TOKENS,
         whole_share=share,

@@ -12,7 +12,7 @@ import pytest
 
 from corom import Encoder, Passage, Reranker, open_index
 from corom.errors import InputError
-from corom.index import ExactOptions, IndexSpec
+from corom.index import IndexSpec
 from corom.index.building import build_index
 from corom.search import Searcher
 from web.browser import serving
@@ -193,13 +193,7 @@ def test_haystack_ranker(reranker, tiny_reranker):
 
 @pytest.fixture
 def index(encoder, checkpoint, tmp_path):
-    spec = IndexSpec(
-        options=ExactOptions(),
-        dim=encoder.dim,
-        fingerprint=encoder.fingerprint,
-        normalized=True,
-        model=str(checkpoint.folder),
-    )
+    spec = IndexSpec.for_encoder(encoder, normalized=True, model=str(checkpoint.folder))
     titles = ["高血压", "", ""]
     build_index(tmp_path / "index", map(Passage, "abc", TEXTS, titles), spec=spec, encoder=encoder)
     return tmp_path / "index"

@@ -8,7 +8,7 @@ import pytest
 from corom import Encoder, Reranker, Searcher, Splitter
 from corom.corpus import CorpusChecksum
 from corom.evaluation import Dense, Parted, Stored, reranked
-from corom.index import ExactOptions, IndexSpec, open_index
+from corom.index import IndexSpec, open_index
 from corom.index.building import build_index
 from corom.readers import Dataset
 from corom.records import Passage, Query
@@ -56,14 +56,8 @@ def test_of_parts_the_best_is_read_as_in_a_search(
     data: Dataset, dense: Callable[..., Dense], encoder: Encoder, reranker: Reranker, tmp_path: Path
 ) -> None:
     splitter, second = Splitter.load(encoder.folder, max_tokens=16), SecondPass(reranker=reranker)
-    spec = IndexSpec(
-        options=ExactOptions(),
-        dim=encoder.dim,
-        fingerprint=encoder.fingerprint,
-        normalized=True,
-        source=CorpusChecksum(data.passages()).hexdigest(),
-        part_tokens=16,
-    )
+    source = CorpusChecksum(data.passages()).hexdigest()
+    spec = IndexSpec.for_encoder(encoder, normalized=True, source=source, part_tokens=16)
     build_index(tmp_path / "i", data.passages(), spec=spec, encoder=encoder, splitter=splitter)
     vectors = open_index(tmp_path / "i")
     assert len(vectors) > 60

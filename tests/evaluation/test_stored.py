@@ -11,7 +11,7 @@ from corom.corpus import CorpusChecksum
 from corom.encoder import Encoder
 from corom.errors import ArtifactError, InputError
 from corom.evaluation import Dense, Lexical, Stored, evaluate
-from corom.index import BM25Options, ExactOptions, IndexSpec, open_index
+from corom.index import BM25Options, IndexSpec, open_index
 from corom.index.building import build_index
 from corom.readers import Dataset
 
@@ -26,13 +26,8 @@ def words(data: Dataset, tmp_path: Path) -> Stored:
 
 
 def vectors_of(data: Dataset, encoder: Encoder, folder: Path, *, unit: bool) -> Stored:
-    spec = IndexSpec(
-        options=ExactOptions(),
-        dim=encoder.dim,
-        fingerprint=encoder.fingerprint,
-        normalized=unit,
-        source=CorpusChecksum(data.passages()).hexdigest(),
-    )
+    source = CorpusChecksum(data.passages()).hexdigest()
+    spec = IndexSpec.for_encoder(encoder, normalized=unit, source=source)
     build_index(folder, data.passages(), spec=spec, encoder=encoder)
     return Stored(name="kept", vectors=open_index(folder), encoder=encoder)
 

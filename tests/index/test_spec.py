@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from corom.encoder import Encoder
 from corom.errors import ArtifactError, InputError
 from corom.index import BM25Options, ExactOptions, HnswOptions, IndexSpec, IvfPqOptions
 from corom.index.spec import differences
@@ -86,3 +87,20 @@ def test_what_an_earlier_version_wrote_is_read():
     for later in ("part_tokens", "whole_share"):
         del value[later]
     assert IndexSpec.from_json(value) == SPECS[0]
+
+
+def test_of_an_encoder_all_fields_are_its_own_but_those_named(tiny_checkpoint):
+    encoder = Encoder(tiny_checkpoint())
+    spec = IndexSpec.for_encoder(encoder)
+    assert (spec.options, spec.dim, spec.model) == (ExactOptions(), encoder.dim, encoder.name)
+    assert (spec.fingerprint, spec.normalized) == (encoder.fingerprint, encoder.encoding.normalize)
+    other = IndexSpec.for_encoder(encoder, HnswOptions(), dim=4, model="", source="s")
+    assert other == IndexSpec(
+        options=HnswOptions(),
+        dim=4,
+        fingerprint=encoder.fingerprint,
+        normalized=encoder.encoding.normalize,
+        source="s",
+    )
+    with pytest.raises(TypeError, match="'scan'"):
+        IndexSpec.for_encoder(encoder, scan="int8")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from corom.errors import ArtifactError, DownloadError, InputError
-from corom.models import EMBEDDED, hub, names
+from corom.models import EMBEDDED, hub, lasting_name, names
 from corom.models.names import resolve
 
 
@@ -100,3 +100,11 @@ def test_what_is_here_has_no_revision(tmp_path):
     for name in (str(tmp_path), EMBEDDED):
         with pytest.raises(InputError, match="has no revision 'v1'; leave it out"):
             resolve(name, revision="v1")
+
+
+def test_a_name_that_lasts_is_a_folder_s_path(monkeypatch, tmp_path):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert lasting_name("mine") == str(tmp_path.resolve() / "mine")
+    assert lasting_name(EMBEDDED) == EMBEDDED
+    assert lasting_name("damo/nlp_corom") == "damo/nlp_corom"

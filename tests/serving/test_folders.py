@@ -40,7 +40,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def index(encoder: Encoder, tmp_path: Path) -> Path:
-    spec = IndexSpec(options=ExactOptions(), dim=encoder.dim, fingerprint=encoder.fingerprint)
+    spec = IndexSpec.for_encoder(encoder, normalized=False)
     build_index(tmp_path / "index", CORPUS, spec=spec, encoder=encoder)
     return tmp_path / "index"
 
@@ -126,7 +126,7 @@ def test_what_cannot_be_opened_is_not_served(
     until(lambda: "made with the encoder 'of another'" in caplog.text)
     assert ids(client) == {"0", "1", "2"}
     shutil.rmtree(index)
-    spec = IndexSpec(options=ExactOptions(), dim=encoder.dim, fingerprint=encoder.fingerprint)
+    spec = IndexSpec.for_encoder(encoder, normalized=False)
     build_index(index, [NEW], spec=spec, encoder=encoder)
     until(lambda: ids(client) == {"new"})
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_opened_is_not_served(
 def test_a_shorter_dimension_is_followed(serve: Callable, index: Path, encoder: Encoder) -> None:
     client = serve_folders(serve, index)
     shutil.rmtree(index)
-    spec = IndexSpec(options=ExactOptions(), dim=8, fingerprint=encoder.fingerprint)
+    spec = IndexSpec.for_encoder(encoder, normalized=False, dim=8)
     build_index(index, [NEW], spec=spec, encoder=encoder)
     until(lambda: ids(client) == {"new"})
 
@@ -143,7 +143,7 @@ def test_a_folder_that_is_being_copied_is_tried_again(
     serve: Callable, index: Path, encoder: Encoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = serve_folders(serve, index)
-    spec = IndexSpec(options=ExactOptions(), dim=encoder.dim, fingerprint=encoder.fingerprint)
+    spec = IndexSpec.for_encoder(encoder, normalized=False)
     build_index(index.with_name("new"), [NEW, *CORPUS], spec=spec, encoder=encoder)
     for name in [MANIFEST, *(path.name for path in index.with_name("new").iterdir())]:
         shutil.copy(index.with_name("new") / name, index / "copied")  # as rsync does

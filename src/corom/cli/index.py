@@ -165,12 +165,11 @@ def command(
             max_length=max_length,
             threads=threads,
         )
-        spec = IndexSpec(
-            options=options,
+        spec = IndexSpec.for_encoder(
+            encoder,
+            options,
             dim=_dim(encoder, dim, model=model),
-            fingerprint=encoder.fingerprint,
             normalized=encoder.encoding.normalize if normalize is None else normalize,
-            model=str(Path(model).resolve()) if Path(model).is_dir() else model,
             vector_type=store,
             part_tokens=cut,
             whole_share=whole_share,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 from corom.checks import require_one_of, require_whole
 from corom.errors import ArtifactError, InputError
+from corom.models import lasting_name
 from corom.words import Cut
+
+if TYPE_CHECKING:
+    from corom.encoder import Encoder
 
 Precision: TypeAlias = Literal["fp32", "bf16", "int8", "binary"]
 VectorType: TypeAlias = Literal["float32", "float16"]
@@ -113,6 +117,26 @@ class IndexSpec:
     """of the whole text's vector in that of each of its parts; the part's own is the rest"""
     keep: Sequence[str] = ()
     """the columns kept beside id, title and text, to be shown and to filter by"""
+
+    @classmethod
+    def for_encoder(
+        cls,
+        encoder: Encoder,
+        options: Options | None = None,
+        **others: Any,  # noqa: ANN401 - fields, each of its type
+    ) -> IndexSpec:
+        """Return the spec of an index of what `encoder.encode_passages` returns.
+
+        `options` default to exact search in fp32; `others` are further fields, and those that
+        shall not be the encoder's.
+        """
+        own = {
+            "dim": encoder.dim,
+            "fingerprint": encoder.fingerprint,
+            "normalized": encoder.encoding.normalize,
+            "model": lasting_name(encoder.name),
+        }
+        return cls(options=options or ExactOptions(), **{**own, **others})
 
     def __post_init__(self) -> None:
         if type(self.dim) is not int or self.dim < 0 or self.is_words == bool(self.dim):

@@ -89,14 +89,8 @@ class VectorIndex(BaseIndex):
         keep: Sequence[str] = (),
     ) -> VectorIndex:
         """Return an empty index in memory for what `encoder.encode_passages` returns."""
-        return cls.new(
-            encoder.dim,
-            options,
-            fingerprint=encoder.fingerprint,
-            normalized=encoder.encoding.normalize,
-            vector_type=vector_type,
-            keep=keep,
-        )
+        spec = IndexSpec.for_encoder(encoder, options, vector_type=vector_type, keep=keep)
+        return cls(Collection(spec))
 
     @property
     def dim(self) -> int:

@@ -80,8 +80,7 @@ class Collection:
 def bundled_collection(encoder: Encoder) -> Collection:
     """Return the passages inside the package, encoded now: some 200, a moment."""
     passages = bundled.passages()
-    unit = encoder.encoding.normalize
-    vectors = VectorIndex.new(encoder.dim, fingerprint=encoder.fingerprint, normalized=unit)
+    vectors = VectorIndex.for_encoder(encoder)
     vectors.add(passages, encoder.encode_passages(passage.content for passage in passages))
     words = BM25Index.new()
     words.add(passages)

@@ -13,6 +13,7 @@ from corom.errors import ArtifactError
 from corom.extras import need
 from corom.files import LOCK, MANIFEST, writer_lock
 from corom.index.spec import differences
+from corom.models import lasting_name
 from corom.sharding.folder import ShardedVectors, open_shards, write_vectors_manifest
 from corom.sharding.plan import Plan, ShardTask, make_plan, read_plan, write_plan
 from corom.sharding.pool import run_processes
@@ -57,7 +58,7 @@ def spec_of(
     dim = encoder.dim if truncate_dim is None else truncate_dim
     require_whole("truncate_dim", dim, high=encoder.dim)
     return ShardSpec(
-        model=str(Path(model).resolve()) if Path(model).is_dir() else model,
+        model=lasting_name(model),
         fingerprint=encoder.fingerprint,
         engine=encoder.engine,
         precision=encoder.precision,
