@@ -84,6 +84,13 @@ def test_a_folder_does_not_replace_a_link_that_leads_nowhere(tmp_path: Path) -> 
     assert (tmp_path / "a").is_symlink()
 
 
+def test_a_name_that_no_folder_can_have_is_said_before_the_work(tmp_path: Path) -> None:
+    target = tmp_path / ("a" * 300)
+    with pytest.raises(OSError, match="too long") as caught, atomic_folder(target):
+        pytest.fail("the work was begun")
+    assert caught.value.filename == str(target)
+
+
 def test_a_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real/file")

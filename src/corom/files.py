@@ -132,8 +132,12 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def require_new(target: Path) -> None:
-    """Raise ArtifactError if there is anything at `target`, be it a link that leads nowhere."""
-    if os.path.lexists(target):
+    """Raise ArtifactError if there is anything at `target`, be it a link that leads nowhere.
+
+    And OSError where nothing can be, as under a name that is too long: before hours of work.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        target.lstat()
         raise ArtifactError(f"{target} exists already; remove it or choose another name")
 
 
