@@ -210,9 +210,19 @@ def test_what_is_refused_leaves_the_index_as_it_was(folder, encoder):
     assert len(open_index(folder)) == 25
 
 
+def test_another_spec_is_refused_before_every_file_is_read(folder):
+    texts = next(folder.glob("texts-*"))
+    texts.write_bytes(texts.read_bytes()[::-1])
+    with pytest.raises(ArtifactError, match="something else"):
+        update_index(folder, lambda: passages(25), spec=IndexSpec(options=BM25Options()))
+    with pytest.raises(ArtifactError, match="is corrupt"):
+        update_index(folder, lambda: passages(25), spec=WORDS)
+
+
 def test_there_must_be_a_finished_index(tmp_path):
-    with pytest.raises(ArtifactError, match="no index"):
-        update_index(tmp_path / "index", lambda: passages(3))
+    for spec in (None, WORDS):
+        with pytest.raises(ArtifactError, match="no index"):
+            update_index(tmp_path / "index", lambda: passages(3), spec=spec)
     with open_writer(tmp_path / "index", WORDS) as writer:
         writer.append(passages(3))
     with pytest.raises(ArtifactError, match="was not finished"):

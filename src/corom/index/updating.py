@@ -20,7 +20,9 @@ import numpy as np
 from corom.corpus import CorpusChecksum
 from corom.encoder import Encoder, Progress
 from corom.errors import ArtifactError, InputError
+from corom.files import MANIFEST
 from corom.index.building import append_parts, check_makers
+from corom.index.folder import read_manifest
 from corom.index.parts import parts_of
 from corom.index.spec import IndexSpec
 from corom.index.writer import open_writer, require_spec
@@ -55,18 +57,17 @@ def update_index(
     `read` is called twice and must yield the same; the order does not matter. `encoder` and
     `splitter` are those the index was made with, and so is `spec`, if it is given; its `source`
     does not count. All of it counts when this returns: killed or failed, the index is what it was.
-    In memory are 16 bytes for each text, and the ids of those
-    that differ. With `erase` no file of the folder holds what is gone, removed earlier or now, for
-    the cost of writing all of it again. `expect` is told how many passages will be encoded,
-    `progress` how many are.
+    In memory are 16 bytes for each text, and the ids of those that differ. With `erase` no file of
+    the folder holds what is gone, removed earlier or now, for the cost of writing all of it again.
+    `expect` is told how many passages will be encoded, `progress` how many are.
 
     Raises InputError for a corpus without passages (an export that failed would empty the index),
     with an id that occurs twice or that is written to meanwhile, ArtifactError for an index that
     was not finished, and what `open_writer` raises.
     """
+    if spec is not None:  # before the files are compared with their checksums: 1 s per GB
+        _require_made_as(folder, spec)
     with open_writer(folder) as writer:
-        if spec is not None:
-            require_spec(folder, replace(spec, source=writer.spec.source), writer.spec)
         if not writer.complete:
             raise ArtifactError(f"{folder} holds an index that was not finished; finish it first")
         check_makers(writer.spec, encoder=encoder, splitter=splitter)
@@ -99,6 +100,13 @@ def update_index(
         writer.finish(source=corpus.hexdigest(), erase=erase)
     changed = len(new & gone.keys())
     return Change(len(new) - changed, changed, len(gone) - changed, held.met)
+
+
+def _require_made_as(folder: Path | str, spec: IndexSpec) -> None:
+    """Raise ArtifactError if there is an index that is not of this spec, whatever its corpus."""
+    if (Path(folder) / MANIFEST).is_file():
+        found = read_manifest(Path(folder)).spec
+        require_spec(folder, replace(spec, source=found.source), found)
 
 
 class _Held:
