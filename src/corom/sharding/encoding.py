@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -170,12 +171,11 @@ def _encode(
     progress: Callable[[Progress, int], None] | None,
 ) -> None:
     """Encode the missing shards and put their receipts beside those that are there."""
+    done = reduce(_with, receipts.values(), Progress(0, 0, 0))
 
     def show(part: int) -> None:
         if progress:
-            counts = [(each.rows, each.truncated, each.tokens) for each in receipts.values()]
-            rows, truncated, tokens = map(sum, zip((part, 0, 0), *counts, strict=True))
-            progress(Progress(rows, truncated, tokens), job.plan.rows)
+            progress(done._replace(done=done.done + part), job.plan.rows)
 
     show(0)
     if on == "ray":
@@ -186,7 +186,14 @@ def _encode(
         found = run_processes(job, missing, workers=workers, show=show)
     for receipt in found:
         receipts[receipt.number] = receipt
+        done = _with(done, receipt)
         show(0)
+
+
+def _with(done: Progress, receipt: Receipt) -> Progress:
+    """Return what is done with a shard more."""
+    rows, truncated, tokens = done
+    return Progress(rows + receipt.rows, truncated + receipt.truncated, tokens + receipt.tokens)
 
 
 def _finish(folder: Path, plan: Plan, spec: ShardSpec, receipts: Sequence[Receipt]) -> None:
