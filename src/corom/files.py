@@ -250,7 +250,10 @@ def manifest_entries(folder: Path, *, missing_ok: bool = False) -> dict[str, Any
     value = read_json(path)
     entries = value.get("files") if isinstance(value, dict) else None
     if not isinstance(entries, dict) or not all(map(_says_all, entries.values())):
-        raise ArtifactError(f"{path} is no manifest: it must say bytes and sha256 of each file")
+        raise ArtifactError(
+            f"{path} is no manifest: it must say bytes and sha256 of each file; fetch or make the "
+            "folder again"
+        )
     return entries
 
 
