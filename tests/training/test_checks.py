@@ -7,9 +7,11 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
+from accelerate import Accelerator
+
 from corom.errors import ArtifactError, InputError
 from corom.training import pretrain, train, train_reranker
-from corom.training.checks import check_data, check_shared
+from corom.training.checks import check_data
 from corom.training.settings import PretrainSettings, RerankerSettings, TrainSettings
 from corom.training.tables import from_table, merged
 
@@ -114,7 +116,16 @@ def test_data_that_is_there_is_let_through(dataset, pairs):
     check_data([], at="data.graded")
 
 
-def test_a_batch_that_processes_cannot_share_is_refused():
-    check_shared(8, at="optimizer.batch", processes=4)
-    with pytest.raises(InputError, match=r"optimizer\.batch = 8 cannot be shared evenly by 3"):
-        check_shared(8, at="optimizer.batch", processes=3)
+def test_a_batch_that_processes_cannot_share_is_refused(
+    refused, tiny_checkpoint, pairs, monkeypatch
+):
+    model, four = tiny_checkpoint(), {"batch": 4}
+    monkeypatch.setattr(Accelerator, "num_processes", 3)
+    message = r"optimizer\.batch = 4 cannot be shared evenly by 3 processes"
+    refused(train, TrainSettings, model, message, optimizer=four)
+    refused(train_reranker, RerankerSettings, model, message, optimizer=four)
+    refused(pretrain, PretrainSettings, model, message, span_length=100, optimizer=four)
+    graded = {"graded": [str(pairs)], "graded_batch": 8}
+    message = r"data\.graded_batch = 8 cannot be shared evenly by 3 processes"
+    loss = {"graded_weight": 1.0}
+    refused(train, TrainSettings, model, message, data=graded, loss=loss)
