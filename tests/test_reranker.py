@@ -104,7 +104,7 @@ def test_wrong_input_is_refused(reranker: Reranker, tiny_reranker: Path) -> None
     with pytest.raises(InputError, match="k is 0"):
         reranker.rank("头痛", [Passage("1", "药")], k=0)
     for length in (3, 513, "9"):
-        with pytest.raises(InputError, match=f"max_length is {length!r}"):
+        with pytest.raises(InputError, match=f"for {tiny_reranker} is {length!r}; it must"):
             Reranker.load(tiny_reranker, max_length=length)
     with pytest.raises(InputError, match="threads"):
         Reranker.load(tiny_reranker, threads=0)

@@ -42,9 +42,10 @@ class Reranker:
         threads: int | None = None,
         device: str = "auto",
     ) -> None:
-        own = min(checkpoint.encoding.max_length, checkpoint.shape.positions)
+        longest = checkpoint.shape.positions
+        own = min(checkpoint.encoding.max_length, longest)
         self.max_length = own if max_length is None else max_length
-        require_whole("max_length", self.max_length, low=4, high=checkpoint.shape.positions)
+        require_whole(f"max_length for {checkpoint.name}", self.max_length, low=4, high=longest)
         self.name, self.fingerprint = checkpoint.name, checkpoint.fingerprint
         self._head = read_head(checkpoint)
         if has_token_types(checkpoint):

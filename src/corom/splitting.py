@@ -101,8 +101,9 @@ class Splitter:
         overlap of more than a third.
         """
         limit = checkpoint.encoding.max_length if max_tokens is None else max_tokens
-        require_whole("max_tokens", limit, low=LEAST_TOKENS, high=checkpoint.shape.positions)
-        require_whole("overlap", overlap, low=0, high=limit // 3)
+        longest = checkpoint.shape.positions
+        require_whole(f"max_tokens for {checkpoint.name}", limit, low=LEAST_TOKENS, high=longest)
+        require_whole(f"overlap of parts of {limit} tokens", overlap, low=0, high=limit // 3)
         encoding = checkpoint.encoding
         self.max_tokens, self.overlap = limit, overlap
         self.model_reads = encoding.max_length
