@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -25,3 +27,11 @@ def refusal(answer: Any) -> tuple[int, dict[str, Any]]:
     assert set(envelope) == {"error"}
     assert set(envelope["error"]) == {"message", "type", "param", "code"}
     return answer.status_code, envelope["error"]
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)

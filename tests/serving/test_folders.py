@@ -25,7 +25,7 @@ from corom.records import Passage
 from corom.serving import service
 from corom.serving.collection import Collection
 from corom.serving.folders import Folders
-from serving.asking import post
+from serving.asking import post, until
 
 TEXTS = ["糖尿病饮食", "头痛发热", "咳嗽"]
 CORPUS = [Passage(str(number), text) for number, text in enumerate(TEXTS)]
@@ -57,13 +57,6 @@ def ids(client: TestClient, mode: str = "dense") -> set[str]:
 
 def passages(client: TestClient) -> int:
     return client.get("/v1/about").json()["collection"]["passages"]
-
-
-def until(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def serve_folders(serve: Callable, index: Path | None, words: Path | None = None) -> TestClient:
