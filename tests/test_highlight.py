@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from corom import highlight
 from corom.errors import InputError
-from corom.highlight import Span, sentences, shared_words, snippet
+from corom.highlight import Span, first_sentences, sentences, shared_words, snippet
 
 TEXTS = st.lists(
     st.sampled_from(
@@ -101,6 +101,15 @@ class TestSnippet:
     def test_scores_decide(self):
         found = snippet("糖尿病饮食", self.TEXT, sentence_scores=[0.1, 0.2, 0.3])
         assert marked(self.TEXT, found.spans[:1]) == ["其次要多运动。"]
+
+    def test_scores_are_of_the_first_sentences(self):
+        text = "".join(f"第{n}句。" for n in range(40))
+        read = first_sentences(text)
+        assert (len(read), read[0], read[-1]) == (32, "第0句。", "第31句。")
+        scores = [float(n == 31) for n in range(32)]
+        assert marked(text, snippet("第39句", text, sentence_scores=scores).spans[:1]) == [read[-1]]
+        with pytest.raises(InputError, match="40 scores came for 32 sentences"):
+            snippet("句", text, sentence_scores=[0.0] * 40)
 
     def test_first_of_equals(self):
         assert snippet("无关", "一。二。").spans == [Span(0, 2, "sentence")]

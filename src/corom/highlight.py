@@ -50,6 +50,11 @@ def sentences(text: str) -> list[Span]:
     return found
 
 
+def first_sentences(text: str) -> list[str]:
+    """Return the first `MAX_SENTENCES` sentences of `text`: those whose scores `snippet` takes."""
+    return [text[span.start : span.end] for span in sentences(text)[:MAX_SENTENCES]]
+
+
 def shared_words(query: str, text: str) -> list[Span]:
     """Return where words of `query` stand in `text`, in order, touching ones joined.
 
@@ -85,18 +90,18 @@ def snippet(
     """Return the part of `text`, up to `max_chars`, around the sentence that answers best.
 
     That is the sentence with the most shared text, or with the highest of `sentence_scores`, one
-    for each of `sentences(text)` (say, products of vectors); of equals the first. Raises
+    for each of `first_sentences(text)` (say, products of vectors); of equals the first. Raises
     InputError if the number of scores does not fit.
     """
     require_whole("max_chars", max_chars)
     parts, words = sentences(text), shared_words(query, text)
     if sentence_scores is None:
         sentence_scores = _shared(parts, words)
-    if len(sentence_scores) != len(parts):
-        raise InputError(f"{len(sentence_scores)} scores came for {len(parts)} sentences")
+    elif len(sentence_scores) != (first := min(len(parts), MAX_SENTENCES)):
+        raise InputError(f"{len(sentence_scores)} scores came for {first} sentences")
     if not parts:
         return Snippet(0, 0, [])
-    best = parts[max(range(len(parts)), key=sentence_scores.__getitem__)]
+    best = parts[max(range(len(sentence_scores)), key=sentence_scores.__getitem__)]
     start, end = _window(best, words, len(text), max_chars)
     shown = [best, *words]
     return Snippet(start, end, [span for span in shown if span.start < end and span.end > start])

@@ -162,7 +162,7 @@ def test_marks_are_made_off_the_event_loop(
     mode: str,
 ) -> None:
     """A long passage must not keep others waiting."""
-    real = {"snippet": finding.snippet, "sentences": finding.sentences}
+    real = {"snippet": finding.snippet, "first_sentences": finding.first_sentences}
     loops: list[object] = []
 
     def watched(name: str) -> Callable[..., object]:

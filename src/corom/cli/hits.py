@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from itertools import groupby, islice
-from math import inf
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING
 
 import typer
@@ -43,25 +42,15 @@ def show_hits(query: Query, hits: list[FoundPassage], encoder: Encoder | None) -
 def _sentence_scores(
     query: Query, hits: list[FoundPassage], encoder: Encoder | None
 ) -> list[list[float] | None]:
-    """Return how well each sentence of each hit answers, by vectors if there is an encoder.
-
-    Of a long text only the first sentences are read.
-    """
-    from corom.highlight import MAX_SENTENCES, sentences
+    """Return how well the first sentences of each hit answer, by vectors if there is an encoder."""
+    from corom.highlight import first_sentences
 
     if encoder is None:
         return [None] * len(hits)
-    spans = [sentences(hit.text) for hit in hits]
-    read = [
-        [hit.text[span.start : span.end] for span in own[:MAX_SENTENCES]]
-        for hit, own in zip(hits, spans, strict=True)
-    ]
-    vectors = encoder.encode_passages((part for each in read for part in each), normalize=True)
+    read = [first_sentences(hit.text) for hit in hits]
+    vectors = encoder.encode_passages(chain.from_iterable(read), normalize=True)
     scores = iter((vectors @ encoder.encode_queries([query.text])[0]).tolist())
-    return [
-        [*islice(scores, len(each)), *[-inf] * (len(own) - len(each))]
-        for each, own in zip(read, spans, strict=True)
-    ]
+    return [list(islice(scores, len(each))) for each in read]
 
 
 def _dim(text: str) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from fastapi import Request
 
 from corom.errors import InputError
-from corom.highlight import MAX_SENTENCES, sentences, snippet
+from corom.highlight import first_sentences, snippet
 from corom.index import Where
 from corom.records import Hit, Passage
 from corom.search import FoundPassage, Fusion, Searcher
@@ -99,18 +98,11 @@ async def marks_of(service: Service, request: Request, query: str, found: Found)
 async def _sentence_scores(
     service: Service, request: Request, query: Vectors, found: list[FoundPassage]
 ) -> list[list[float]]:
-    """Return the product of the query with each sentence of every passage."""
-    scores = []
-    parts: list[str] = []
-    split = await asyncio.to_thread(lambda: [sentences(hit.text) for hit in found])
-    for hit, spans in zip(found, split, strict=True):
-        parts += [hit.text[start:end] for start, end, _ in spans[:MAX_SENTENCES]]
-        scores.append([-math.inf] * len(spans))
-    encoded = await service.embed(request, passages=parts)
+    """Return the products of the query with the first sentences of every passage."""
+    read = await asyncio.to_thread(lambda: [first_sentences(hit.text) for hit in found])
+    encoded = await service.embed(request, passages=[*chain.from_iterable(read)])
     products = iter((service.finish(encoded.vectors, normalize=True) @ query).tolist())
-    for row in scores:
-        row[:MAX_SENTENCES] = islice(products, min(len(row), MAX_SENTENCES))
-    return scores
+    return [list(islice(products, len(each))) for each in read]
 
 
 def _all_marks(
