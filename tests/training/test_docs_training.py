@@ -23,7 +23,10 @@ pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).parents[2]
 KINDS = {
+    "corom-medical-generated-reranker": settings.RerankerSettings,
     "corom-medical-reranker": settings.RerankerSettings,
+    "generated-mine": mining_settings.MineSettings,
+    "generated-sample": mining_settings.SampleSettings,
     "reranker": settings.RerankerSettings,
     "reranker-mine": mining_settings.MineSettings,
     "reranker-sample": mining_settings.SampleSettings,
