@@ -1,6 +1,6 @@
 #!/bin/sh
-# What recipes ask of a GPU, for a machine that has one and no network: it gets 50 MB, and gives
-# models back in pieces of 15 MB.
+# What recipes ask of a GPU, for a machine that has one and no network: it gets 60 MB, and gives two
+# models of 40 MB back in pieces of 15 MB.
 #
 #   recipes/on_gpu.sh pack FOLDER            here, with the command corom
 #   recipes/on_gpu.sh generated FOLDER OUT   there: recipes/corom-medical-generated.toml and what it
