@@ -103,9 +103,9 @@ class Encoder:
         `engine`: `openvino` (CPU), `native` (int8 on a CPU with AVX-512 VNNI, by corom's own
         kernels) or `torch`; auto takes torch for a CUDA device, native where it is the fastest,
         else openvino.
-        `precision`: auto takes int8 for a model that has an int8 form proven faithful, else bf16
-        where the chip multiplies it, else fp32. `int8` makes the form on first use (a minute or
-        more) and keeps it in the cache folder.
+        `precision`: auto takes int8 for a model that has an int8 form proven faithful, where the
+        chip has instructions for it (VNNI); else bf16 where it multiplies that, else fp32. `int8`
+        makes the form on first use (a minute or more) and keeps it in the cache folder.
         `max_length`: 2 to 512 tokens, [CLS] and [SEP] included; None takes the model's own.
         Raises ArtifactError for a folder that cannot be used, DownloadError, InputError.
         """

@@ -228,6 +228,7 @@ def test_a_model_that_does_not_fit_goes_to_openvino(tiny_checkpoint):
 
 def test_without_kernels_openvino_computes_and_asking_for_them_says_why(monkeypatch, tmp_path):
     monkeypatch.setattr(native_engine, "LIBRARY", tmp_path / "encoder.so")
+    monkeypatch.setattr("corom.engines.processor.has_vnni", lambda: True)
     encoder = Encoder.load()
     assert (encoder.engine, encoder.precision) == ("openvino", "int8")
     with pytest.raises(InputError, match="C compiler"):

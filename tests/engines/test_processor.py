@@ -31,6 +31,26 @@ def test_bf16_by_vendor_and_flags(monkeypatch, vendor, flags, quick):
     assert not processor.has_flag("avx")  # a word, not a part of one
 
 
+@pytest.mark.parametrize(
+    ("flags", "quick"),
+    [
+        ("fpu avx2", False),
+        ("fpu avx2 avx512f", False),
+        ("fpu avx2 avx_vnni", True),
+        ("avx512_vnni", True),
+        ("amx_int8", True),
+        ("", True),
+    ],
+)
+def test_int8_by_flags_where_there_are_any(monkeypatch, flags, quick):
+    monkeypatch.setattr(processor, "_line", {"flags": flags}.get)
+    assert processor.has_vnni() is quick
+    with monkeypatch.context() as chip:
+        chip.setattr(processor, "has_bf16", lambda: False)
+        encoder = Encoder.load("corom-medical", engine="openvino")
+    assert encoder.precision == ("int8" if quick else "fp32")
+
+
 @pytest.mark.parametrize("able", [["FP32", "BF16"], ["FP32"]])
 def test_openvino_is_asked_where_linux_says_nothing(monkeypatch, able):
     asked = SimpleNamespace(get_property=lambda device, name: able)

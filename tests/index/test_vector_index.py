@@ -81,6 +81,21 @@ class TestExact:
         assert index.search(queries(), 10) == expected(ids, rounded, queries(), 10)
 
 
+@pytest.mark.parametrize("adds_up", [True, False])
+def test_products_of_large_codes_are_right_on_every_chip(adds_up, monkeypatch):
+    """A chip without VNNI adds two products of integers up in 16 bits: by fp32 there."""
+    if not adds_up:
+        monkeypatch.setattr(scan, "_adds_up", lambda dim: False)
+    asked = np.concatenate([np.ones((1, DIM), np.float32), queries()])
+    asked /= np.abs(asked).max(1, keepdims=True)
+    codes = np.random.default_rng(0).choice([-127, 126, 127], (500, DIM)).astype(np.int8)
+    codes[0] = 127
+    scales = np.ones(500, np.float32)
+    found = scan._Multiplier(scan._for_codes(DIM), asked)(codes, scales)
+    right = asked @ codes.T.astype(np.float32) / 127
+    assert np.abs(found - right).max() < 0.02 * np.abs(right).max()
+
+
 @pytest.mark.parametrize("k", [1, 10, 5 * N])
 @pytest.mark.parametrize("options", EXACT, ids=lambda options: options.precision)
 def test_few_passages_need_no_first_pass(options, k, monkeypatch):

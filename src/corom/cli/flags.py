@@ -27,7 +27,9 @@ Engine = Annotated[
 Precision = Annotated[
     Literal["auto", "int8", "bf16", "fp16", "fp32"],
     typer.Option(
-        "--precision", help="auto: int8 where it is proven faithful, else bf16 or fp32 by the chip."
+        "--precision",
+        help="auto: int8 where it is proven faithful and the chip is made for it, else bf16 or "
+        "fp32.",
     ),
 ]
 Device = Annotated[

@@ -115,10 +115,11 @@ def _open_openvino(
     before: Part | None = None,
 ) -> Engine:
     from corom.engines.openvino_engine import OpenVinoEngine
-    from corom.engines.processor import has_bf16
+    from corom.engines.processor import has_bf16, has_vnni
 
     if precision == "auto":
-        precision = "int8" if _is_faithful(checkpoint) else "bf16" if has_bf16() else "fp32"
+        quick = has_vnni() and _is_faithful(checkpoint)
+        precision = "int8" if quick else "bf16" if has_bf16() else "fp32"
     if precision == "bf16" and not has_bf16():
         warnings.warn(
             "this chip does not multiply bf16 faster than fp32, and may take 30 times as long; "

@@ -17,6 +17,19 @@ def has_flag(name: str) -> bool:
     return name in _line("flags").split()
 
 
+def has_vnni() -> bool:
+    """Whether this chip has instructions for int8, as far as Linux says so; elsewhere, yes.
+
+    Without them OpenVINO's int8 is no faster than fp32, and less exact: two products are added up
+    in 16 bits and may not fit. (An EPYC that shows no AVX-512, two cores, 600 passages of
+    open-medical, the embedded model: 43 passages a second for 48, 0.9994 mean cosine to the master
+    for 0.9999.)
+    """
+    if not _line("flags"):
+        return True
+    return any(map(has_flag, ("avx512_vnni", "avx_vnni", "amx_int8")))
+
+
 def has_bf16() -> bool:
     """Whether this chip multiplies bfloat16 faster than float32.
 

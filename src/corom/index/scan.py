@@ -1,7 +1,8 @@
 """The exhaustive first pass: products of all queries with all vectors, block by block.
 
 OpenVINO multiplies, in fp32 or int8, or in bf16 where the chip does: elsewhere it would take
-fifty times as long as fp32. A sample of the vectors tells beforehand about how high a score must
+fifty times as long as fp32. Large int8 codes are multiplied in fp32, too, where the chip would add
+up their products in 16 bits. A sample of the vectors tells beforehand about how high a score must
 be to count, so that all but a few of the products are compared with one number and forgotten.
 """
 
@@ -46,8 +47,11 @@ class Scanner:
         self._dim, self._packed = dim, precision == "binary"
         self._coded, self._scaled = precision in ("int8", "binary"), precision == "int8"
         self._part: Part = "codes" if self._coded else "vectors"
-        hint = "bf16" if precision == "bf16" and has_bf16() else "f32"
-        self._compiled = _compiled(dim, _INTEGERS if self._coded else vector_type, hint)
+        if self._scaled:
+            self._compiled = _for_codes(dim)
+        else:
+            hint = "bf16" if precision == "bf16" and has_bf16() else "f32"
+            self._compiled = _compiled(dim, _INTEGERS if self._packed else vector_type, hint)
 
     def rows(self, collection: Collection, queries: Vectors, k: int) -> NDArray[np.int64]:
         """Return the `min(k, n)` best rows of each query, ascending, `(queries, min(k, n))`."""
@@ -142,21 +146,41 @@ class _Multiplier:
         return scores
 
 
+def _for_codes(dim: int) -> ov.CompiledModel:
+    """Return the graph for int8 codes of all sizes: of integers if this chip adds them up."""
+    whole = _compiled(dim, _INTEGERS, "f32")
+    return whole if _adds_up(dim) else _compiled(dim, _INTEGERS, "f32", integers=False)
+
+
 @cache
-def _compiled(dim: int, stored: str, hint: str) -> ov.CompiledModel:
+def _adds_up(dim: int) -> bool:
+    """Whether the products of integers are added up in enough bits.
+
+    Without VNNI OpenVINO adds up two of them in 16 bits (AVX2's vpmaddubsw), and takes the largest
+    number that fits where their sum does not.
+    """
+    multiply = _Multiplier(_compiled(dim, _INTEGERS, "f32"), np.ones((1, dim), np.float32))
+    found = multiply(np.full((_RUN, dim), 127, np.int8), None)
+    return bool(np.allclose(found, dim * 127 / 128, rtol=1e-3))
+
+
+@cache
+def _compiled(dim: int, stored: str, hint: str, *, integers: bool = True) -> ov.CompiledModel:
     """Return the compiled graph, made once in a process: it holds no vectors."""
-    return ov.Core().compile_model(_graph(dim, stored), "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    graph = _graph(dim, stored, integers=integers)
+    return ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": hint})
 
 
-def _graph(dim: int, stored: str) -> ov.Model:
+def _graph(dim: int, stored: str, *, integers: bool) -> ov.Model:
     queries = op.parameter(ov.PartialShape([-1, dim]), ov.Type.f32)
     block = op.parameter(ov.PartialShape([-1, dim]), ov.Type(_TYPES[stored]))
     inputs, left, right = [queries, block], queries, op.convert(block, ov.Type.f32)
     if stored == _INTEGERS:
-        # This pattern is what OpenVINO turns into an integer product: numbers from -1 to 1 in
-        # 256 steps on one side, integers with a scale on the other.
-        low, high = op.constant(np.float32(-1)), op.constant(np.float32(127 / 128))
-        left = op.fake_quantize(queries, low, high, low, high, 256)
+        if integers:
+            # This pattern is what OpenVINO turns into an integer product: numbers from -1 to 1 in
+            # 256 steps on one side, integers with a scale on the other.
+            low, high = op.constant(np.float32(-1)), op.constant(np.float32(127 / 128))
+            left = op.fake_quantize(queries, low, high, low, high, 256)
         right = op.multiply(right, op.constant(np.float32(1 / 127)))
         inputs.append(op.parameter(ov.PartialShape([1, -1]), ov.Type.f32))
     scores = op.matmul(left, right, False, True)
