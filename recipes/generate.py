@@ -24,9 +24,10 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.nn.attention import sdpa_kernel
 
 from corom.encoder import Encoder
-from corom.engines.torch_bert import TorchBert
+from corom.engines.torch_bert import KERNELS, TorchBert
 from corom.files import write_bytes
 from corom.models.checkpoint import Checkpoint
 from corom.models.names import open_model
@@ -82,9 +83,11 @@ def main() -> None:
     checkpoint, rng = open_model(options.model), np.random.default_rng(options.seed)
     generator = grown(checkpoint, styles=len(styles))
     found = examples(pairs, checkpoint, styles)
-    train(generator, found, steps=options.steps, batch=options.batch, rng=rng)
-    made = list(ask(generator, checkpoint, plan(pairs), styles))
-    kept = found_again(made, [pair.positive for pair in pairs], Encoder(checkpoint))
+    with sdpa_kernel(KERNELS):
+        train(generator, found, steps=options.steps, batch=options.batch, rng=rng)
+        made = list(ask(generator, checkpoint, plan(pairs), styles))
+    encoder = Encoder(checkpoint, device=cuda_device() or "auto")
+    kept = found_again(made, [pair.positive for pair in pairs], encoder)
     lines = (
         json.dumps(
             {"query": one.question, "positive": one.passage, "source": "generated"},

@@ -89,11 +89,11 @@ def _padded(rows: Tensor, packing: Packing) -> Iterator[tuple[Block, Tensor]]:
 # Not cuDNN's, which torch prefers on newer GPUs: it seems to plan each shape anew, and almost every
 # batch has shapes of its own. A step on an H200 took 2.3 s with new shapes, 0.3 s with known ones.
 # The choice is the process's: between threads it can slip, which costs speed alone.
-_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, dropout: float) -> Tensor:
-    with sdpa_kernel(_KERNELS):
+    with sdpa_kernel(KERNELS):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
 
 
