@@ -60,11 +60,10 @@ class Examples(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A question made for a passage, and the source in whose style it is."""
+    """A question made for a passage."""
 
     question: str
     passage: str
-    style: str
 
 
 def main() -> None:
@@ -239,9 +238,9 @@ def ask(
             )
         for text, rows in zip(part, found.tolist(), strict=True):
             made = [_text(tokenizer, [one for one in row if one != end]) for row in rows]
-            for question, style in dict(zip(made, asked[text], strict=True)).items():
+            for question in dict.fromkeys(made):
                 if len(question) > 3:
-                    yield Asked(question, text, style)
+                    yield Asked(question, text)
 
 
 def _words(checkpoint: Checkpoint) -> Tokenizer:

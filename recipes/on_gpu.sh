@@ -1,8 +1,8 @@
 #!/bin/sh
-# What recipes ask of a GPU, for a machine that has one and no network: it gets 60 MB, and gives two
+# What recipes ask of a GPU, for a machine that has one and no network: it gets 53 MB, and gives two
 # models of 40 MB back in pieces of 15 MB.
 #
-#   recipes/on_gpu.sh pack FOLDER            here, with the command corom
+#   recipes/on_gpu.sh pack KIND FOLDER       here, with the command corom; generated or taught
 #   recipes/on_gpu.sh generated FOLDER OUT   there: recipes/corom-medical-generated.toml and what it
 #                                            needs, and a reranker of the same pairs
 #   recipes/on_gpu.sh taught FOLDER OUT      there: recipes/corom-medical-reranker.toml, and
@@ -18,20 +18,19 @@ python="env PYTHONPATH=src:recipes python3"
 corom="$python -m corom"
 
 pack() {
-    corom data sample recipes/reranker-sample.toml
-    corom data sample recipes/generated-sample.toml
-    mkdir -p "$1"
-    xz -T0 -c runs/reranker/sampled/pairs.jsonl > "$1/pairs.jsonl.xz"
-    xz -T0 -c runs/generated/sampled/pairs.jsonl > "$1/generated-pairs.jsonl.xz"
-    xz -dc ../shared/data/train/graded.jsonl.xz > "$1/graded.jsonl"
-    grep kuake_qqr_train "$1/graded.jsonl" > "$1/kuake.jsonl"
-    cp -r models/corom-medical "$1/start"
-    du -sh "$1"
+    case $1 in generated) sample=generated ;; taught) sample=reranker ;; esac
+    corom data sample "recipes/$sample-sample.toml"
+    mkdir -p "$2"
+    xz -T0 -c "runs/$sample/sampled/pairs.jsonl" > "$2/pairs.jsonl.xz"
+    cp ../shared/data/train/graded.jsonl.xz "$2"
+    xz -dc "$2/graded.jsonl.xz" | grep kuake_qqr_train > "$2/kuake.jsonl"
+    cp -r models/corom-medical "$2/start"
+    du -sh "$2"
 }
 
 generated() {
     mkdir -p "$2" runs/generated
-    xz -dc "$1/generated-pairs.jsonl.xz" > runs/generated/pairs.jsonl
+    xz -dc "$1/pairs.jsonl.xz" > runs/generated/pairs.jsonl
     $python recipes/generate.py runs/generated/pairs.jsonl --model "$1/start" \
         --out runs/generated/generated.jsonl ${GENERATE:-}
     $corom mine recipes/generated-mine.toml --set precision=auto --model "$1/start" \
@@ -50,7 +49,7 @@ taught() {
     $corom train reranker recipes/corom-medical-reranker.toml --model "$1/start" ${FLAGS:-}
     pieces corom-medical-reranker "$2"
     $corom train recipes/corom-medical-taught.toml --model "$1/start" \
-        --set "data.graded=[\"$1/graded.jsonl\"]" ${FLAGS:-}
+        --set "data.graded=[\"$1/graded.jsonl.xz\"]" ${FLAGS:-}
     pieces corom-medical-taught "$2"
 }
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from corom.engines.processor import has_flag, has_vnni
 from corom.errors import InputError
 from corom.index import (
     BM25Options,
@@ -79,6 +80,12 @@ class TestExact:
         index, ids, numbers = filled(options, vector_type="float16")
         rounded = numbers.astype(np.float16).astype(np.float32)
         assert index.search(queries(), 10) == expected(ids, rounded, queries(), 10)
+
+
+@pytest.mark.skipif(not has_flag("avx2"), reason="nothing is known of this chip")
+@pytest.mark.parametrize("dim", [2, DIM, 512])
+def test_a_chip_adds_products_up_if_it_has_instructions_for_them(dim):
+    assert scan._adds_up(dim) is has_vnni()
 
 
 @pytest.mark.parametrize("adds_up", [True, False])

@@ -35,7 +35,7 @@ def run(tmp_path):
     python.chmod(0o755)
     environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
     (tmp_path / "packed").mkdir()
-    packed = tmp_path / "packed" / "generated-pairs.jsonl.xz"
+    packed = tmp_path / "packed" / "pairs.jsonl.xz"
     packed.write_bytes(lzma.compress(b"{}\n"))
 
     def script(*arguments):
